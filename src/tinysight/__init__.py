@@ -1,0 +1,67 @@
+"""Train a classifier on small images from scratch and see what it got wrong and why.
+
+The names below are the public front. Each is imported on first use, so that ``import tinysight``
+is quick and works without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from tinysight.errors import DataError, RecipeError, RunError, TinysightError, TrainingError
+
+if TYPE_CHECKING:
+    from tinysight.classify.lr_finder import lr_range_test
+    from tinysight.classify.models import build_model
+    from tinysight.classify.models.summary import summarize
+    from tinysight.classify.pack import pack_store
+    from tinysight.classify.predictions import evaluate_run
+    from tinysight.classify.run import train_run
+    from tinysight.classify.sources.opening import open_source
+    from tinysight.classify.store import load_store
+    from tinysight.config import load_recipe
+    from tinysight.samples import draw_samples
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "RecipeError",
+    "RunError",
+    "TinysightError",
+    "TrainingError",
+    "build_model",
+    "draw_samples",
+    "evaluate_run",
+    "load_recipe",
+    "load_store",
+    "lr_range_test",
+    "open_source",
+    "pack_store",
+    "summarize",
+    "train_run",
+]
+
+_HOME_OF = {
+    "build_model": "tinysight.classify.models",
+    "draw_samples": "tinysight.samples",
+    "evaluate_run": "tinysight.classify.predictions",
+    "load_recipe": "tinysight.config",
+    "load_store": "tinysight.classify.store",
+    "lr_range_test": "tinysight.classify.lr_finder",
+    "open_source": "tinysight.classify.sources.opening",
+    "pack_store": "tinysight.classify.pack",
+    "summarize": "tinysight.classify.models.summary",
+    "train_run": "tinysight.classify.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
