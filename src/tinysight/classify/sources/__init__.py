@@ -1,0 +1,1 @@
+"""Where labelled images come from: one module a layout, all giving an ``ImageIndex``."""

@@ -1,0 +1,134 @@
+"""The files of a folder or of a zip archive, listed and read alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tinysight.classify.sources.index import Location, Unreadable
+from tinysight.errors import DataError
+
+MAX_FILE_BYTES = 64 * 2**20
+"""No small image is larger than this; a file that claims to be is not read."""
+
+
+class FileTree(Protocol):
+    """Files with relative names, ``/`` between folders."""
+
+    @property
+    def where(self) -> str:
+        """Name of the folder or archive, for messages."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every file, in the order in which they are read fastest."""
+
+    @property
+    def empty_folders(self) -> Sequence[str]:
+        """Folders with neither files nor folders in them."""
+
+    def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
+        """Yield the content of each file in order, or why it could not be read."""
+
+
+class FolderTree:
+    """The files below a folder; hidden files and folders are left out."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.where = root.name or str(root)
+        self.names: Sequence[str]
+        self.empty_folders: Sequence[str]
+        self.names, self.empty_folders = _walk(root)
+
+    def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
+        """Yield the content of each file in order, or why it could not be read."""
+        for name in names:
+            try:
+                yield _read_bounded(os.path.join(self._root, str(name)))
+            except FileNotFoundError:
+                yield Unreadable("missing")
+            except OSError as error:
+                yield Unreadable(f"not readable: {error.strerror}")
+
+
+class SubTree:
+    """The files below one folder of another tree."""
+
+    def __init__(self, tree: FileTree, prefix: str) -> None:
+        self._tree = tree
+        self._prefix = prefix
+        self.where = tree.where
+        self.names: Sequence[str] = _below(tree.names, prefix)
+        self.empty_folders: Sequence[str] = _below(tree.empty_folders, prefix)
+
+    def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
+        """Yield the content of each file in order, or why it could not be read."""
+        return self._tree.read_many([f"{self._prefix}{name}" for name in names])
+
+
+def without_wrapper(tree: FileTree) -> FileTree:
+    """Return the tree below the folders that everything lies in, if there are any."""
+    folders = [name.split("/")[:-1] for name in tree.names]
+    shared: list[str] = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return SubTree(tree, "/".join([*shared, ""])) if shared else tree
+
+
+def read_text(tree: FileTree, name: str) -> str:
+    """Return one text file of a tree.
+
+    Raises:
+        DataError: The file is missing, cannot be read or is not UTF-8.
+    """
+    payload = next(tree.read_many([name]))
+    if isinstance(payload, Unreadable):
+        raise DataError(
+            f"{tree.where}: {name} must be there and readable, it is {payload.reason}. "
+            f"Get the whole data set again."
+        )
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{tree.where}: {name} must be UTF-8 text, byte {error.start} is not. "
+            f"Get the whole data set again."
+        ) from error
+
+
+def _below(names: Sequence[str], prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def _read_bounded(path: str) -> bytes | Unreadable:
+    with open(path, "rb", buffering=0) as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        return Unreadable(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    return data
+
+
+def _walk(root: Path) -> tuple[list[str], list[str]]:
+    """Return the files and the empty folders below a folder, in sorted order."""
+    names: list[str] = []
+    empty: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        # Data sets are often put together with links; one that leads back up would not end.
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        relative = Path(folder).relative_to(root).as_posix()
+        if not files and not folders:
+            empty.append(relative)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = "" if relative == "." else f"{relative}/"
+        names += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
+    return names, empty

@@ -1,0 +1,67 @@
+"""Find out what a source is by looking at what it holds, not at what it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinysight.classify.sources.cifar import index_cifar, is_cifar_folder
+from tinysight.classify.sources.file_tree import FileTree, FolderTree, without_wrapper
+from tinysight.classify.sources.image_folder import index_image_folder
+from tinysight.classify.sources.index import ImageIndex
+from tinysight.classify.sources.parquet import index_parquet
+from tinysight.classify.sources.tiny_imagenet import index_tiny_imagenet, is_tiny_imagenet
+from tinysight.classify.sources.zip_archive import ZipTree
+from tinysight.errors import DataError
+
+_TAR_MAGIC_AT = 257
+_HEAD_BYTES = 512
+
+
+def open_source(path: Path, *, num_classes: int | None = None) -> ImageIndex:
+    """List the labelled images of a folder or an archive.
+
+    Args:
+        path: The folder or archive.
+        num_classes: Keep only the first classes, in the source's own order; all when not given.
+
+    Raises:
+        DataError: There is no such source, it is of no known layout, or it is not whole.
+    """
+    if path.is_dir():
+        return _open_folder(path, num_classes)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise DataError(
+            f"{path}: must be a folder or an archive that can be read, {error.strerror}. "
+            f"Check the path."
+        ) from error
+    if head.startswith(b"PAR1"):
+        return index_parquet([path], path.parent, num_classes=num_classes)
+    if head.startswith(b"PK") or path.suffix.lower() == ".zip":
+        return _open_tree(ZipTree(path), num_classes)
+    is_tar = head[_TAR_MAGIC_AT:].startswith(b"ustar")
+    if is_tar or head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        return index_cifar(path, num_classes=num_classes)
+    raise DataError(
+        f"{path}: must be a zip archive, a Parquet file or a CIFAR tar archive, begins with "
+        f"{head[:4]!r}. Check that this is the right file."
+    )
+
+
+def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
+    if is_cifar_folder(path):
+        return index_cifar(path, num_classes=num_classes)
+    tree = FolderTree(path)
+    shards = [path / name for name in tree.names if name.endswith(".parquet")]
+    if shards:
+        return index_parquet(shards, path, num_classes=num_classes)
+    return _open_tree(tree, num_classes)
+
+
+def _open_tree(tree: FileTree, num_classes: int | None) -> ImageIndex:
+    unwrapped = without_wrapper(tree)
+    if is_tiny_imagenet(unwrapped.names):
+        return index_tiny_imagenet(unwrapped, num_classes=num_classes)
+    return index_image_folder(tree, num_classes=num_classes)

@@ -1,0 +1,220 @@
+"""Parquet files with image bytes and a label in every row.
+
+Two ways of naming columns are known: that of Hugging Face data sets (a struct ``image`` with
+``bytes`` and ``path``, an integer label whose names are in the file's metadata), and plain columns
+(one binary column, a label by number or name, and perhaps ``split``, ``file_name`` and a box).
+The rows are read in one pass, a small batch at a time, whatever the size of the row groups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tinysight.classify.sources.index import (
+    FoundImage,
+    ImageIndex,
+    Location,
+    Payload,
+    Unreadable,
+    build_index,
+    named_apart,
+)
+from tinysight.classify.sources.parquet_columns import BOX_COLUMNS, Columns, find_columns
+from tinysight.classify.sources.tiny_imagenet import (
+    CLASS_LIST,
+    CLASS_NAMES,
+    Box,
+    check_distinct,
+    official_file,
+    parse_words,
+)
+from tinysight.errors import DataError
+
+LAYOUT = "Parquet"
+_SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+_BATCH_ROWS = 256
+
+Label = str | int
+
+
+class _Row(NamedTuple):
+    """Everything but the image."""
+
+    label: Label | None
+    split: str | None
+    name: str | None
+    box: Box | None
+
+
+def index_parquet(
+    files: Sequence[Path], root: Path, *, num_classes: int | None = None
+) -> ImageIndex:
+    """List the images of one or more Parquet files.
+
+    Args:
+        files: The files, all with the same columns.
+        root: The folder that the files are named from; ``wnids.txt`` and ``words.txt`` there are
+            used if there are any.
+        num_classes: Keep only the first classes; all when not given.
+
+    Raises:
+        DataError: A file cannot be read, or its columns hold no images or no labels.
+    """
+    shards = sorted(files, key=lambda file: _natural(file.relative_to(root).as_posix()))
+    names = [PurePosixPath(shard.relative_to(root).as_posix()) for shard in shards]
+    columns = find_columns(shards[0].name, _open(shards[0]).schema_arrow)
+    rows = [_read_rows(shard, columns) for shard in shards]
+    wnid_of_label = _name_labels((row.label for part in rows for row in part), columns, root)
+    is_named = any(isinstance(label, str) for label in wnid_of_label)
+
+    found: Sequence[FoundImage] = [
+        _found_image(row, columns, names[number], wnid_of_label[row.label], (number, place))
+        for number, part in enumerate(rows)
+        for place, row in enumerate(part)
+        if row.label in wnid_of_label
+    ]
+    words_file = root / CLASS_NAMES
+
+    def read_at(locations: Sequence[Location]) -> Iterator[Payload]:
+        return _read_images(shards, columns.image, locations)
+
+    return build_index(
+        found if columns.is_tiny_imagenet else named_apart(found),
+        layout=LAYOUT,
+        where=root.name if len(files) > 1 else files[0].name,
+        wnids=list(wnid_of_label.values()),
+        class_names=parse_words(words_file.read_text("utf-8")) if words_file.is_file() else {},
+        read_at=read_at,
+        is_order_kept=not is_named,
+        num_classes=num_classes,
+        num_unlabelled=sum(map(len, rows)) - len(found),
+    )
+
+
+def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
+    boxes = BOX_COLUMNS if columns.has_boxes else ()
+    paths = [path for path in (columns.label, columns.split, columns.name, *boxes) if path]
+    try:
+        table = _open(shard).read(columns=paths)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(shard, error) from error
+    missing = {path.split(".")[0] for path in paths} - set(table.column_names)
+    if missing:
+        raise DataError(
+            f"{shard.name}: must have the columns of the other files, {min(missing)} is missing. "
+            f"Pack files of one kind at a time."
+        )
+    table = table.flatten()
+
+    def column(path: str | None) -> list[Any]:
+        return table[path].to_pylist() if path else [None] * len(table)
+
+    sides = [column(path) for path in boxes]
+    return [
+        _Row(*values)
+        for values in zip(
+            column(columns.label),
+            column(columns.split),
+            column(columns.name),
+            zip(*sides, strict=True) if sides else column(None),
+            strict=True,
+        )
+    ]
+
+
+def _found_image(
+    row: _Row, columns: Columns, shard: PurePosixPath, wnid: str, location: tuple[int, int]
+) -> FoundImage:
+    split = _SPLIT_NAMES.get(row.split, row.split) if row.split else _split_of_file(shard)
+    name = row.name or ""
+    official = official_file(split, wnid, name) if columns.is_tiny_imagenet else None
+    return FoundImage(split, wnid, name, official or f"{shard}#{location[1]}", location, row.box)
+
+
+def _name_labels(
+    labels: Iterable[Label | None], columns: Columns, root: Path
+) -> Mapping[Label | None, str]:
+    """Return the class id of each label, in the order of the source.
+
+    Numbers keep their order, and those below 0 stand for no label; names come as they first occur
+    or as ``wnids.txt`` lists them.
+    """
+    distinct = [label for label in dict.fromkeys(labels) if label is not None]
+    numbers = sorted(label for label in distinct if isinstance(label, int) and label >= 0)
+    texts = [label for label in distinct if isinstance(label, str)]
+    class_list = root / CLASS_LIST
+    if columns.is_tiny_imagenet and class_list.is_file():
+        wnids = class_list.read_text("utf-8").split()
+        check_distinct(wnids, CLASS_LIST)
+        for unknown in set(texts) - set(wnids):
+            raise DataError(
+                f"{root.name}: column {columns.label} must hold classes of {CLASS_LIST}, found "
+                f"{unknown!r}. Correct the column or add the class."
+            )
+        texts = wnids
+    names = dict(enumerate(columns.class_names))
+    return {text: text for text in texts} | {
+        number: names.get(number, str(number)) for number in numbers
+    }
+
+
+def _split_of_file(file: PurePosixPath) -> str:
+    """Return the part that a file name (``train-00000-of-00002.parquet``) or folder stands for."""
+    words = [re.split(r"[-_.]", file.name)[0], *reversed(file.parts[:-1])]
+    return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "all")
+
+
+def _read_images(
+    shards: Sequence[Path], column: str, locations: Sequence[Location]
+) -> Iterator[Payload]:
+    """Yield the images at ascending (shard, row) places."""
+    rows_of_shard: dict[int, list[int]] = {}
+    for location in locations:
+        assert isinstance(location, tuple)
+        rows_of_shard.setdefault(location[0], []).append(location[1])
+    for number, rows in rows_of_shard.items():
+        yield from _read_shard(shards[number], column, rows)
+
+
+def _read_shard(shard: Path, column: str, rows: Sequence[int]) -> Iterator[Payload]:
+    file = _open(shard)
+    wanted = iter(rows)
+    row = next(wanted, None)
+    end = 0
+    for group in range(file.num_row_groups):
+        start, end = end, end + file.metadata.row_group(group).num_rows
+        if row is None or row >= end:
+            continue
+        try:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column]):
+                images = pa.Table.from_batches([batch]).flatten()[column].to_pylist()
+                while row is not None and row < start + len(images):
+                    data = images[row - start]
+                    yield Unreadable("no bytes in its row") if data is None else data
+                    row = next(wanted, None)
+                start += len(images)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(shard, error) from error
+
+
+def _open(file: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError(f"{file.name}: must be a whole Parquet file, {reason}. Get the file again.")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort ``part-10`` after ``part-9``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,95 @@
+"""Which column of a Parquet file holds the images, the labels, the names and the parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tinysight.errors import DataError
+
+LABEL_COLUMNS = (
+    "wnid", "label", "labels", "class", "class_name", "category", "target", "fine_label",
+)  # fmt: skip
+NAME_COLUMNS = ("file_name", "filename", "name", "path")
+SPLIT_COLUMN = "split"
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column says what; a field of a struct is written ``struct.field``."""
+
+    image: str
+    label: str
+    name: str | None
+    split: str | None
+    has_boxes: bool
+    is_tiny_imagenet: bool
+    """Has the split, wnid and file name that the official layout is made of."""
+    class_names: tuple[str, ...]
+    """Of the numbers in the label column, where the metadata has them."""
+
+
+def find_columns(file: str, schema: pa.Schema) -> Columns:
+    """Return which column says what.
+
+    Args:
+        file: Name of the file, for messages.
+        schema: The columns and metadata of the file.
+
+    Raises:
+        DataError: No column or several columns of image bytes, or no label column.
+    """
+    image, name = _image_in_struct(schema) or _image_column(file, schema)
+    label = next((column for column in LABEL_COLUMNS if column in schema.names), None)
+    if label is None:
+        raise _fault(file, schema, f"a label column ({', '.join(LABEL_COLUMNS)})", 0)
+    return Columns(
+        image=image,
+        label=label,
+        name=name,
+        split=SPLIT_COLUMN if SPLIT_COLUMN in schema.names else None,
+        has_boxes=set(BOX_COLUMNS) <= set(schema.names),
+        is_tiny_imagenet={"split", "wnid", "file_name"} <= set(schema.names),
+        class_names=_class_names(schema.metadata or {}, label),
+    )
+
+
+def _image_in_struct(schema: pa.Schema) -> tuple[str, str | None] | None:
+    """Return the fields of the struct that Hugging Face's ``datasets`` stores an image as."""
+    for field in schema:
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            has_path = field.type.get_field_index("path") >= 0
+            return f"{field.name}.bytes", f"{field.name}.path" if has_path else None
+    return None
+
+
+def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
+    binary = [
+        field.name
+        for field in schema
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+    ]
+    if len(binary) != 1:
+        raise _fault(file, schema, "one column of image bytes", len(binary))
+    return binary[0], next((column for column in NAME_COLUMNS if column in schema.names), None)
+
+
+def _class_names(metadata: Mapping[bytes, bytes], label: str) -> tuple[str, ...]:
+    """Return the names that Hugging Face's ``datasets`` stores with a ``ClassLabel`` column."""
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names))
+
+
+def _fault(file: str, schema: pa.Schema, wanted: str, num_found: int) -> DataError:
+    columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    return DataError(
+        f"{file}: must have {wanted}, found {num_found or 'none'} among {columns}. "
+        f"Write the images with such a column."
+    )

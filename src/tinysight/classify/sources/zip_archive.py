@@ -1,0 +1,148 @@
+"""A zip archive as a tree of files, read without being unpacked.
+
+``zipfile`` reads and checks the directory of the archive. The members are then read here, one
+``pread`` and one inflate each, which takes a third of the time of ``ZipFile.read`` for files of
+2 kB.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tinysight.classify.sources.file_tree import MAX_FILE_BYTES
+from tinysight.classify.sources.index import Location, Unreadable
+from tinysight.errors import DataError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, length of the name, of the extra field
+_EXTRA_GUESS_BYTES = 64
+_ENCRYPTED = 0x1
+
+
+class _Member(NamedTuple):
+    header_offset: int
+    name_bytes: int
+    compressed_bytes: int
+    file_bytes: int
+    crc32: int
+    method: int
+
+
+class ZipTree:
+    """The files of a zip archive; hidden files and macOS's ``__MACOSX`` are left out.
+
+    Raises:
+        DataError: Not a zip, cut off, a name that leads out of the archive, or encrypted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.where = path.name
+        self.empty_folders: Sequence[str]
+        self._members, self.empty_folders = _list_members(path)
+        self.names: Sequence[str] = sorted(
+            self._members, key=lambda name: self._members[name].header_offset
+        )
+
+    def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
+        """Yield the content of each file in order, or why it could not be read."""
+        with open(self._path, "rb", buffering=0) as file:
+            for name in names:
+                member = self._members.get(str(name))
+                yield _read_member(file.fileno(), member) if member else Unreadable("missing")
+
+
+def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            f"{path.name}: must be a whole zip archive, {_what_is_wrong(path)}. "
+            f"Download or copy it again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path.name}: must be readable, {error.strerror}.") from error
+    members: dict[str, _Member] = {}
+    folders: set[str] = set()
+    used_folders: set[str] = set()
+    for entry in entries:
+        name = entry.filename
+        parts = name.split("/")
+        if ".." in parts or name.startswith("/") or "\\" in entry.orig_filename or ":" in parts[0]:
+            raise DataError(
+                f"{path.name}: names in an archive must stay inside it, found "
+                f"{entry.orig_filename!r}. Do not use this archive; get it from its origin again."
+            )
+        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+            continue
+        used_folders.add("/".join(parts[:-2] if entry.is_dir() else parts[:-1]))
+        if entry.is_dir():
+            folders.add(name.rstrip("/"))
+            continue
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            continue
+        if entry.flag_bits & _ENCRYPTED:
+            raise DataError(
+                f"{path.name}: must not be encrypted, {name} is. "
+                f"Unpack it with its password and pass the folder."
+            )
+        if name in members:
+            raise DataError(
+                f"{path.name}: every file must be there once, {name} is there twice. "
+                f"Make the archive again."
+            )
+        members[name] = _Member(
+            entry.header_offset,
+            len(entry.orig_filename.encode()),
+            entry.compress_size,
+            entry.file_size,
+            entry.CRC,
+            entry.compress_type,
+        )
+    return members, sorted(folders - used_folders)
+
+
+def _what_is_wrong(path: Path) -> str:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    size = os.path.getsize(path)
+    if start[:2] == b"PK":
+        return f"its directory at the end is missing or damaged (it has {size:,} bytes)"
+    return f"it begins with {start!r} instead of b'PK\\x03\\x04'" if start else "it is empty"
+
+
+def _read_member(file: int, member: _Member) -> bytes | Unreadable:
+    if max(member.file_bytes, member.compressed_bytes) > MAX_FILE_BYTES:
+        return Unreadable(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    guess = _LOCAL_HEADER.size + member.name_bytes + _EXTRA_GUESS_BYTES + member.compressed_bytes
+    block = os.pread(file, guess, member.header_offset)
+    if len(block) < _LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
+        return Unreadable("no local header where the directory of the archive says")
+    _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(block)
+    start = _LOCAL_HEADER.size + name_bytes + extra_bytes
+    end = start + member.compressed_bytes
+    if end > len(block):
+        block += os.pread(file, end - len(block), member.header_offset + len(block))
+    compressed = block[start:end]
+    if len(compressed) < member.compressed_bytes:
+        return Unreadable("cut off by the end of the archive")
+    if member.method == zipfile.ZIP_STORED:
+        data = compressed
+    elif member.method == zipfile.ZIP_DEFLATED:
+        try:
+            # One byte more than promised: a bomb shows itself without being inflated.
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(compressed, member.file_bytes + 1)
+        except zlib.error:
+            return Unreadable("damaged in the archive: it cannot be inflated")
+    else:
+        return Unreadable(f"packed by method {member.method}; only stored and deflate are read")
+    if len(data) != member.file_bytes or zlib.crc32(data) != member.crc32:
+        return Unreadable("damaged in the archive: its checksum differs")
+    return data

@@ -1,0 +1,148 @@
+"""Which images are for training and which for testing.
+
+The split is keyed by a seed and the sample ids alone. It does not depend on the order in which
+images are listed, on the layout they come from or on a random generator of some version: within
+each class the samples are ordered by SHA-256 of ``seed:sample_id`` and the first part trains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.errors import DataError
+
+OFFICIAL = "official"
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How to divide the images of a source."""
+
+    name: str
+    """``official`` or ``A/B``."""
+    train_fraction: Fraction | None
+    """Share of each class that trains; None for the parts that the source came in."""
+
+
+def parse_split_rule(text: str) -> SplitRule:
+    """Return the rule that ``70/30``, ``A/B`` or ``official`` stands for.
+
+    Raises:
+        DataError: Something else, or a part that would get nothing.
+    """
+    if text == OFFICIAL:
+        return SplitRule(OFFICIAL, None)
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if match and int(match[1]) and int(match[2]):
+        train, test = int(match[1]), int(match[2])
+        return SplitRule(text, Fraction(train, train + test))
+    raise DataError(
+        f"--split (={text!r}) must be 'official' or two whole numbers above 0, for instance "
+        f"70/30 or 80/20."
+    )
+
+
+def stratified_split(
+    sample_ids: Sequence[str],
+    targets: NDArray[np.integer],
+    wnids: Sequence[str],
+    *,
+    train_fraction: Fraction,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Divide every class at the same fraction.
+
+    A class of n images gives the ``round(train_fraction * n)`` of them with the lowest keys to
+    training (a half is rounded to even).
+
+    Args:
+        sample_ids: Distinct names, N of them, in any order.
+        targets: class_index of each, shape (N,).
+        wnids: Names of the classes, for messages.
+        train_fraction: Share that trains, in (0, 1).
+        seed: Gives another split of the same images.
+
+    Returns:
+        True where a sample trains, shape (N,).
+
+    Raises:
+        DataError: A class is too small to have images in both parts.
+    """
+    is_train = np.zeros(len(sample_ids), dtype=np.bool_)
+    by_class = np.argsort(targets, kind="stable")
+    bounds = np.searchsorted(targets[by_class], np.arange(len(wnids) + 1))
+    for class_index, wnid in enumerate(wnids):
+        members = by_class[bounds[class_index] : bounds[class_index + 1]]
+        num_train = round(train_fraction * len(members))
+        if not 0 < num_train < len(members):
+            raise DataError(
+                f"class {wnid!r}: must have enough images for both parts of the split "
+                f"({float(train_fraction):.0%} train), has {len(members)}: {num_train} to train "
+                f"and {len(members) - num_train} to test. Add images or choose another --split."
+            )
+        keys = [_key(seed, sample_ids[member]) for member in members]
+        order = sorted(range(len(members)), key=keys.__getitem__)
+        is_train[members[order[:num_train]]] = True
+    return is_train
+
+
+def official_split(
+    original_splits: Sequence[str], targets: NDArray[np.integer], wnids: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Divide the images as the source does.
+
+    ``train`` trains. A labelled ``test`` tests, and a ``val`` beside it trains too, since it then
+    has no other use; without a labelled ``test``, ``val`` tests.
+
+    Args:
+        original_splits: ``train``, ``val``, ``test`` or ``all`` of each image, N of them.
+        targets: class_index of each, shape (N,).
+        wnids: Names of the classes, for messages.
+
+    Returns:
+        True where a sample trains, shape (N,).
+
+    Raises:
+        DataError: The source is not divided, or a class is missing from one part.
+    """
+    parts = set(original_splits)
+    if "train" not in parts or parts.isdisjoint({"val", "test"}):
+        raise DataError(
+            f"--split official: the source must come with a train part and a labelled val or "
+            f"test part, found {', '.join(sorted(parts))}. Use --split 70/30."
+        )
+    test_part = "test" if "test" in parts else "val"
+    is_train = np.array([part != test_part for part in original_splits], dtype=np.bool_)
+    for name, mask in (("train", is_train), ("test", ~is_train)):
+        counts = np.bincount(targets[mask], minlength=len(wnids))
+        if not counts.all():
+            wnid = wnids[int(np.argmin(counts))]
+            raise DataError(
+                f"class {wnid!r}: must have images in both parts of --split official, has none "
+                f"to {name}. Add images or use --split 70/30."
+            )
+    return is_train
+
+
+def split_digest(sample_ids: Sequence[str], is_train: NDArray[np.bool_]) -> str:
+    """Return the name of a split: equal for equal parts, whatever their order.
+
+    It is the SHA-256, in hexadecimal, of the UTF-8 text that has one line a sample, ``train`` or
+    ``test``, a tab and the sample id, a line feed after each, the lines sorted by code point.
+    """
+    lines = sorted(
+        f"{'train' if trains else 'test'}\t{sample_id}\n"
+        for sample_id, trains in zip(sample_ids, is_train.tolist(), strict=True)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _key(seed: int, sample_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{sample_id}".encode()).digest()

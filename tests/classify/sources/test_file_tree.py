@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_tree
+from tinysight.classify.sources import file_tree
+from tinysight.classify.sources.file_tree import FolderTree, read_text, without_wrapper
+from tinysight.classify.sources.index import Unreadable
+from tinysight.errors import DataError
+
+
+def test_files_are_listed_in_sorted_order_without_hidden_ones(tmp_path: Path) -> None:
+    names = ["b/2", "b/1", "a", ".git/config", "b/.DS_Store"]
+    tree = FolderTree(write_tree(tmp_path / "t", dict.fromkeys(names, b"")))
+    assert tree.names == ["a", "b/1", "b/2"]
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    tree = FolderTree(write_tree(tmp_path, {"a": b"x"}))
+    assert list(tree.read_many(["a", "b"])) == [b"x", Unreadable("missing")]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert list(FolderTree(tmp_path).read_many(["folder"])) == [
+        Unreadable("not readable: Is a directory")
+    ]
+
+
+def test_a_file_too_large_is_told_without_being_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_tree, "MAX_FILE_BYTES", 2**20)
+    tree = FolderTree(write_tree(tmp_path, {"a": bytes(2**20), "b": bytes(2**20 + 1)}))
+    whole, too_large = tree.read_many(["a", "b"])
+    assert whole == bytes(2**20)
+    assert too_large == Unreadable("larger than 1 MiB")
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    write_tree(tmp_path / "elsewhere", {"1.png": b""})
+    (tmp_path / "t").mkdir()
+    os.symlink(tmp_path / "elsewhere", tmp_path / "t" / "cat")
+    os.symlink(tmp_path / "t", tmp_path / "t" / "up")
+    assert FolderTree(tmp_path / "t").names == ["cat/1.png"]
+
+
+def test_wrapper_folders_are_taken_off_as_far_as_all_files_share_them(tmp_path: Path) -> None:
+    tree = without_wrapper(FolderTree(write_tree(tmp_path, {"a/b/1": b"x", "a/b/c/2": b"y"})))
+    assert tree.names == ["1", "c/2"]
+    assert list(tree.read_many(["c/2"])) == [b"y"]
+    assert without_wrapper(tree).names == tree.names
+
+
+def test_text_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+    tree = FolderTree(write_tree(tmp_path / "t", {"a.txt": b"\xff"}))
+    with pytest.raises(DataError, match=r"t: b.txt must be there and readable, it is missing"):
+        read_text(tree, "b.txt")
+    with pytest.raises(DataError, match=r"t: a.txt must be UTF-8 text, byte 0 is not"):
+        read_text(tree, "a.txt")
