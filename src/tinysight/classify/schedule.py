@@ -1,0 +1,111 @@
+"""Learning rate and momentum as pure functions of the step.
+
+A schedule object carries state that has to be saved, restored and stepped at the right moment; a
+function of the step has none, so a resumed run is right by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tinysight.classify.settings import ScheduleSettings
+from tinysight.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """What the optimizer uses for one step."""
+
+    lr: float
+    """Learning rate."""
+    momentum: float
+    """Momentum of SGD, beta 1 of AdamW."""
+
+
+def schedule_at(
+    step: int, settings: ScheduleSettings, *, steps_per_epoch: int, epochs: int
+) -> StepSchedule:
+    """Return the learning rate and the momentum of one optimizer step.
+
+    With T = ``epochs * steps_per_epoch`` steps in all, P = ``peak_epoch * steps_per_epoch`` and
+    t = ``step``:
+
+    * one-cycle goes from ``max_lr / div_factor`` at t = 0 to ``max_lr`` at t = P - 1, the last
+      step of the rise, and to ``max_lr / div_factor / final_div_factor`` at t = T - 1; each half
+      is linear or half a cosine. Momentum moves the other way, from ``max_momentum`` to
+      ``min_momentum`` and back. This is ``torch.optim.lr_scheduler.OneCycleLR`` with
+      ``pct_start = P / T``, step for step; ``final_div_factor`` divides the first learning rate,
+      not the highest, so 1 ends where it began. P need not be a whole number; a P below 1 leaves
+      out the rise.
+    * cosine and constant warm up linearly, ``max_lr * (1 / div_factor + (1 - 1 / div_factor) *
+      t / P)`` for t < P. From t = P on, constant stays at ``max_lr`` and cosine takes
+      ``max_lr * (1 + cos(pi * (t - P) / (T - P))) / 2``, which would be 0 at t = T, one step
+      after the last. Momentum stays at ``max_momentum``.
+
+    Args:
+        step: Optimizer step, 0 <= step < T.
+        settings: Kind and extremes of the schedule.
+        steps_per_epoch: Optimizer steps an epoch, at least 1.
+        epochs: Epochs of the whole run, at least 1.
+
+    Returns:
+        Learning rate and momentum for this step.
+
+    Raises:
+        RecipeError: ``peak_epoch`` lies behind the last epoch.
+        ValueError: ``step`` is not a step of this run.
+
+    Source:
+        Smith & Topin 2017, Super-Convergence (arXiv:1708.07120) for one-cycle;
+        Loshchilov & Hutter 2017, SGDR, section 3 (arXiv:1608.03983) for cosine.
+    """
+    total_steps = epochs * steps_per_epoch
+    if not 0 <= step < total_steps:
+        raise ValueError(
+            f"step must be at least 0 and below epochs x steps_per_epoch (={total_steps}), "
+            f"got {step}."
+        )
+    if settings.peak_epoch > epochs:
+        raise RecipeError(
+            f"schedule.peak_epoch must be at most train.epochs (={epochs}), "
+            f"got {settings.peak_epoch:g}. Lower schedule.peak_epoch or train longer."
+        )
+    peak_steps = settings.peak_epoch * steps_per_epoch
+    if settings.kind == "one-cycle":
+        return _one_cycle(step, settings, peak_steps - 1, total_steps - 1)
+    if step < peak_steps:
+        lr = settings.max_lr * _linear(1 / settings.div_factor, 1.0, step / peak_steps)
+    elif settings.kind == "cosine":
+        lr = _half_cosine(settings.max_lr, 0.0, (step - peak_steps) / (total_steps - peak_steps))
+    else:
+        lr = settings.max_lr
+    return StepSchedule(lr=lr, momentum=settings.max_momentum)
+
+
+def _one_cycle(
+    step: int, settings: ScheduleSettings, peak_step: float, last_step: int
+) -> StepSchedule:
+    first_lr = settings.max_lr / settings.div_factor
+    interpolate = _linear if settings.anneal == "linear" else _half_cosine
+    if step <= peak_step:
+        # A rise of a single step is already the peak; OneCycleLR divides 0 by 0 there.
+        risen = step / peak_step if peak_step > 0 else 1.0
+        return StepSchedule(
+            lr=interpolate(first_lr, settings.max_lr, risen),
+            momentum=interpolate(settings.max_momentum, settings.min_momentum, risen),
+        )
+    fallen = (step - peak_step) / (last_step - peak_step)
+    last_lr = first_lr / settings.final_div_factor
+    return StepSchedule(
+        lr=interpolate(settings.max_lr, last_lr, fallen),
+        momentum=interpolate(settings.min_momentum, settings.max_momentum, fallen),
+    )
+
+
+def _linear(start: float, end: float, fraction: float) -> float:
+    return (end - start) * fraction + start
+
+
+def _half_cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))

@@ -1,0 +1,187 @@
+"""What a recipe can say: every field with its unit, its bounds and its default.
+
+These are the only defaults of a training run; the command line and the recipes only override
+them. No torch here, so that a recipe can be read and checked without it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Settings(BaseModel):
+    """Frozen, typed, closed: an unknown key is a fault, not a wish."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class ModelSettings(_Settings):
+    """Which network."""
+
+    name: Literal["resnet18", "resnet34", "compact"] = "resnet18"
+    """Architecture."""
+    stem: Literal["3x3", "7x7"] = "3x3"
+    """First layers of a ResNet: one 3x3 convolution for 64x64 images, or 7x7 with max-pooling.
+    The compact network has its own."""
+    zero_init_last_norm: bool = False
+    """Start the last batch-norm gain of each residual block at 0 (Goyal et al. 2017, sec. 5.1)."""
+
+
+class AugmentSettings(_Settings):
+    """What happens to a training image, in the order of the fields, one draw per image."""
+
+    pad_px: Annotated[int, Field(ge=0)] = 8
+    """Padding on each side before the random crop back to the image's size; 0 for no crop."""
+    pad_mode: Literal["reflect", "mean"] = "reflect"
+    """What padding and rotation show outside the image: its mirror image, or the mean colour of
+    the training part."""
+    flip_probability: Probability = 0.5
+    """Chance of a horizontal flip."""
+    rotate_probability: Probability = 0.0
+    """Chance of a rotation by an angle drawn from [-rotate_degrees, rotate_degrees]."""
+    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
+    """Largest rotation, degrees."""
+    noise_probability: Probability = 0.0
+    """Chance of Gaussian noise."""
+    noise_std: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    """Standard deviation of the noise, fraction of the full range of a pixel; the sum is cut off
+    at both ends of that range."""
+    dropout_probability: Probability = 0.0
+    """Chance of coarse dropout: one rectangle filled with the mean colour."""
+    dropout_min_px: Annotated[int, Field(ge=1)] = 8
+    """Shortest side of the dropped rectangle, pixels."""
+    dropout_max_px: Annotated[int, Field(ge=1)] = 16
+    """Longest side of the dropped rectangle, pixels."""
+    mix_probability: Probability = 0.0
+    """Chance that an image is mixed with its neighbour in the shuffled order."""
+    mixup_alpha: Annotated[float, Field(ge=0.0)] = 0.2
+    """Beta parameter of mixup (Zhang et al. 2018); 0 turns mixup off."""
+    cutmix_alpha: Annotated[float, Field(ge=0.0)] = 1.0
+    """Beta parameter of cutmix (Yun et al. 2019); 0 turns cutmix off."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> AugmentSettings:
+        if self.dropout_min_px > self.dropout_max_px:
+            raise ValueError(
+                f"dropout_min_px (={self.dropout_min_px}) must be at most "
+                f"dropout_max_px (={self.dropout_max_px})"
+            )
+        if self.mix_probability > 0 and self.mixup_alpha == 0 and self.cutmix_alpha == 0:
+            raise ValueError(
+                f"mix_probability (={self.mix_probability}) must be 0 when mixup_alpha and "
+                f"cutmix_alpha are both 0"
+            )
+        return self
+
+
+class OptimizerSettings(_Settings):
+    """How a gradient changes a weight."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """Optimizer, torch's own."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """Weight decay; torch's meaning for each optimizer."""
+    decay_norms_and_biases: bool = False
+    """Whether weight decay also pulls on batch-norm gains and on biases."""
+    nesterov: bool = True
+    """Nesterov momentum (SGD only)."""
+
+
+class ScheduleSettings(_Settings):
+    """Learning rate and momentum as functions of the step."""
+
+    kind: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    """Rise to ``max_lr`` and fall; fall from ``max_lr`` along a cosine; stay at ``max_lr``."""
+    max_lr: Annotated[float, Field(gt=0.0)] = 0.1
+    """Highest learning rate."""
+    div_factor: Annotated[float, Field(ge=1.0)] = 25.0
+    """One-cycle starts at ``max_lr / div_factor``; the warm-up of the others as well."""
+    final_div_factor: Annotated[float, Field(gt=0.0)] = 1e4
+    """One-cycle ends at ``max_lr / div_factor / final_div_factor``."""
+    peak_epoch: Annotated[float, Field(ge=0.0)] = 2.0
+    """Epochs until one-cycle is at ``max_lr``; epochs of warm-up for the others."""
+    anneal: Literal["linear", "cosine"] = "linear"
+    """Shape of the two halves of one-cycle."""
+    max_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum (AdamW: beta 1) wherever it is not cycled."""
+    min_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum at the top of one-cycle; equal to ``max_momentum`` for no cycling."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> ScheduleSettings:
+        if self.min_momentum > self.max_momentum:
+            raise ValueError(
+                f"min_momentum (={self.min_momentum}) must be at most "
+                f"max_momentum (={self.max_momentum})"
+            )
+        return self
+
+
+class TrainSettings(_Settings):
+    """The loop itself."""
+
+    epochs: Annotated[int, Field(ge=1)] = 16
+    """Passes over the training part."""
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    """Images per optimizer step, over all processes and all accumulated parts."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts into which a batch is cut; gradients are summed before the step."""
+    seed: int = 0
+    """Fixes weights, order and augmentation."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Number format of activations; weights and sums stay fp32."""
+    channels_last: bool = True
+    """Memory order of images and filters."""
+    compile: bool = False
+    """Whether torch.compile builds the network first."""
+    loss: Literal["cross-entropy", "nll"] = "cross-entropy"
+    """Cross entropy on logits, or log-softmax and negative log-likelihood as two layers."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the target spread over all classes (Szegedy et al. 2016)."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay per step of the exponential moving average of the weights; 0 for none."""
+    tuning_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the training part held back for choosing; the test part stays untouched."""
+    checkpoint_every_s: Annotated[float, Field(gt=0.0)] = 300.0
+    """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+    evaluate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between evaluations; the last epoch is always evaluated."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> TrainSettings:
+        if self.batch_size % (2 * self.accumulate):
+            raise ValueError(
+                f"batch_size (={self.batch_size}) must be a multiple of 2 x accumulate "
+                f"(={2 * self.accumulate})"
+            )
+        if self.loss == "nll" and self.label_smoothing > 0:
+            raise ValueError(
+                f"label_smoothing (={self.label_smoothing}) must be 0 with loss nll; "
+                f"use cross-entropy"
+            )
+        return self
+
+
+class Recipe(_Settings):
+    """Everything that decides what a run does, apart from the store."""
+
+    model: ModelSettings = ModelSettings()
+    augment: AugmentSettings = AugmentSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    train: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Recipe:
+        if self.schedule.peak_epoch > self.train.epochs:
+            raise ValueError(
+                f"schedule.peak_epoch (={self.schedule.peak_epoch}) must be at most "
+                f"train.epochs (={self.train.epochs})"
+            )
+        return self
