@@ -1,0 +1,71 @@
+"""A store appears under its name when it is whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinysight.classify.manifest import MANIFEST
+from tinysight.errors import DataError
+
+
+@contextmanager
+def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a new folder beside ``out`` that takes its name if all goes well, else vanishes.
+
+    Args:
+        out: Where the store is to be; its parent must exist.
+        replace: Put the new store in the place of one that is there.
+
+    Raises:
+        DataError: Something is in the way, or the folder cannot be written.
+    """
+    if out.exists() and not replace:
+        what = "a store" if (out / MANIFEST).exists() else "something else"
+        raise DataError(
+            f"{out}: must not exist yet, there is {what}. Choose another --out or pass --force."
+        )
+    if out.exists() and not (out / MANIFEST).exists():
+        raise DataError(
+            f"{out}: only a store can be replaced, and this is none ({MANIFEST} is missing). "
+            f"Choose another --out."
+        )
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise DataError(
+            f"{out.parent}: must be a folder that can be written to, {error.strerror}. "
+            f"Create it or choose another --out."
+        ) from error
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _put_in_place(folder, out)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise DataError(
+            f"{out}: the store must be written whole, {error.strerror or error}. "
+            f"{'Free some space' if is_full else 'Mend that'} or choose another --out."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, out: Path) -> None:
+    # No fsync: a store that a power failure tore is found by its checksums and packed again.
+    if not out.exists():
+        os.replace(folder, out)
+        return
+    aside = folder.with_name(f"{folder.name}.old")
+    os.replace(out, aside)
+    try:
+        os.replace(folder, out)
+    except OSError:
+        os.replace(aside, out)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

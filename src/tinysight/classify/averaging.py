@@ -1,0 +1,58 @@
+"""An exponential moving average of the weights, with batch-norm statistics of its own.
+
+The averaged weights were never trained with the statistics that the raw network has collected, so
+these are estimated again before the average is used (Izmailov et al. 2018, sec. 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+
+from tinysight.classify.placement import autocast
+from tinysight.classify.processes import Processes
+from tinysight.classify.settings import TrainSettings
+
+REFRESH_BATCHES = 32
+
+
+def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """Return a moving average of a network's weights, or None for a decay of 0."""
+    if decay == 0.0:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+
+
+def refresh_batch_norms(
+    model: nn.Module,
+    batches: Iterable[torch.Tensor],
+    *,
+    device: torch.device,
+    settings: TrainSettings,
+    processes: Processes,
+) -> None:
+    """Estimate the batch-norm statistics of a network from training images.
+
+    Args:
+        model: The network, on ``device``; its mode is left as it was.
+        batches: Augmented, normalised images, (B, 3, H, W) each.
+        device: Where the images and the network are.
+        settings: Number format of the network.
+        processes: All processes end with the mean of their statistics.
+    """
+    with autocast(settings, device):
+        update_bn(batches, model)
+    average_statistics(model, processes)
+
+
+@torch.no_grad()
+def average_statistics(model: nn.Module, processes: Processes) -> None:
+    """Give every process the mean of the running statistics of all of them."""
+    if processes.count == 1:
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(processes.sum(buffer) / processes.count)

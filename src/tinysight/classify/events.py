@@ -1,0 +1,37 @@
+"""TensorBoard event files, where the package ``tensorboard`` is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class EventWriter:
+    """Writes every number of a history line as a scalar at its step."""
+
+    def __init__(self, writer: SummaryWriter) -> None:
+        self._writer = writer
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write one line of the history."""
+        for key, value in row.items():
+            if key not in ("epoch", "steps"):
+                self._writer.add_scalar(key, value, global_step=row["steps"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+def open_event_writer(folder: Path) -> EventWriter | None:
+    """Return a writer of event files, or None where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return EventWriter(SummaryWriter(folder))

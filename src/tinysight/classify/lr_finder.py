@@ -1,0 +1,203 @@
+"""The learning-rate range test: how far can the learning rate go up?
+
+A copy of the network is trained for a few hundred steps while the learning rate grows from very
+small to far too large. The test works on a network, an optimizer and draws of its own, so the run
+that follows is the same to the bit as one without it.
+
+Source:
+    Smith 2017, Cyclical Learning Rates, section 3.3 (arXiv:1506.01186).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tinysight.classify.batches import Batch, steps_per_epoch, training_batches
+from tinysight.classify.models import build_model
+from tinysight.classify.optimizers import build_optimizer, set_schedule
+from tinysight.classify.placement import place_model
+from tinysight.classify.settings import Recipe
+from tinysight.classify.stopping import StopRequest
+from tinysight.classify.training import forward_backward
+from tinysight.classify.training_state import TrainingData
+from tinysight.errors import TrainingError
+
+DIVERGED_AT = 4.0
+"""The test ends when the smoothed loss is this many times the lowest one."""
+MIN_POINTS = 10
+
+
+@dataclass(frozen=True)
+class LrRangePoint:
+    """One step of the test.
+
+    Attributes:
+        lr: Learning rate.
+        loss: Training loss of the step's batch, before the step.
+        smoothed_loss: Exponential moving average of the losses, corrected for its start.
+    """
+
+    lr: float
+    loss: float
+    smoothed_loss: float
+
+
+@dataclass(frozen=True)
+class LrRangeResult:
+    """What the test found.
+
+    Attributes:
+        points: One a step, in the order of the steps.
+        suggestion_steepest: Learning rate where the smoothed loss falls fastest.
+        suggestion_valley: Learning rate half way along the longest stretch of falling loss.
+        diverged: Whether the test ended because the loss grew or was not finite.
+    """
+
+    points: tuple[LrRangePoint, ...]
+    suggestion_steepest: float
+    suggestion_valley: float
+    diverged: bool
+
+
+def lr_range_test(
+    data: TrainingData,
+    recipe: Recipe,
+    num_classes: int,
+    *,
+    device: torch.device,
+    min_lr: float = 1e-6,
+    max_lr: float = 10.0,
+    num_steps: int = 100,
+    smoothing: float = 0.9,
+    on_step: Callable[[int, int], None] | None = None,
+) -> LrRangeResult:
+    """Train with a growing learning rate and watch the loss.
+
+    The learning rate grows by the same factor each step. Batches, precision, accumulation and
+    compilation are those of the recipe.
+
+    Args:
+        data: Images and the rows to train on.
+        recipe: Settings of the run that is planned.
+        num_classes: Length of the logits.
+        device: Where to train.
+        min_lr: Learning rate of the first step.
+        max_lr: Learning rate of the last step.
+        num_steps: Steps, at least 10.
+        smoothing: Weight of the past in the moving average of the loss, in [0, 1).
+        on_step: Called with the number of steps done and of all.
+
+    Returns:
+        The curve and two suggestions.
+
+    Raises:
+        TrainingError: The loss diverged before there were enough points for a suggestion.
+    """
+    settings = recipe.train
+    model = build_model(recipe.model, num_classes, seed=settings.seed)
+    model = place_model(model, settings, device)
+    network = torch.compile(model) if settings.compile else model
+    optimizer = build_optimizer(
+        model, recipe.optimizer, lr=min_lr, momentum=recipe.schedule.max_momentum
+    )
+    lrs = np.geomspace(min_lr, max_lr, num_steps)
+    never = StopRequest()
+    points: list[LrRangePoint] = []
+    diverged = False
+    average = 0.0
+    for step, batch in enumerate(_endless_batches(data, recipe, device, num_steps)):
+        lr = float(lrs[step])
+        set_schedule(optimizer, lr=lr, momentum=recipe.schedule.max_momentum)
+        loss_tensor, _ = forward_backward(network, batch, recipe, stop=never)
+        loss = float(loss_tensor)
+        average = smoothing * average + (1 - smoothing) * loss
+        # Without this the average starts near 0 and the curve seems to rise.
+        smoothed = average / (1 - smoothing ** (step + 1))
+        best = min((point.smoothed_loss for point in points), default=smoothed)
+        # Written so that NaN, which is greater than nothing, counts as diverged.
+        if not (math.isfinite(loss) and smoothed <= DIVERGED_AT * best):
+            diverged = True
+            break
+        points.append(LrRangePoint(lr=lr, loss=loss, smoothed_loss=smoothed))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if on_step:
+            on_step(step + 1, num_steps)
+    if len(points) < MIN_POINTS:
+        raise TrainingError(
+            f"lr-find: the loss must stay finite for at least {MIN_POINTS} steps, but it diverged "
+            f"after {len(points)} at learning rate {lr:.3g}. Start lower with --min-lr "
+            f"(={min_lr:g})."
+        )
+    curve = np.array([point.smoothed_loss for point in points])
+    return LrRangeResult(
+        points=tuple(points),
+        suggestion_steepest=float(lrs[steepest_index(curve)]),
+        suggestion_valley=float(lrs[valley_index(curve)]),
+        diverged=diverged,
+    )
+
+
+def steepest_index(losses: NDArray[np.float64]) -> int:
+    """Return where a curve falls fastest, before its lowest point.
+
+    Args:
+        losses: (n,) smoothed losses at learning rates that grow by one factor, n at least 2.
+    """
+    end = max(int(losses.argmin()) + 1, 2)
+    return int(np.gradient(losses)[:end].argmin())
+
+
+def valley_index(losses: NDArray[np.float64]) -> int:
+    """Return the middle of the longest falling stretch of a curve.
+
+    A stretch is a longest subsequence of falling values, so small bumps do not end it.
+
+    Args:
+        losses: (n,) smoothed losses, n at least 1.
+
+    Source:
+        The ``valley`` suggestion of fastai's learning-rate finder, docs.fast.ai/callback.schedule.
+    """
+    count = len(losses)
+    length = np.ones(count, dtype=np.int64)
+    before = np.full(count, -1)
+    for here in range(1, count):
+        candidates = np.where(losses[:here] > losses[here], length[:here], 0)
+        best = int(candidates.argmax())
+        if candidates[best] + 1 > length[here]:
+            length[here] = candidates[best] + 1
+            before[here] = best
+    stretch = [int(length.argmax())]
+    while before[stretch[-1]] >= 0:
+        stretch.append(int(before[stretch[-1]]))
+    stretch.reverse()
+    first, last = stretch[0], stretch[-1]
+    return (first + last) // 2
+
+
+def _endless_batches(
+    data: TrainingData, recipe: Recipe, device: torch.device, num_steps: int
+) -> Iterator[Batch]:
+    steps = steps_per_epoch(len(data.train_rows), recipe.train.batch_size)
+    for epoch in range(-(-num_steps // steps)):
+        batches = training_batches(
+            data.images_u8,
+            data.train_rows,
+            data.targets,
+            recipe.augment,
+            mean=data.mean,
+            std=data.std,
+            seed=recipe.train.seed,
+            epoch=epoch,
+            batch_size=recipe.train.batch_size,
+            device=device,
+        )
+        yield from itertools.islice(batches, num_steps - epoch * steps)

@@ -1,0 +1,145 @@
+"""The predictions of a trained run for its test images, as files that need no torch to read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from tinysight import run_folder
+from tinysight.classify.batches import place_images
+from tinysight.classify.checkpoint import load_model_weights, load_weights
+from tinysight.classify.evaluate import TOP_K, Predictions, predict
+from tinysight.classify.metrics import (
+    Metrics,
+    compute_metrics,
+    cross_entropies,
+    softmax,
+    top_classes,
+)
+from tinysight.classify.models import build_model
+from tinysight.classify.placement import place_model
+from tinysight.classify.settings import Recipe
+from tinysight.classify.store import Store
+from tinysight.errors import RunError
+
+
+def evaluate_run(
+    run: Path,
+    store: Store,
+    *,
+    device: torch.device | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Metrics:
+    """Predict every test image of a run and write what comes out.
+
+    Writes ``predictions.parquet`` (sample_id, target, top5, top5_probs, loss, logits) and
+    ``metrics.json``.
+
+    Args:
+        run: A run folder with trained weights.
+        store: The store that the run was trained on.
+        device: Where to run the network; the CPU when not given.
+        on_progress: Called with the number of images done and of all.
+
+    Raises:
+        RunError: No trained weights, or weights of another network, or another store.
+    """
+    device = device or torch.device("cpu")
+    about = run_folder.read_run(run)
+    require_same_store(run, about, store)
+    model, recipe, metadata = load_model(run, about)
+    model = place_model(model, recipe.train, device)
+    rows = np.flatnonzero(~store.is_train)
+    predictions = predict(
+        model,
+        place_images(store.images_u8, device),
+        rows,
+        store.targets,
+        mean=np.asarray(about["mean"]),
+        std=np.asarray(about["std"]),
+        device=device,
+        settings=recipe.train,
+        on_progress=on_progress,
+    )
+    metrics = compute_metrics(predictions.logits, predictions.targets)
+    _write_predictions(run, [str(store.sample_ids[row]) for row in rows], predictions)
+    _write_metrics(run, metrics, about["classes"], metadata["weights"])
+    return metrics
+
+
+def load_model(run: Path, about: dict[str, Any]) -> tuple[nn.Module, Recipe, dict[str, Any]]:
+    """Build the network of a run and fill it with its trained weights.
+
+    Args:
+        run: The run folder.
+        about: What :func:`tinysight.run_folder.read_run` returns.
+
+    Returns:
+        The network in evaluation mode, the settings of the run, the metadata of its weights.
+
+    Raises:
+        RunError: No trained weights, or weights of another network.
+    """
+    recipe = Recipe.model_validate(run_folder.read_recipe(run))
+    model = build_model(recipe.model, len(about["classes"]), seed=recipe.train.seed)
+    weights, metadata = load_model_weights(run)
+    load_weights(model, weights, where=str(run / run_folder.MODEL))
+    return model.eval(), recipe, metadata
+
+
+def require_same_store(run: Path, about: dict[str, Any], store: Store) -> None:
+    """Make sure that a store is the one that a run was trained on.
+
+    Raises:
+        RunError: It has other images, classes or another split.
+    """
+    if about["split_digest"] != store.split_digest:
+        raise RunError(
+            f"{store.path}: the split must be the one that {run} was trained on "
+            f"(digest {about['split_digest'][:12]}…), got {store.split_digest[:12]}…. "
+            f"Name the store that the run was trained on, or pack it again with the same seed."
+        )
+
+
+def _write_predictions(run: Path, sample_ids: list[str], predictions: Predictions) -> None:
+    logits, targets = predictions.logits, predictions.targets
+    best = top_classes(logits, TOP_K)
+    best_probs = np.take_along_axis(softmax(logits), best, axis=1)
+    columns = {
+        "sample_id": pa.array(sample_ids),
+        "target": pa.array(targets.astype(np.int32)),
+        "top5": _rows(best.astype(np.int32)),
+        "top5_probs": _rows(best_probs.astype(np.float32)),
+        "loss": pa.array(cross_entropies(logits, targets).astype(np.float32)),
+        # Three digits are enough for every use of all logits, at half the size.
+        "logits": _rows(logits.astype(np.float16)),
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    run_folder.replace_file(
+        run / run_folder.PREDICTIONS, lambda file: file.write(buffer.getbuffer())
+    )
+
+
+def _rows(matrix: np.ndarray[Any, Any]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+
+def _write_metrics(
+    run: Path, metrics: Metrics, classes: list[dict[str, Any]], weights: str
+) -> None:
+    content = asdict(metrics)
+    content["weights"] = weights
+    content["classes"] = [
+        {**names, **numbers} for names, numbers in zip(classes, content["classes"], strict=True)
+    ]
+    run_folder.write_json(run / run_folder.METRICS, content)

@@ -1,0 +1,389 @@
+"""The training loop, readable from top to bottom.
+
+It takes a state and data, changes the state, and hands out records; it knows no file, no plot and
+no command line. Everything random is keyed by seed, epoch and position, so a state that was saved
+after any step goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tinysight.classify.averaging import (
+    REFRESH_BATCHES,
+    average_statistics,
+    refresh_batch_norms,
+)
+from tinysight.classify.batches import Batch, steps_per_epoch, training_batches
+from tinysight.classify.evaluate import Score, score_model
+from tinysight.classify.losses import image_hits, image_losses
+from tinysight.classify.optimizers import set_schedule
+from tinysight.classify.placement import autocast
+from tinysight.classify.processes import Processes
+from tinysight.classify.schedule import schedule_at
+from tinysight.classify.settings import Recipe
+from tinysight.classify.stopping import (
+    StepGivenUpError,
+    StopRequest,
+    buffers_kept_on_error,
+    raise_if_requested,
+    step_can_be_given_up,
+)
+from tinysight.classify.training_state import TrainingData, TrainingState
+from tinysight.errors import TrainingError
+
+# Reading a loss from an accelerator waits for it, so there it is done now and then only.
+LOOK_EVERY_STEPS_CPU = 1
+LOOK_EVERY_STEPS_ACCELERATOR = 50
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+"""A network as the loop calls it: a module, compiled or not, of one process or of several."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One look at the loop.
+
+    Attributes:
+        step: Optimizer steps done.
+        num_steps: Steps of the whole run.
+        epoch: Epoch of this step, from 0.
+        loss: Mean training loss of the step.
+        accuracy: Training accuracy so far in this epoch.
+        lr: Learning rate of the step.
+        images_per_s: Training speed of this epoch so far.
+        time_left_s: For the steps that remain, evaluation not counted.
+    """
+
+    step: int
+    num_steps: int
+    epoch: int
+    loss: float
+    accuracy: float
+    lr: float
+    images_per_s: float
+    time_left_s: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch.
+
+    Attributes:
+        epoch: From 0.
+        steps: Optimizer steps done since the start of the run.
+        train_loss: Mean over the augmented images of the epoch, as they were seen.
+        train_accuracy: Likewise.
+        lr: Learning rate of the last step.
+        momentum: Momentum of the last step.
+        images_per_s: Training speed.
+        seconds: Training time since the start of the run, evaluation not counted.
+        score: Of the raw weights, or None in an epoch without evaluation.
+        ema_score: Of the averaged weights, where there are any.
+        step_losses: (steps in the epoch,) mean loss of each step.
+    """
+
+    epoch: int
+    steps: int
+    train_loss: float
+    train_accuracy: float
+    lr: float
+    momentum: float
+    images_per_s: float
+    seconds: float
+    score: Score | None
+    ema_score: Score | None
+    step_losses: NDArray[np.float64]
+
+
+def train(
+    state: TrainingState,
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    processes: Processes,
+    stop: StopRequest,
+    save: Callable[[TrainingState], None],
+    on_step: Callable[[StepRecord], None],
+    on_epoch: Callable[[EpochRecord], None],
+) -> bool:
+    """Train until the last epoch is evaluated, or until a stop is requested.
+
+    Args:
+        state: Where to start; changed in place.
+        data: Images and the rows to use.
+        recipe: All settings.
+        device: Where to train.
+        processes: This process among those that train together; each takes its part of every
+            batch.
+        stop: Looked at inside and between steps.
+        save: Called with a state to keep: now and then, at the end, and when stopped.
+        on_step: Called at every look at the loop.
+        on_epoch: Called after each epoch.
+
+    Returns:
+        True when training is finished, False when it was stopped and saved.
+
+    Raises:
+        TrainingError: The loss is no longer finite.
+    """
+    settings = recipe.train
+    steps = steps_per_epoch(len(data.train_rows), settings.batch_size)
+    num_steps = steps * settings.epochs
+    look_every = LOOK_EVERY_STEPS_CPU if device.type == "cpu" else LOOK_EVERY_STEPS_ACCELERATOR
+    network = _wrap(state.model, recipe, device, processes)
+    # Only here can a step be given up: several processes would have to do so together.
+    can_give_up = processes.count == 1 and device.type == "cpu" and not settings.compile
+    last_save = time.monotonic()
+
+    while state.recorded_epochs < settings.epochs:
+        epoch = state.recorded_epochs
+        first_step = state.step - epoch * steps
+        began = time.monotonic() - state.epoch_seconds
+        looked_at = first_step
+        for number, batch in enumerate(
+            _epoch_batches(data, recipe, epoch, first_step, device, processes), first_step
+        ):
+            now = schedule_at(
+                state.step, recipe.schedule, steps_per_epoch=steps, epochs=settings.epochs
+            )
+            set_schedule(state.optimizer, lr=now.lr, momentum=now.momentum)
+            watch = step_can_be_given_up(state.model, stop) if can_give_up else nullcontext()
+            try:
+                with buffers_kept_on_error(state.model), watch:
+                    loss, hits = forward_backward(network, batch, recipe, stop=stop)
+            except StepGivenUpError:
+                state.optimizer.zero_grad(set_to_none=True)
+                save(state)
+                return False
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            if state.average:
+                state.average.update_parameters(state.model)
+            state.step_losses[number] = loss
+            state.hits += hits
+            state.step += 1
+
+            if (number + 1) % look_every and number + 1 < steps:
+                continue
+            _require_finite(state, number + 1, looked_at, recipe, steps, processes)
+            looked_at = number + 1
+            seconds = time.monotonic() - began
+            state.seconds += seconds - state.epoch_seconds
+            state.epoch_seconds = seconds
+            seen = (number + 1) * settings.batch_size
+            on_step(
+                StepRecord(
+                    step=state.step,
+                    num_steps=num_steps,
+                    epoch=epoch,
+                    loss=float(loss),
+                    accuracy=float(state.hits) * processes.count / seen,
+                    lr=now.lr,
+                    images_per_s=seen / seconds,
+                    time_left_s=(num_steps - state.step) * state.seconds / state.step,
+                )
+            )
+            if processes.any(stop.is_made, device):
+                save(state)
+                return False
+            if time.monotonic() - last_save > settings.checkpoint_every_s:
+                save(state)
+                last_save = time.monotonic()
+
+        try:
+            record = _finish_epoch(state, data, recipe, epoch, device, processes, stop)
+        except StepGivenUpError:
+            save(state)
+            return False
+        on_epoch(record)
+        state.recorded_epochs += 1
+        state.step_losses.zero_()
+        state.hits.zero_()
+        state.epoch_seconds = 0.0
+    save(state)
+    return True
+
+
+def forward_backward(
+    network: Network, batch: Batch, recipe: Recipe, *, stop: StopRequest
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of a batch to those of the parameters.
+
+    Args:
+        network: The network, possibly wrapped, in training mode.
+        batch: Images and targets on the network's device.
+        recipe: Loss, precision and the number of parts to cut the batch into.
+        stop: Looked at between forward and backward passes.
+
+    Returns:
+        The mean loss and the sum of the hits, scalar tensors on the device.
+    """
+    settings = recipe.train
+    parts = batch.split(settings.accumulate)
+    loss = torch.zeros((), device=batch.images.device)
+    hits = torch.zeros((), device=batch.images.device)
+    for number, part in enumerate(parts, 1):
+        # Gradients of several processes are summed once, with the last part.
+        is_last = number == len(parts)
+        waits = isinstance(network, DistributedDataParallel) and not is_last
+        with network.no_sync() if waits else nullcontext():  # type: ignore[attr-defined]
+            with autocast(settings, batch.images.device):
+                logits = network(part.images)
+            raise_if_requested(stop)
+            part_loss = image_losses(logits, part, settings).mean() / len(parts)
+            part_loss.backward()
+        loss += part_loss.detach()
+        hits += image_hits(logits.detach(), part).sum()
+    return loss, hits
+
+
+def _wrap(model: nn.Module, recipe: Recipe, device: torch.device, processes: Processes) -> Network:
+    """The network as the loop calls it; ``model`` keeps the parameters and their names."""
+    model.train()
+    network: nn.Module = model
+    if processes.count > 1:
+        ids = [device.index] if device.type == "cuda" else None
+        network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+    return torch.compile(network) if recipe.train.compile else network
+
+
+def _epoch_batches(
+    data: TrainingData,
+    recipe: Recipe,
+    epoch: int,
+    first_step: int,
+    device: torch.device,
+    processes: Processes,
+) -> Iterator[Batch]:
+    return training_batches(
+        data.images_u8,
+        data.train_rows,
+        data.targets,
+        recipe.augment,
+        mean=data.mean,
+        std=data.std,
+        seed=recipe.train.seed,
+        epoch=epoch,
+        batch_size=recipe.train.batch_size,
+        first_step=first_step,
+        part=(processes.rank, processes.count),
+        device=device,
+    )
+
+
+def _require_finite(
+    state: TrainingState,
+    end: int,
+    looked_at: int,
+    recipe: Recipe,
+    steps: int,
+    processes: Processes,
+) -> None:
+    losses = processes.sum(state.step_losses[looked_at:end])
+    is_bad = ~torch.isfinite(losses)
+    if not bool(is_bad.any()):
+        return
+    number = looked_at + int(is_bad.nonzero()[0, 0])
+    step = state.step - end + number
+    lr = schedule_at(step, recipe.schedule, steps_per_epoch=steps, epochs=recipe.train.epochs).lr
+    raise TrainingError(
+        f"step {step} (epoch {step // steps}): the training loss must be finite, got "
+        f"{float(losses[number - looked_at])} at learning rate {lr:.3g}. "
+        f"Try a third of schedule.max_lr (={recipe.schedule.max_lr:g}), more warm-up "
+        f"(schedule.peak_epoch), or train.precision = fp32; `tinysight lr-find` shows where the "
+        f"loss diverges."
+    )
+
+
+def _finish_epoch(
+    state: TrainingState,
+    data: TrainingData,
+    recipe: Recipe,
+    epoch: int,
+    device: torch.device,
+    processes: Processes,
+    stop: StopRequest,
+) -> EpochRecord:
+    settings = recipe.train
+    steps = len(state.step_losses)
+    last = schedule_at(
+        state.step - 1, recipe.schedule, steps_per_epoch=steps, epochs=settings.epochs
+    )
+    average_statistics(state.model, processes)
+    score = ema_score = None
+    if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
+        score = score_held_out(state.model, data, recipe, device, processes, stop)
+        if state.average:
+            refresh_average(state, data, recipe, epoch, device, processes)
+            ema_score = score_held_out(state.average.module, data, recipe, device, processes, stop)
+    step_losses = processes.sum(state.step_losses).double().cpu().numpy() / processes.count
+    seen = steps * settings.batch_size
+    return EpochRecord(
+        epoch=epoch,
+        steps=state.step,
+        train_loss=float(step_losses.mean()),
+        train_accuracy=float(processes.sum(state.hits)) / seen,
+        lr=last.lr,
+        momentum=last.momentum,
+        images_per_s=seen / state.epoch_seconds,
+        seconds=state.seconds,
+        score=score,
+        ema_score=ema_score,
+        step_losses=step_losses,
+    )
+
+
+def refresh_average(
+    state: TrainingState,
+    data: TrainingData,
+    recipe: Recipe,
+    epoch: int,
+    device: torch.device,
+    processes: Processes,
+) -> None:
+    """Give the averaged weights batch-norm statistics from the first images of an epoch."""
+    if state.average is None:
+        return
+    batches = _epoch_batches(data, recipe, epoch, 0, device, processes)
+    refresh_batch_norms(
+        state.average.module,
+        (batch.images for batch, _ in zip(batches, range(REFRESH_BATCHES), strict=False)),
+        device=device,
+        settings=recipe.train,
+        processes=processes,
+    )
+
+
+def score_held_out(
+    model: nn.Module,
+    data: TrainingData,
+    recipe: Recipe,
+    device: torch.device,
+    processes: Processes,
+    stop: StopRequest,
+) -> Score:
+    """Score a network on the tuning rows if there are any, else on the test rows."""
+    rows = data.tuning_rows if len(data.tuning_rows) else data.test_rows
+    return score_model(
+        model,
+        data.images_u8,
+        rows,
+        data.targets,
+        mean=data.mean,
+        std=data.std,
+        device=device,
+        settings=recipe.train,
+        processes=processes,
+        stop=stop,
+    )

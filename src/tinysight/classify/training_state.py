@@ -1,0 +1,109 @@
+"""What training reads and what it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tinysight.classify.averaging import build_average
+from tinysight.classify.batches import Images, steps_per_epoch
+from tinysight.classify.checkpoint import load_weights
+from tinysight.classify.optimizers import build_optimizer
+from tinysight.classify.placement import place_model
+from tinysight.classify.schedule import schedule_at
+from tinysight.classify.settings import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a store, and which of them train, test and tune.
+
+    Attributes:
+        images_u8: (N, S, S, 3) uint8, as :func:`.batches.place_images` returns them.
+        targets: (N,) int64, class index of each image.
+        train_rows: (n,) int64, rows of ``images_u8`` to train on.
+        test_rows: (m,) int64, rows to test on after each epoch.
+        tuning_rows: (t,) int64, rows to choose by; when there are any, they are looked at instead
+            of the test rows.
+        mean: (3,) of the training part, in [0, 1].
+        std: (3,) likewise.
+    """
+
+    images_u8: Images
+    targets: NDArray[np.int64]
+    train_rows: NDArray[np.int64]
+    test_rows: NDArray[np.int64]
+    tuning_rows: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+
+class TrainingState:
+    """Everything that training changes.
+
+    Attributes:
+        model: The network itself, never a compiled or distributed wrapper, so that its names are
+            the same in every file.
+        optimizer: torch's optimizer over the parameters of ``model``.
+        average: The moving average of the weights, or None.
+        step: Optimizer steps done.
+        step_losses: (steps per epoch,) float32 on the device, this epoch's losses so far.
+        hits: Sum of the hits in this epoch so far, a float64 number on the device.
+        seconds: Training time so far.
+        epoch_seconds: Training time in this epoch so far.
+        recorded_epochs: Epochs that were evaluated and handed out.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, num_images: int, device: torch.device
+    ) -> None:
+        settings = recipe.train
+        self.model = place_model(model, settings, device)
+        num_steps = steps_per_epoch(num_images, settings.batch_size)
+        start = schedule_at(0, recipe.schedule, steps_per_epoch=num_steps, epochs=settings.epochs)
+        self.optimizer = build_optimizer(
+            self.model, recipe.optimizer, lr=start.lr, momentum=start.momentum
+        )
+        self.average = build_average(self.model, settings.ema_decay)
+        self.step = 0
+        self.step_losses = torch.zeros(num_steps, device=device)
+        self.hits = torch.zeros((), device=device)
+        self.seconds = 0.0
+        self.epoch_seconds = 0.0
+        self.recorded_epochs = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs, as tensors and numbers."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "step_losses": self.step_losses,
+            "hits": self.hits,
+            "seconds": self.seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "recorded_epochs": self.recorded_epochs,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], *, where: str) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            RunError: The state is that of another network.
+        """
+        load_weights(self.model, state["model"], where=where)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.step = state["step"]
+        self.step_losses.copy_(state["step_losses"])
+        self.hits.copy_(state["hits"])
+        self.seconds = state["seconds"]
+        self.epoch_seconds = state["epoch_seconds"]
+        self.recorded_epochs = state["recorded_epochs"]

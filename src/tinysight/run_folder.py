@@ -1,0 +1,251 @@
+"""The names and formats of the files in a run folder, and how they are written and read.
+
+Every file is in an open format and is replaced as a whole: a reader sees the old file or the new
+one, never half of either, also after a crash. The one exception is ``steps.jsonl``, which grows
+by one block an epoch; a torn last line is ignored and cut off on resume.
+
+    run.json            what was trained on what: store, split digest, classes, normalisation
+    recipe.toml         every setting of the run
+    environment.json    versions, hardware, command
+    history.jsonl       one line an epoch
+    steps.jsonl         one line an optimizer step: step, loss, lr, momentum
+    checkpoints/        the last two states, to resume from
+    model.safetensors   the trained weights
+    predictions.parquet one row a test image
+    metrics.json        what they add up to
+    curves.png          loss, accuracy and learning rate
+    events/             TensorBoard event files, where it is installed
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tinysight.errors import RunError
+
+FORMAT_VERSION = 1
+
+RUN = "run.json"
+RECIPE = "recipe.toml"
+ENVIRONMENT = "environment.json"
+HISTORY = "history.jsonl"
+STEPS = "steps.jsonl"
+CHECKPOINTS = "checkpoints"
+MODEL = "model.safetensors"
+PREDICTIONS = "predictions.parquet"
+METRICS = "metrics.json"
+CURVES = "curves.png"
+EVENTS = "events"
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+Record = dict[str, Any]
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that a reader, or a machine that loses power, sees all of it or none.
+
+    Args:
+        path: The file to write or replace; its folder exists.
+        write: Writes the content to an open binary file.
+
+    Raises:
+        RunError: The disk is full or the file cannot be written; the old file is still there.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise RunError(_cannot_write(path, error)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by UTF-8 text, see :func:`replace_file`."""
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a file by one indented JSON object, see :func:`replace_file`.
+
+    A number that is not finite, which JSON cannot say, becomes null.
+    """
+    value = finite_or_null(value)
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def finite_or_null(value: Any) -> Any:
+    """Return a value with every number in it that is not finite replaced by None."""
+    if isinstance(value, Mapping):
+        return {key: finite_or_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(path: Path) -> Record:
+    """Read one JSON object.
+
+    Raises:
+        RunError: The file is missing or is not one JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{path}: must be a readable file, but {error.strerror}. "
+            f"Name a run folder that `tinysight train` wrote."
+        ) from error
+    except ValueError as error:
+        raise RunError(f"{path}: must be JSON, but {error}. Train the run again.") from error
+    if not isinstance(value, dict):
+        raise RunError(
+            f"{path}: must be one JSON object, got {type(value).__name__}. Train the run again."
+        )
+    return value
+
+
+def read_run(run: Path) -> Record:
+    """Read what a run was trained on.
+
+    Raises:
+        RunError: Not a run folder, or one of another format version.
+    """
+    about = read_json(run / RUN)
+    version = about.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RunError(
+            f"{run / RUN}: format_version must be {FORMAT_VERSION}, got {version!r}. "
+            f"Use the version of tinysight that wrote this run."
+        )
+    return about
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a file by one JSON object a line."""
+    write_text(path, _lines(records))
+
+
+def append_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Add JSON lines at the end of a file in one write.
+
+    Raises:
+        RunError: The disk is full or the file cannot be written.
+    """
+    try:
+        with open(path, "ab") as file:
+            file.write(_lines(records).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunError(_cannot_write(path, error)) from error
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read JSON lines; an absent file holds none, a torn last line is left out.
+
+    Raises:
+        RunError: A line other than the last is not JSON.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise RunError(
+                f"{path}: line {number} must be JSON, but {error}. Train the run again."
+            ) from error
+    return records
+
+
+def write_recipe(run: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write every setting of a run as TOML: tables of numbers, texts and booleans."""
+    tables = []
+    for table, values in settings.items():
+        # JSON and TOML write these scalars alike.
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        tables.append("\n".join([f"[{table}]", *lines]))
+    write_text(run / RECIPE, "\n\n".join(tables) + "\n")
+
+
+def read_recipe(run: Path) -> Record:
+    """Read the settings of a run.
+
+    Raises:
+        RunError: The file is missing or is not TOML.
+    """
+    path = run / RECIPE
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{path}: must be a readable file, but {error.strerror}. "
+            f"Name a run folder that `tinysight train` wrote."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RunError(f"{path}: must be TOML, but {error}. Train the run again.") from error
+
+
+def keep_records(path: Path, is_kept: Callable[[Record], bool]) -> list[Record]:
+    """Drop the lines that a resumed run will write again, and return the others."""
+    kept = [record for record in read_records(path) if is_kept(record)]
+    write_records(path, kept)
+    return kept
+
+
+def checkpoint_files(run: Path) -> Sequence[Path]:
+    """Return the checkpoints of a run, the newest first."""
+    return sorted((run / CHECKPOINTS).glob("step-*.pt"), reverse=True)
+
+
+def checkpoint_file(run: Path, step: int) -> Path:
+    """Return where the state after ``step`` optimizer steps is kept."""
+    return run / CHECKPOINTS / f"step-{step:08d}.pt"
+
+
+def _lines(records: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name itself must survive a power cut; Windows cannot open a folder, and need not.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    if error.errno in _NO_ROOM:
+        return (
+            f"{path}: the disk must have room for the file, but it is full ({error.strerror}). "
+            f"Nothing was left half-written; make room and run the command again."
+        )
+    return f"{path}: must be writable, but {error.strerror}. Choose another folder."
+

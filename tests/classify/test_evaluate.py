@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.classify.conftest import make_store
+from tinysight.classify import evaluate
+from tinysight.classify.evaluate import evaluation_mode, predict, score_model
+from tinysight.classify.metrics import compute_metrics
+from tinysight.classify.settings import TrainSettings
+from tinysight.classify.stopping import StepGivenUpError, StopRequest
+from tinysight.classify.store import Store
+
+CPU = torch.device("cpu")
+
+
+class MeanColour(nn.Module):
+    """The mean of each channel as logits; in training mode it says something else."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.mean(dim=(2, 3))
+        return -means if self.training else means
+
+
+def arguments(store: Store) -> dict[str, object]:
+    return {
+        "mean": store.mean,
+        "std": store.std,
+        "device": CPU,
+        "settings": TrainSettings(precision="fp32"),
+    }
+
+
+def test_a_score_equals_the_metrics_of_the_predictions(store: Store) -> None:
+    rows = np.flatnonzero(~store.is_train)
+    shifted = store.targets.copy()
+    shifted[rows[0]] = (shifted[rows[0]] + 1) % 3  # one wrong label
+    inputs = (MeanColour(), store.images_u8, rows, shifted)
+    score = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
+    predictions = predict(*inputs, **arguments(store))  # type: ignore[arg-type]
+    metrics = compute_metrics(predictions.logits, predictions.targets)
+    assert score.accuracy == metrics.accuracy == 11 / 12
+    assert score.top5 == metrics.top5 == 1.0
+    assert score.loss == pytest.approx(metrics.loss, rel=1e-6)
+
+
+def test_the_score_does_not_depend_on_the_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.flatnonzero(~store.is_train)
+    inputs = (MeanColour(), store.images_u8, rows, store.targets)
+    whole = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 5)
+    parts = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
+    assert parts.accuracy == whole.accuracy
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+def test_the_mode_is_put_back_also_after_an_error() -> None:
+    network = nn.Dropout()
+
+    def fail() -> None:
+        assert not network.training
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), evaluation_mode(network):
+        fail()
+    assert network.training
+    network.eval()
+    with evaluation_mode(network):
+        pass
+    assert not network.training
+
+
+def test_a_stop_ends_the_evaluation(store: Store) -> None:
+    stop = StopRequest()
+    stop.make()
+    with pytest.raises(StepGivenUpError):
+        score_model(
+            MeanColour(),
+            store.images_u8,
+            np.flatnonzero(~store.is_train),
+            store.targets,
+            stop=stop,
+            **arguments(store),  # type: ignore[arg-type]
+        )
+
+
+def test_progress_counts_images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    store = make_store(tmp_path)
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 5)
+    heard: list[tuple[int, int]] = []
+    rows = np.flatnonzero(~store.is_train)
+    predict(
+        MeanColour(),
+        store.images_u8,
+        rows,
+        store.targets,
+        on_progress=lambda done, total: heard.append((done, total)),
+        **arguments(store),  # type: ignore[arg-type]
+    )
+    assert heard == [(5, 12), (10, 12), (12, 12)]

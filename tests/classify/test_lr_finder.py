@@ -1,0 +1,122 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.classify.conftest import make_recipe
+from tests.classify.test_run import assert_same_run, run
+from tinysight.classify.lr_finder import lr_range_test, steepest_index, valley_index
+from tinysight.classify.run import training_data
+from tinysight.classify.settings import Recipe
+from tinysight.classify.store import Store
+from tinysight.errors import TrainingError
+
+CPU = torch.device("cpu")
+
+
+def find(store: Store, recipe: Recipe, **arguments: float):  # type: ignore[no-untyped-def]
+    return lr_range_test(
+        training_data(store, recipe, CPU),
+        recipe,
+        len(store.wnids),
+        device=CPU,
+        **{"num_steps": 30, **arguments},  # type: ignore[arg-type]
+    )
+
+
+def test_the_learning_rate_grows_by_one_factor_over_several_epochs(store: Store) -> None:
+    found = find(store, make_recipe(), min_lr=1e-4, max_lr=1e-1)
+    lrs = [point.lr for point in found.points]
+    assert len(lrs) == 30  # six epochs of five steps
+    assert lrs[0] == pytest.approx(1e-4)
+    assert lrs[-1] == pytest.approx(1e-1)
+    ratios = np.divide(lrs[1:], lrs[:-1])
+    assert ratios == pytest.approx(ratios[0])
+    assert not found.diverged
+
+
+def test_the_smoothed_loss_is_corrected_for_its_start(store: Store) -> None:
+    found = find(store, make_recipe())
+    losses = [point.loss for point in found.points]
+    assert found.points[0].smoothed_loss == pytest.approx(losses[0])
+    weights = 0.9 ** np.arange(10)[::-1]
+    expected = (weights * losses[:10]).sum() / weights.sum()
+    assert found.points[9].smoothed_loss == pytest.approx(expected)
+
+
+def test_both_suggestions_lie_inside_the_curve_where_the_loss_falls(store: Store) -> None:
+    found = find(store, make_recipe(), min_lr=1e-5, max_lr=10.0, num_steps=60)
+    lowest = min(found.points, key=lambda point: point.smoothed_loss)
+    for suggestion in (found.suggestion_steepest, found.suggestion_valley):
+        assert 1e-5 <= suggestion <= lowest.lr
+
+
+def test_the_test_ends_when_the_loss_is_nan_or_far_above_its_lowest(store: Store) -> None:
+    found = find(store, make_recipe(), min_lr=1e-3, max_lr=1e12, num_steps=60)
+    assert found.diverged
+    assert 10 <= len(found.points) < 60
+    assert all(np.isfinite(point.loss) for point in found.points)
+
+
+def test_a_test_that_diverges_at_once_says_what_to_do(store: Store) -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"lr-find: the loss must stay finite for at least 10 steps, but it diverged after "
+        r"\d at learning rate .* Start lower with --min-lr \(=1e\+20\)",
+    ):
+        find(store, make_recipe(), min_lr=1e20, max_lr=1e30)
+
+
+def test_the_run_that_follows_is_the_same_to_the_bit(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "without")
+    state = torch.get_rng_state()
+    find(store, recipe)
+    assert torch.equal(torch.get_rng_state(), state)
+    run(store, recipe, tmp_path / "with")
+    assert_same_run(tmp_path / "without", tmp_path / "with")
+
+
+def test_bf16_and_accumulation_are_those_of_the_recipe(store: Store) -> None:
+    plain = find(store, make_recipe())
+    other = find(store, make_recipe(train={"precision": "bf16", "accumulate": 2}))
+    assert plain.points[0].loss != other.points[0].loss
+    assert plain.points[0].loss == pytest.approx(other.points[0].loss, rel=0.3)
+
+
+def test_the_steepest_point_of_a_known_curve() -> None:
+    losses = np.array([5.0, 5.0, 4.9, 4.0, 2.0, 1.8, 1.7, 3.0, 9.0])
+    assert steepest_index(losses) == 3  # (4.0 → 2.0), its neighbours (4.9 → 2.0) apart
+
+
+def test_the_steepest_point_of_a_curve_that_only_rises_is_its_start() -> None:
+    assert steepest_index(np.array([1.0, 2.0, 3.0])) == 0
+
+
+def longest_falling_stretch(losses: list[float]) -> int:
+    """Length of the longest falling subsequence, by trying all of them."""
+    return max(
+        len(chosen)
+        for length in range(1, len(losses) + 1)
+        for chosen in itertools.combinations(losses, length)
+        if all(a > b for a, b in itertools.pairwise(chosen))
+    )
+
+
+def test_the_valley_of_a_curve_that_falls_all_the_way_is_its_middle() -> None:
+    assert valley_index(np.arange(9.0)[::-1]) == 4
+
+
+@given(st.lists(st.integers(0, 9).map(float), min_size=1, max_size=9))
+def test_the_valley_spans_at_least_the_longest_falling_stretch(losses: list[float]) -> None:
+    index = valley_index(np.array(losses))
+    assert 0 <= index < len(losses)
+    length = longest_falling_stretch(losses)
+    # Half of the stretch's points lie before its middle, and half behind.
+    assert index >= (length - 1) // 2
+    assert len(losses) - 1 - index >= (length - 1) // 2

@@ -1,0 +1,345 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.classify.conftest import make_recipe, make_store
+from tinysight import run_folder
+from tinysight.classify.checkpoint import load_checkpoint
+from tinysight.classify.processes import Processes
+from tinysight.classify.run import RunResult, choose_device, train_run
+from tinysight.classify.settings import Recipe
+from tinysight.classify.stopping import StopRequest
+from tinysight.classify.store import Store
+from tinysight.classify.training import EpochRecord, StepRecord
+from tinysight.errors import RunError, TrainingError
+
+CPU = torch.device("cpu")
+
+
+class Listener:
+    """Keeps what it hears; asks for a stop after some step."""
+
+    def __init__(self, stop: StopRequest | None = None, after_step: int | None = None) -> None:
+        self.stop = stop
+        self.after_step = after_step
+        self.starts: list[tuple[int, int]] = []
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+
+    def on_start(self, first_step: int, num_steps: int) -> None:
+        self.starts.append((first_step, num_steps))
+
+    def on_step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+        if self.stop and record.step == self.after_step:
+            self.stop.make()
+
+    def on_epoch(self, record: EpochRecord, row: dict[str, Any]) -> None:
+        self.epochs.append(record)
+
+
+class StopAtLook(StopRequest):
+    """A request that is made at the n-th time that somebody looks at it."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks_left = looks
+
+    @property
+    def is_made(self) -> bool:  # type: ignore[override]
+        self._looks_left -= 1
+        return self._looks_left < 0
+
+
+def run(
+    store: Store,
+    recipe: Recipe,
+    path: Path,
+    *,
+    resume: bool = False,
+    stop: StopRequest | None = None,
+    listener: Listener | None = None,
+) -> RunResult:
+    return train_run(
+        store,
+        recipe,
+        path,
+        device=CPU,
+        processes=Processes(),
+        resume=resume,
+        stop=stop or StopRequest(),
+        listener=listener or Listener(),
+    )
+
+
+def read_without_times(path: Path) -> list[dict[str, Any]]:
+    rows = run_folder.read_records(path / run_folder.HISTORY)
+    for row in rows:
+        del row["seconds"], row["images_per_s"]
+    return rows
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    weights, others = load_file(one / run_folder.MODEL), load_file(other / run_folder.MODEL)
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+    last = load_checkpoint(run_folder.checkpoint_files(one)[0])
+    other_last = load_checkpoint(run_folder.checkpoint_files(other)[0])
+    for part in ("model", "average"):
+        for name, tensor in last[part].items():
+            assert torch.equal(tensor, other_last[part][name]), (part, name)
+    assert read_without_times(one) == read_without_times(other)
+    steps = run_folder.read_records(one / run_folder.STEPS)
+    assert steps == run_folder.read_records(other / run_folder.STEPS)
+
+
+def test_a_run_learns_and_writes_everything_down(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    listener = Listener()
+    result = run(store, recipe, tmp_path / "run", listener=listener)
+    folder = tmp_path / "run"
+
+    assert result.is_finished
+    assert result.epochs == 3
+    assert result.steps == 15  # 36 training images in batches of 8, three times
+    assert result.last["ema_test_accuracy"] == 1.0  # colours are easy
+    assert listener.starts == [(0, 15)]
+    assert [record.step for record in listener.steps] == list(range(1, 16))
+
+    history = run_folder.read_records(folder / run_folder.HISTORY)
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    assert [row["steps"] for row in history] == [5, 10, 15]
+    assert history[-1] == result.last
+    steps = run_folder.read_records(folder / run_folder.STEPS)
+    assert [row["step"] for row in steps] == list(range(15))
+    assert max(row["lr"] for row in steps) == 0.05
+    mean_loss = np.mean([row["loss"] for row in steps[10:]])
+    assert history[-1]["train_loss"] == pytest.approx(float(mean_loss))
+
+    about = run_folder.read_run(folder)
+    assert about["split_digest"] == store.split_digest
+    assert [row["name"] for row in about["classes"]] == ["red", "green", "blue"]
+    assert about["mean"] == store.mean.tolist()
+    assert Recipe.model_validate(run_folder.read_recipe(folder)) == recipe
+    environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    assert (
+        environment["packages"]["torch"] == torch.__version__.split("+")[0]
+        or "+" in (environment["packages"]["torch"])
+    )
+    assert environment["device"] == "cpu"
+
+
+def test_tensorboard_reads_the_same_numbers(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    result = run(store, recipe, tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / run_folder.EVENTS))
+    events.Reload()
+    scalars = events.Scalars("test_accuracy")
+    assert [event.step for event in scalars] == [5, 10, 15]
+    assert scalars[-1].value == pytest.approx(result.last["test_accuracy"])
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "a")
+    run(store, recipe, tmp_path / "b")
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    run(store, make_recipe(train={"seed": 1}), tmp_path / "c")
+    one, other = (load_file(tmp_path / name / run_folder.MODEL) for name in "ac")
+    assert not torch.equal(one["fc.weight"], other["fc.weight"])
+
+
+def test_training_leaves_the_global_generators_alone(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    run(store, recipe, tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("after_step", [1, 5, 8, 15])
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    store: Store, tmp_path: Path, after_step: int, precision: str
+) -> None:
+    recipe = make_recipe(
+        train={"precision": precision, "accumulate": 2},
+        augment={"mix_probability": 0.5, "noise_probability": 0.5},
+    )
+    run(store, recipe, tmp_path / "whole")
+    stop = StopRequest()
+    listener = Listener(stop, after_step)
+    stopped = run(store, recipe, tmp_path / "parts", stop=stop, listener=listener)
+    assert not stopped.is_finished
+    assert stopped.steps == after_step
+    listener = Listener()
+    assert run(store, recipe, tmp_path / "parts", resume=True, listener=listener).is_finished
+    assert listener.starts == [(after_step, 15)]
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("looks", [3, 30, 61, 150, 333])
+def test_a_step_given_up_half_way_leaves_no_trace(
+    store: Store, recipe: Recipe, tmp_path: Path, looks: int
+) -> None:
+    run(store, recipe, tmp_path / "whole")
+    stopped = run(store, recipe, tmp_path / "parts", stop=StopAtLook(looks))
+    assert not stopped.is_finished
+    assert run(store, recipe, tmp_path / "parts", resume=True).is_finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_can_be_stopped_again_and_again(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    run(store, recipe, tmp_path / "whole")
+    times = 0
+    while not run(
+        store, recipe, tmp_path / "parts", resume=times > 0, stop=StopAtLook(100)
+    ).is_finished:
+        times += 1
+        assert times < 100
+    assert times > 3
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_torn_checkpoint_falls_back_on_the_one_before(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "whole")
+    for after_step in (4, 9):
+        stop = StopRequest()
+        listener = Listener(stop, after_step)
+        run(store, recipe, tmp_path / "parts", resume=after_step > 4, stop=stop, listener=listener)
+    newest = run_folder.checkpoint_files(tmp_path / "parts")[0]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    listener = Listener()
+    run(store, recipe, tmp_path / "parts", resume=True, listener=listener)
+    assert listener.starts == [(4, 15)]
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_when_every_checkpoint_is_torn_the_run_says_so(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "run")
+    for path in run_folder.checkpoint_files(tmp_path / "run"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match="must be a whole checkpoint of tinysight"):
+        run(store, recipe, tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice(store: Store, tmp_path: Path) -> None:
+    recipe = make_recipe(schedule={"kind": "constant", "max_lr": 1e30, "peak_epoch": 0.0})
+    with pytest.raises(TrainingError) as caught:
+        run(store, recipe, tmp_path / "run")
+    assert re.match(
+        r"step [1-4] \(epoch 0\): the training loss must be finite, got (nan|inf) at learning "
+        r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\), more warm-up",
+        str(caught.value),
+    )
+    assert not (tmp_path / "run" / run_folder.MODEL).exists()
+
+
+def test_a_new_run_does_not_write_over_another(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(RunError, match=r"run: a new run must start in an empty folder, but there"):
+        run(store, recipe, tmp_path / "run")
+
+
+def test_resuming_needs_a_run(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run\.json: must be a readable file"):
+        run(store, recipe, tmp_path / "run", resume=True)
+
+
+def test_a_resumed_run_keeps_its_recipe(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    run(store, recipe, tmp_path / "run")
+    with pytest.raises(
+        RunError,
+        match=r"must keep its recipe, but model\.name was 'compact' and is now 'resnet18'; "
+        r"train\.epochs was 3 and is now 4\. Leave out --recipe and --set",
+    ):
+        run(
+            store,
+            make_recipe(train={"epochs": 4}, model={"name": "resnet18"}),
+            tmp_path / "run",
+            resume=True,
+        )
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "run")
+    other = make_recipe(model={"name": "resnet18", "stem": "7x7"})
+    run_folder.write_recipe(tmp_path / "run", other.model_dump())
+    with pytest.raises(RunError, match=r"step-00000015\.pt: .* Use the recipe that the weights"):
+        run(store, other, tmp_path / "run", resume=True)
+
+
+def test_a_resumed_run_keeps_its_store(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    run(store, recipe, tmp_path / "run")
+    other = make_store(tmp_path / "other", seed=1)
+    with pytest.raises(
+        RunError, match=r"other: the split must be the one that .*run was trained on"
+    ):
+        run(other, recipe, tmp_path / "run", resume=True)
+
+
+def test_a_tuning_part_keeps_the_test_part_unseen(store: Store, tmp_path: Path) -> None:
+    recipe = make_recipe(train={"tuning_fraction": 0.25})
+    result = run(store, recipe, tmp_path / "run")
+    assert result.last["tuning_accuracy"] == 1.0
+    assert not [key for key in result.last if "test" in key]
+    assert result.steps == 12  # 27 of the 36 training images in batches of 8, three times
+
+
+def test_evaluation_can_be_rarer_but_the_last_epoch_is_evaluated(
+    store: Store, tmp_path: Path
+) -> None:
+    run(store, make_recipe(train={"evaluate_every": 2}), tmp_path / "run")
+    history = run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+    assert ["test_accuracy" in row for row in history] == [False, True, True]
+
+
+def test_accumulated_parts_give_the_gradient_of_the_whole_batch_without_batch_norm_mixing(
+    store: Store, tmp_path: Path
+) -> None:
+    """Batch norm sees the parts, so losses differ a little; the first one is the same mean."""
+    run(store, make_recipe(train={"accumulate": 1}), tmp_path / "one")
+    run(store, make_recipe(train={"accumulate": 2}), tmp_path / "two")
+    one, two = (
+        run_folder.read_records(tmp_path / name / run_folder.STEPS) for name in ("one", "two")
+    )
+    assert one[0]["loss"] != two[0]["loss"]
+    assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.3)
+
+
+def test_the_metadata_of_the_weights_says_what_a_reader_needs(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "run")
+    with open(tmp_path / "run" / run_folder.MODEL, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        metadata = json.loads(file.read(length))["__metadata__"]
+    assert json.loads(metadata["weights"]) == "ema"
+    assert json.loads(metadata["mean"]) == store.mean.tolist()
+    assert json.loads(metadata["classes"])[2]["name"] == "blue"
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(RunError, match=r"--device: cuda must be present on this machine"):
+        choose_device("cuda")
+    assert choose_device("cpu") == CPU

@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import pytest
+
+from tinysight.classify.settings import Recipe
+from tinysight.config import find_shipped, load_recipe, override_recipe, shipped_recipes
+from tinysight.errors import RecipeError
+
+RECIPES = sorted(
+    Path(__file__).parents[1].glob("src/tinysight/recipes/*.toml"), key=lambda path: path.stem
+)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, "")) == Recipe()
+
+
+def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "[train]\nepochs = 7\n[schedule]\npeak_epoch = 1"))
+    assert recipe.train.epochs == 7
+    assert recipe.schedule.peak_epoch == 1.0
+    assert recipe.augment == Recipe().augment
+
+
+def test_every_recipe_file_is_shipped_and_can_be_read() -> None:
+    assert len(RECIPES) >= 5
+    assert [recipe.name for recipe in shipped_recipes()] == [path.stem for path in RECIPES]
+    for path in RECIPES:
+        assert load_recipe(path.stem) == load_recipe(str(path))
+
+
+def test_every_recipe_says_what_it_is_and_how_to_run_it() -> None:
+    for shipped in shipped_recipes():
+        assert shipped.text.startswith("# ")
+        assert len(shipped.summary) > 20
+        assert f"tinysight train STORE --recipe {shipped.name} --out RUN" in shipped.text
+
+
+def test_the_reference_is_the_published_one() -> None:
+    recipe = load_recipe("reference-48")
+    assert recipe.train.epochs == 48
+    assert recipe.train.batch_size == 256
+    assert recipe.schedule.max_lr == 0.01
+    assert recipe.schedule.div_factor == 100
+    assert recipe.schedule.final_div_factor == 1
+    assert recipe.schedule.peak_epoch == 8
+    assert recipe.schedule.anneal == "linear"
+    assert recipe.optimizer.weight_decay == 0.01
+    assert recipe.optimizer.decay_norms_and_biases
+
+
+@pytest.mark.parametrize(
+    ("override", "table", "key", "value"),
+    [
+        ("train.epochs=3", "train", "epochs", 3),
+        ("schedule.max_lr=5e-2", "schedule", "max_lr", 0.05),
+        ("schedule.max_lr=1", "schedule", "max_lr", 1.0),
+        ("train.compile=true", "train", "compile", True),
+        ("model.name=compact", "model", "name", "compact"),
+        ('model.name="compact"', "model", "name", "compact"),
+    ],
+)
+def test_set_overrides_one_value(override: str, table: str, key: str, value: object) -> None:
+    recipe = load_recipe("smoke", [override])
+    assert getattr(getattr(recipe, table), key) == value
+
+
+def test_set_does_not_change_the_values_it_is_given() -> None:
+    values = {"train": {"epochs": 4}}
+    override_recipe(values, ["train.epochs=9"], where="x")
+    assert values == {"train": {"epochs": 4}}
+
+
+def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[train]\nmax_Lr = 3\nepoch = 4\nprecision = "bf17"\nbatch_size = 0\n[shedule]\nx = 1\n'
+        "[augment]\ndropout_min_px = 20\nflip_probability = 30\n",
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{path}: 6 faults."
+    text = str(caught.value)
+    assert "train.max_Lr: unknown key, did you mean schedule.max_lr? Known here: epochs," in text
+    assert "train.epoch: unknown key, did you mean epochs?" in text
+    assert "train.precision: must be 'bf16' or 'fp32', got 'bf17', did you mean bf16?" in text
+    assert "train.batch_size: must be greater than or equal to 2, got 0." in text
+    assert "shedule: unknown key, did you mean schedule?" in text
+    assert "augment.flip_probability: must be less than or equal to 1, got 30." in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["augment.dropout_min_px=20", "augment.dropout_max_px=16"],
+            r"augment.dropout_min_px \(=20\) must be at most dropout_max_px \(=16\)\.",
+        ),
+        (
+            ["train.batch_size=6", "train.accumulate=2"],
+            r"train.batch_size \(=6\) must be a multiple of 2 x accumulate \(=4\)\.",
+        ),
+        (
+            ["schedule.min_momentum=0.95"],
+            r"min_momentum \(=0.95\) must be at most max_momentum \(=0.9\)",
+        ),
+        (
+            ["train.loss=nll"],
+            r"label_smoothing \(=0.1\) must be 0 with loss nll; use cross-entropy",
+        ),
+        (
+            ["train.epochs=1"],
+            r"schedule.peak_epoch \(=2.0\) must be at most train.epochs \(=1\)\.",
+        ),
+        (
+            ["augment.mix_probability=1", "augment.mixup_alpha=0", "augment.cutmix_alpha=0"],
+            r"mix_probability \(=1.0\) must be 0 when mixup_alpha and cutmix_alpha are both 0",
+        ),
+        (["train.epochs=3.5"], r"train.epochs: must be a valid integer, got 3.5\."),
+        (["train.epochs=true"], r"train.epochs: must be a valid integer, got True\."),
+        (["model=3"], r"model: must be a table of settings, got 3\."),
+        (["schedule.max_lr=nan"], r"schedule.max_lr: must be (a finite number|greater than 0)"),
+    ],
+)
+def test_an_impossible_value_is_named_with_its_bound(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe("smoke", overrides)
+    assert str(caught.value).startswith("recipe smoke with --set: 1 fault.")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs", r"--set: must be KEY=VALUE such as train.epochs=3, got 'train.epochs'"),
+        ("=3", r"--set: must be KEY=VALUE such as train.epochs=3, got '=3'"),
+        ("train.epochs.x=3", r"--set train.epochs.x=3: epochs must be a table of settings"),
+    ],
+)
+def test_an_override_that_is_not_one_is_explained(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("smoke", [override])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(
+        RecipeError,
+        match=r"recipe 'smok': must be the name of a shipped recipe or of a TOML file, "
+        r"did you mean smoke\? Shipped: baseline",
+    ):
+        find_shipped("smok")
+
+
+def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"none\.toml: a recipe must be a readable TOML file"):
+        load_recipe(str(tmp_path / "none.toml"))
+
+
+def test_a_file_that_is_not_toml_is_named_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"mine\.toml: a recipe must be TOML, but .*line 1"):
+        load_recipe(write(tmp_path, "[train\n"))
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"readable TOML file, but it is not UTF-8 text"):
+        load_recipe(str(path))

@@ -1,0 +1,141 @@
+import errno
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tinysight import run_folder
+from tinysight.classify.settings import Recipe
+from tinysight.errors import RunError
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    run_folder.write_text(path, "old")
+    run_folder.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    run_folder.write_text(path, "old")
+
+    def fail(file: IO[bytes]) -> None:
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_folder.replace_file(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    run_folder.write_text(path, "old")
+
+    def fill(file: IO[bytes]) -> None:
+        file.write(b"x" * 100)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(
+        RunError, match=r"a\.txt: the disk must have room for the file, but it is full"
+    ):
+        run_folder.replace_file(path, fill)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"b/a\.txt: must be writable, but No such file"):
+        run_folder.write_text(tmp_path / "b" / "a.txt", "x")
+
+
+def test_appending_to_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"b/a\.jsonl: must be writable, but No such file"):
+        run_folder.append_records(tmp_path / "b" / "a.jsonl", [{"a": 1}])
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    assert run_folder.read_records(path) == []
+    run_folder.append_records(path, [{"a": 1}, {"a": 0.1}])
+    run_folder.append_records(path, [{"a": "ü\n"}])
+    assert run_folder.read_records(path) == [{"a": 1}, {"a": 0.1}, {"a": "ü\n"}]
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    assert run_folder.read_records(path) == [{"a": 1}]
+
+
+def test_a_torn_line_in_the_middle_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(RunError, match=r"a\.jsonl: line 2 must be JSON"):
+        run_folder.read_records(path)
+
+
+def test_lines_that_will_be_written_again_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    run_folder.write_records(path, [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}])
+    kept = run_folder.keep_records(path, lambda record: record["epoch"] < 2)
+    assert kept == run_folder.read_records(path) == [{"epoch": 0}, {"epoch": 1}]
+
+
+def test_a_recipe_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    recipe = Recipe()
+    run_folder.write_recipe(tmp_path, recipe.model_dump())
+    assert Recipe.model_validate(run_folder.read_recipe(tmp_path)) == recipe
+
+
+def test_a_folder_without_a_recipe_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"recipe\.toml: must be a readable file, but No such file"):
+        run_folder.read_recipe(tmp_path)
+
+
+def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[")
+    with pytest.raises(RunError, match=r"recipe\.toml: must be TOML"):
+        run_folder.read_recipe(tmp_path)
+
+
+def test_a_number_that_json_cannot_say_becomes_null(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    run_folder.write_json(path, {"a": [float("nan"), 1.5], "b": {"c": float("inf")}})
+    assert json.loads(path.read_text()) == {"a": [None, 1.5], "b": {"c": None}}
+
+
+def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"run\.json: must be a readable file.*Name a run folder that"
+    ):
+        run_folder.read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"run\.json: must be JSON"),
+        ("[]", r"run\.json: must be one JSON object, got list"),
+        (json.dumps({"format_version": 99}), r"run\.json: format_version must be 1, got 99"),
+        ("{}", r"run\.json: format_version must be 1, got None"),
+    ],
+)
+def test_a_run_of_another_kind_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RunError, match=message):
+        run_folder.read_run(tmp_path)
+
+
+def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for step in (9, 10, 100_000_000):
+        run_folder.checkpoint_file(tmp_path, step).touch()
+    (tmp_path / "checkpoints" / ".step-00000011.pt.tmp").touch()
+    names = [path.name for path in run_folder.checkpoint_files(tmp_path)]
+    assert names == ["step-100000000.pt", "step-00000010.pt", "step-00000009.pt"]
