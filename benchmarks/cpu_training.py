@@ -1,0 +1,172 @@
+"""How many images a second does training take on a CPU, against the loop most people write?
+
+Peer: a plain PyTorch loop over JPEG files, Pillow and per-image transforms in a DataLoader, fp32,
+the same network (ResNet-18, 7x7 stem), batch 256, the same crop, flip, rotation and dropout. Ours:
+the training step on a store, bf16, channels_last. Rounds of both in turn, in one process.
+
+    python benchmarks/cpu_training.py --store STORE [--rounds 3] [--steps 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hardware import hardware_line
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, Dataset
+
+from tinysight.classify.batches import training_batches
+from tinysight.classify.models import build_model
+from tinysight.classify.optimizers import build_optimizer
+from tinysight.classify.settings import ModelSettings, Recipe
+from tinysight.classify.stopping import StopRequest
+from tinysight.classify.store import Store, load_store
+from tinysight.classify.training import forward_backward
+from tinysight.classify.training_state import TrainingState
+
+BATCH = 256
+RECIPE = Recipe.model_validate(
+    {
+        "model": {"name": "resnet18", "stem": "7x7"},
+        "augment": {"rotate_probability": 0.5, "dropout_probability": 1.0},
+        "train": {"batch_size": BATCH, "precision": "bf16", "channels_last": True},
+    }
+)
+
+
+class JpegFiles(Dataset):  # type: ignore[type-arg]
+    """Files decoded and transformed one by one, as in most training scripts."""
+
+    def __init__(self, folder: Path, targets: list[int], store: Store) -> None:
+        self.folder = folder
+        self.targets = targets
+        self.mean = torch.tensor(store.mean, dtype=torch.float32)[:, None, None]
+        self.std = torch.tensor(store.std, dtype=torch.float32)[:, None, None]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        with Image.open(self.folder / f"{index}.JPEG") as file:
+            image = file.convert("RGB")
+        pixels = np.pad(np.asarray(image), ((8, 8), (8, 8), (0, 0)), mode="reflect")
+        left, top = random.randint(0, 16), random.randint(0, 16)
+        image = Image.fromarray(pixels[top : top + 64, left : left + 64])
+        if random.random() < 0.5:
+            image = ImageOps.mirror(image)
+        if random.random() < 0.5:
+            image = image.rotate(random.uniform(-15, 15), Image.Resampling.BILINEAR)
+        tensor = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+        tensor = (tensor - self.mean) / self.std
+        height, width = random.randint(8, 16), random.randint(8, 16)
+        top, left = random.randint(0, 64 - height), random.randint(0, 64 - width)
+        tensor[:, top : top + height, left : left + width] = 0.0
+        return tensor, self.targets[index]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, required=True, help="a packed store of 64x64 images")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="steps a round, after one to warm up")
+    arguments = parser.parse_args()
+    print(hardware_line())
+    store = load_store(arguments.store)
+    rates: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(store, Path(folder), (arguments.steps + 1) * BATCH)
+        plain = {workers: PlainLoop(files, workers, len(store.wnids)) for workers in (0, 1, 2)}
+        ours = OurLoop(store)
+        for _ in range(arguments.rounds):
+            for workers, loop in plain.items():
+                rates.setdefault(f"plain loop, {workers} workers, fp32", []).append(
+                    loop.run(arguments.steps)
+                )
+            rates.setdefault("tinysight, bf16, channels_last", []).append(ours.run(arguments.steps))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    best_plain = max(rate for name, rate in medians.items() if name.startswith("plain"))
+    for name, values in rates.items():
+        print(
+            f"{name:32} {medians[name]:6.0f} images/s  ({min(values):.0f} to {max(values):.0f})  "
+            f"{medians[name] / best_plain:5.2f} x the best plain loop"
+        )
+
+
+def write_files(store: Store, folder: Path, count: int) -> JpegFiles:
+    """Write images of the store as JPEG files, as they come in the data set."""
+    rows = np.flatnonzero(store.is_train)
+    rows = rows[:: math.ceil(len(rows) / count)] if len(rows) > count else np.resize(rows, count)
+    for number, row in enumerate(rows[:count]):
+        Image.fromarray(store.images_u8[row]).save(folder / f"{number}.JPEG", quality=90)
+    return JpegFiles(folder, [int(store.targets[row]) for row in rows[:count]], store)
+
+
+class PlainLoop:
+    """The loop most people write."""
+
+    def __init__(self, files: JpegFiles, workers: int, num_classes: int) -> None:
+        self.loader = DataLoader(files, BATCH, shuffle=True, num_workers=workers, drop_last=True)
+        self.model = build_model(ModelSettings(stem="7x7"), num_classes, seed=0)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
+
+    def run(self, steps: int) -> float:
+        """Return images a second over some steps, after one to warm up."""
+        began = 0.0
+        for step, (images, targets) in enumerate(self.loader):
+            if step == 1:
+                began = time.perf_counter()
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(images), targets).backward()
+            self.optimizer.step()
+            if step == steps:
+                break
+        return steps * BATCH / (time.perf_counter() - began)
+
+
+class OurLoop:
+    """The step of tinysight on a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        model = build_model(RECIPE.model, len(store.wnids), seed=0)
+        self.state = TrainingState(model, RECIPE, int(store.is_train.sum()), torch.device("cpu"))
+        self.optimizer = build_optimizer(self.state.model, RECIPE.optimizer, lr=0.01, momentum=0.9)
+
+    def run(self, steps: int) -> float:
+        """Return images a second over some steps, after one to warm up."""
+        began = 0.0
+        batches = training_batches(
+            self.store.images_u8,
+            np.flatnonzero(self.store.is_train),
+            self.store.targets,
+            RECIPE.augment,
+            mean=self.store.mean,
+            std=self.store.std,
+            seed=0,
+            epoch=0,
+            batch_size=BATCH,
+            device=torch.device("cpu"),
+        )
+        for step, batch in enumerate(batches):
+            if step == 1:
+                began = time.perf_counter()
+            forward_backward(self.state.model, batch, RECIPE, stop=StopRequest())
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            if step == steps:
+                break
+        return steps * BATCH / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The command line: one module a command group, each parsing, calling the library and printing.
+
+A command module has ``add_parser(commands)``; it imports what it runs inside ``run_…`` functions,
+so that ``tinysight --help`` stays quick and works without torch.
+
+Exit codes: ``OK`` done, ``FAULT`` a fault the user can mend, ``USAGE`` wrong words on the command
+line (argparse's own), ``STOPPED`` a run that was asked to stop and can be resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tinysight import __version__
+from tinysight.cli import data, demo, lr_find, recipes, summary, train
+from tinysight.errors import TinysightError
+
+OK = 0
+FAULT = 1
+USAGE = 2
+STOPPED = 130
+
+_EXTRA_OF_MODULE = {"torch": "train", "safetensors": "train"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: The words after ``tinysight``; those of the process when not given.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except TinysightError as fault:
+        print(f"tinysight: {fault}", file=sys.stderr)
+        return FAULT
+    except KeyboardInterrupt:
+        print("\ntinysight: stopped by Ctrl-C.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        # The reader of stdout has seen enough (`| head`); Python must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF_MODULE.get(error.name or "")
+        if extra is None:
+            raise
+        print(
+            f"tinysight: this command needs the package {error.name}, which is not installed. "
+            f"Install it with: pip install 'tinysight[{extra}]'",
+            file=sys.stderr,
+        )
+        return FAULT
+    return code
+
+
+def entry_point() -> None:
+    """Run the command of this process and exit with its code."""
+    sys.exit(main())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="tinysight",
+        description="Train a classifier on small images and see what it got wrong and why.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinysight {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (demo, data, summary, recipes, lr_find, train):
+        module.add_parser(commands)
+    return parser

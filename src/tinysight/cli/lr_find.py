@@ -1,0 +1,80 @@
+"""``tinysight lr-find``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tinysight.cli.output import print_json
+
+RESULT = "lr_range.json"
+CURVE = "lr_range.png"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "lr-find", help="learning-rate range test: how far can the learning rate go up?"
+    )
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--recipe", default="baseline", metavar="R", help="shipped name or TOML file"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
+    )
+    parser.add_argument("--min-lr", type=float, default=1e-6, help="first learning rate")
+    parser.add_argument("--max-lr", type=float, default=10.0, help="last learning rate")
+    parser.add_argument("--steps", type=int, default=100, help="optimizer steps")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_lr_find)
+
+
+def run_lr_find(arguments: argparse.Namespace) -> int:
+    """Run the test, write curve and numbers, and print the suggestions."""
+    from tinysight.classify.lr_finder import lr_range_test
+    from tinysight.classify.run import choose_device, training_data
+    from tinysight.classify.store import load_store
+    from tinysight.cli.progress import progress_bar
+    from tinysight.config import load_recipe
+    from tinysight.report.charts import lr_range_chart, save_png
+    from tinysight.run_folder import write_json
+
+    recipe = load_recipe(arguments.recipe, arguments.set)
+    store = load_store(arguments.store)
+    device = choose_device(arguments.device)
+    with progress_bar("learning rates", unit="steps") as report:
+        found = lr_range_test(
+            training_data(store, recipe, device),
+            recipe,
+            len(store.wnids),
+            device=device,
+            min_lr=arguments.min_lr,
+            max_lr=arguments.max_lr,
+            num_steps=arguments.steps,
+            on_step=report,
+        )
+    result = asdict(found)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out / RESULT, result)
+    chart = lr_range_chart(
+        result["points"],
+        suggestion_steepest=found.suggestion_steepest,
+        suggestion_valley=found.suggestion_valley,
+    )
+    save_png(chart, arguments.out / CURVE)
+    if arguments.json:
+        print_json(result)
+        return 0
+    print(f"steepest slope at learning rate {found.suggestion_steepest:.2g}")
+    print(f"middle of the valley at         {found.suggestion_valley:.2g}")
+    if not found.diverged:
+        print(f"The loss did not diverge up to {arguments.max_lr:g}: --max-lr can go higher.")
+    print(f"{CURVE} and {RESULT} are in {arguments.out}")
+    return 0

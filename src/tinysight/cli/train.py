@@ -1,0 +1,221 @@
+"""``tinysight train`` and ``tinysight evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinysight.cli.output import print_json
+
+if TYPE_CHECKING:
+    from tinysight.classify.run import RunResult
+    from tinysight.classify.settings import Recipe
+    from tinysight.classify.stopping import StopRequest
+
+
+def add_parser(commands: Any) -> None:
+    """Add both commands to the parser."""
+    train = commands.add_parser("train", help="train a classifier on a store")
+    train.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder to write")
+    train.add_argument(
+        "--recipe", metavar="R", help="shipped name or TOML file (default: baseline)"
+    )
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, such as train.epochs=3; may be repeated",
+    )
+    train.add_argument(
+        "--tuning-fraction",
+        type=float,
+        metavar="F",
+        help="hold this share of the training part back to choose by; the test part stays unseen",
+    )
+    train.add_argument("--resume", action="store_true", help="go on where RUN was stopped")
+    _add_device(train)
+    train.add_argument("--json", action="store_true", help="print one JSON object")
+    train.set_defaults(run=run_train)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="predict every test image of a run and add the predictions up"
+    )
+    evaluate.add_argument("run_folder", type=Path, metavar="RUN", help="folder `train` wrote")
+    evaluate.add_argument(
+        "--store", type=Path, help="the run's store, if it was moved (default: where it was)"
+    )
+    _add_device(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.set_defaults(run=run_evaluate)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute"
+    )
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train, write the run folder and its curves, and print how it ended."""
+    from tinysight.classify.processes import joined_processes
+    from tinysight.classify.run import choose_device, train_run
+    from tinysight.classify.stopping import StopRequest
+    from tinysight.classify.store import load_store
+    from tinysight.cli.training_progress import TrainingProgress
+
+    recipe = _recipe_of(arguments)
+    store = load_store(arguments.store)
+    backend = "nccl" if choose_device(arguments.device).type == "cuda" else "gloo"
+    with joined_processes(backend) as processes:
+        device = choose_device(arguments.device, processes.local_rank)
+        stop = StopRequest()
+        progress = TrainingProgress(recipe.train.epochs)
+        with _signals_make(stop), progress:
+            result = train_run(
+                store,
+                recipe,
+                arguments.out,
+                device=device,
+                processes=processes,
+                resume=arguments.resume,
+                stop=stop,
+                listener=progress,
+                recipe_name=arguments.recipe or "",
+            )
+        if not processes.is_first:
+            return 0
+        if not result.is_finished:
+            _say_how_to_go_on(arguments, result.steps)
+            return 130
+        _draw_curves(arguments.out)
+        if recipe.train.tuning_fraction == 0:
+            _evaluate(arguments.out, arguments.store, arguments.device)
+        _print_result(result, as_json=arguments.json)
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Predict the test images of a run and print what they add up to."""
+    from tinysight.run_folder import HISTORY, read_records, read_run
+
+    run: Path = arguments.run_folder
+    store = arguments.store or Path(read_run(run)["store"])
+    metrics = _evaluate(run, store, arguments.device)
+    history = read_records(run / HISTORY)
+    last = history[-1] if history else {}
+    result = {
+        "epochs": len(history),
+        "steps": last.get("steps"),
+        "train_accuracy": last.get("train_accuracy"),
+        "test_accuracy": metrics.accuracy,
+        "test_top5": metrics.top5,
+        "test_loss": metrics.loss,
+        "calibration_error": metrics.calibration_error,
+        "images": metrics.images,
+        "images_per_s": last.get("images_per_s"),
+        "seconds": last.get("seconds"),
+        "run": str(run),
+    }
+    if arguments.json:
+        print_json(result)
+    else:
+        print(f"{metrics.images:,} test images")
+        print(f"  accuracy          {metrics.accuracy:7.2%}")
+        print(f"  in the first five {metrics.top5:7.2%}")
+        print(f"  loss              {metrics.loss:7.4f}")
+        print(f"  calibration error {metrics.calibration_error:7.2%}")
+        print(f"predictions.parquet and metrics.json are in {run}")
+    return 0
+
+
+def _recipe_of(arguments: argparse.Namespace) -> Recipe:
+    from tinysight import run_folder
+    from tinysight.config import load_recipe, override_recipe
+
+    overrides = list(arguments.set)
+    if arguments.tuning_fraction is not None:
+        overrides.append(f"train.tuning_fraction={arguments.tuning_fraction!r}")
+    if arguments.resume and arguments.recipe is None:
+        path = arguments.out / run_folder.RECIPE
+        return override_recipe(run_folder.read_recipe(arguments.out), overrides, where=str(path))
+    return load_recipe(arguments.recipe or "baseline", overrides)
+
+
+@contextmanager
+def _signals_make(stop: StopRequest) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a request; a second one ends the process at once."""
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_made:
+            raise KeyboardInterrupt
+        name = signal.Signals(number).name
+        print(f"\n{name}: saving the state, a few seconds…", file=sys.stderr)
+        stop.make()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_to_go_on(arguments: argparse.Namespace, step: int) -> None:
+    print(
+        f"Stopped after step {step}; the state is saved. Go on with:\n"
+        f"  tinysight train {arguments.store} --out {arguments.out} --resume",
+        file=sys.stderr,
+    )
+
+
+def _draw_curves(run: Path) -> None:
+    from tinysight.report.charts import save_png, training_chart
+    from tinysight.run_folder import CURVES, HISTORY, read_records
+
+    save_png(training_chart(read_records(run / HISTORY)), run / CURVES)
+
+
+def _evaluate(run: Path, store_path: Path, device_name: str) -> Any:
+    from tinysight.classify.predictions import evaluate_run
+    from tinysight.classify.run import choose_device
+    from tinysight.classify.store import load_store
+    from tinysight.cli.progress import progress_bar
+
+    store = load_store(store_path, verify=False)
+    with progress_bar("test images") as report:
+        return evaluate_run(run, store, device=choose_device(device_name), on_progress=report)
+
+
+def _print_result(result: RunResult, *, as_json: bool) -> None:
+    last = result.last
+    kind = "ema_" if "ema_test_accuracy" in last or "ema_tuning_accuracy" in last else ""
+    if as_json:
+        print_json(
+            {
+                "epochs": result.epochs,
+                "steps": result.steps,
+                "train_accuracy": last["train_accuracy"],
+                "test_accuracy": last.get(f"{kind}test_accuracy"),
+                "test_top5": last.get(f"{kind}test_top5"),
+                "test_loss": last.get(f"{kind}test_loss"),
+                "tuning_accuracy": last.get(f"{kind}tuning_accuracy"),
+                "images_per_s": last["images_per_s"],
+                "seconds": round(result.seconds, 3),
+                "run": str(result.run),
+            }
+        )
+        return
+    part = "test" if f"{kind}test_accuracy" in last else "tuning"
+    print(
+        f"{result.run}: {result.epochs} epochs in {result.seconds:,.0f} s, "
+        f"{part} accuracy {last[f'{kind}{part}_accuracy']:.2%}"
+        f"{' (averaged weights)' if kind else ''}, "
+        f"training accuracy {last['train_accuracy']:.2%}"
+    )

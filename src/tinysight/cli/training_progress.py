@@ -1,0 +1,96 @@
+"""How training goes, on stderr: a live line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from tinysight.classify.training import EpochRecord, StepRecord
+
+PLAIN_LINE_EVERY_S = 30.0
+
+
+class TrainingProgress:
+    """Shows epoch, step, images a second, loss, accuracy, learning rate and time left."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._next_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._task = self._bar.add_task("starting", total=None)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def on_start(self, first_step: int, num_steps: int) -> None:
+        """Training is about to go on from a step."""
+        if first_step:
+            self._say(f"going on from step {first_step:,} of {num_steps:,}")
+
+    def on_step(self, record: StepRecord) -> None:
+        """A step was looked at."""
+        if self._bar and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=record.step,
+                total=record.num_steps,
+                description=self._describe(record),
+            )
+        elif time.monotonic() >= self._next_line:
+            self._say(self._describe(record))
+            self._next_line = time.monotonic() + PLAIN_LINE_EVERY_S
+
+    def on_epoch(self, record: EpochRecord, row: dict[str, Any]) -> None:
+        """An epoch is finished."""
+        parts = [
+            f"epoch {record.epoch + 1}/{self._epochs}",
+            f"train loss {record.train_loss:.3f} accuracy {record.train_accuracy:.2%}",
+        ]
+        for prefix, name in (("", ""), ("ema_", "averaged ")):
+            for part in ("test", "tuning"):
+                if f"{prefix}{part}_loss" in row:
+                    loss, accuracy = row[f"{prefix}{part}_loss"], row[f"{prefix}{part}_accuracy"]
+                    parts.append(f"{name}{part} loss {loss:.3f} accuracy {accuracy:.2%}")
+        parts.append(f"{record.images_per_s:,.0f} images/s")
+        self._say("  ".join(parts))
+
+    def _describe(self, record: StepRecord) -> str:
+        return (
+            f"epoch {record.epoch + 1}/{self._epochs}  step {record.step:,}/{record.num_steps:,}  "
+            f"loss {record.loss:.3f}  accuracy {record.accuracy:.1%}  lr {record.lr:.2g}  "
+            f"{record.images_per_s:,.0f} images/s  {_duration(record.time_left_s)} left"
+        )
+
+    def _say(self, text: str) -> None:
+        if self._bar:
+            self._bar.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,143 @@
+"""How every chart looks, and how it becomes SVG or PNG.
+
+Charts are Vega-Lite through Altair and are drawn by vl-convert, without browser or network. Both
+are slow to import, so they are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinysight.run_folder import replace_file
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    Chart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.FacetChart
+
+Row = Mapping[str, Any]
+
+# After Okabe and Ito: people with any kind of colour vision can tell them apart. The green is
+# darker than theirs, so that text in it can be read on white.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#007D5B"
+INK, QUIET, FAINT = "#1F2328", "#59636E", "#E3E6EA"
+
+WIDTH_PX = 620
+_FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
+
+
+def chart_of(rows: Sequence[Row]) -> alt.Chart:
+    """Return a chart that carries its rows, without marks."""
+    import altair as alt
+
+    return alt.Chart({"values": [dict(row) for row in rows]})
+
+
+def panel_of(layers: Sequence[alt.Chart], height_px: int, title: str | None = None) -> Chart:
+    """Return layers as one panel, its title above the left edge of the plot."""
+    import altair as alt
+
+    panel = alt.layer(*layers).properties(width=WIDTH_PX, height=height_px)
+    if title is None:
+        return panel
+    heading = alt.TitleParams(
+        title, anchor="start", frame="group", fontSize=12, color=INK, offset=10
+    )
+    return panel.properties(title=heading)
+
+
+def with_style(chart: Chart, title: str, subtitle: str) -> Chart:
+    """Return a chart with its headline, what it shows in words, and the look of all charts."""
+    import altair as alt
+
+    heading = alt.TitleParams(
+        title,
+        subtitle=subtitle,
+        anchor="start",
+        fontSize=17,
+        color=INK,
+        subtitleFontSize=12,
+        subtitleColor=QUIET,
+        subtitlePadding=6,
+        offset=16,
+    )
+    styled: Chart = (
+        chart.properties(title=heading, background="white", padding=16)
+        .configure(font=_FONT)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=QUIET,
+            titleColor=QUIET,
+            titleFontWeight="normal",
+            labelFontSize=11,
+            titleFontSize=12,
+            gridColor=FAINT,
+            domainColor=FAINT,
+            tickColor=FAINT,
+        )
+        .configure_legend(labelFontSize=12, labelColor=INK, symbolType="square")
+        .configure_text(fontSize=12, fontWeight="bold")
+    )
+    return styled
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as people read it."""
+    return f"{100 * share:.1f} %"
+
+
+def spread_apart(places_px: Sequence[float], least_px: float) -> list[float]:
+    """Move places apart until neighbours are ``least_px`` apart, keeping their order.
+
+    Args:
+        places_px: Where labels should be, pixels.
+        least_px: Height of a label, pixels.
+    """
+    order = sorted(range(len(places_px)), key=lambda index: places_px[index])
+    moved = list(places_px)
+    # Each round halves what is lacking; a hundredth of a pixel cannot be seen.
+    while any(_lack(moved, pair, least_px) > 0.01 for pair in itertools.pairwise(order)):
+        for upper, lower in itertools.pairwise(order):
+            lack_px = max(0.0, _lack(moved, (upper, lower), least_px))
+            moved[upper] -= lack_px / 2
+            moved[lower] += lack_px / 2
+    return moved
+
+
+def _lack(places_px: Sequence[float], pair: tuple[int, int], least_px: float) -> float:
+    upper, lower = pair
+    return least_px - (places_px[lower] - places_px[upper])
+
+
+def save_png(chart: Chart, path: Path, scale: float = 2.0) -> None:
+    """Write a chart as PNG, whole or not at all.
+
+    Args:
+        chart: What to draw.
+        path: File to write; its folder exists.
+        scale: Pixels of the file for each pixel of the chart.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    import vl_convert
+
+    png: bytes = vl_convert.vegalite_to_png(chart.to_dict(), _vega_lite_version(), scale=scale)
+    replace_file(path, lambda file: file.write(png))
+
+
+def render_svg(chart: Chart) -> str:
+    """Return a chart as SVG text, for a page."""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), _vega_lite_version())
+    return svg
+
+
+def _vega_lite_version() -> str:
+    import altair as alt
+
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+
+import pytest
+
+from tinysight import __version__, cli
+from tinysight.cli import main, recipes
+from tinysight.errors import DataError
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tinysight {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["trian"], ["train"], ["data"]])
+def test_wrong_words_are_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == cli.USAGE
+    assert "usage: tinysight" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (DataError("a.zip: must be a zip."), 1, "tinysight: a.zip: must be a zip.\n"),
+        (KeyboardInterrupt(), 130, "\ntinysight: stopped by Ctrl-C.\n"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            1,
+            "tinysight: this command needs the package torch, which is not installed. "
+            "Install it with: pip install 'tinysight[train]'\n",
+        ),
+    ],
+)
+def test_a_fault_is_said_without_a_traceback(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(recipes, "run_recipes", fail)
+    assert main(["recipes"]) == code
+    assert capsys.readouterr().err == message
+
+
+def test_a_module_that_no_extra_brings_is_our_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    monkeypatch.setattr(recipes, "run_recipes", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main(["recipes"])
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    shell = f"{sys.executable} -m tinysight recipes smoke | head -n 1"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("# ")

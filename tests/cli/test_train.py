@@ -1,0 +1,252 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tinysight import run_folder
+from tinysight.classify.predictions import evaluate_run
+from tinysight.classify.processes import Processes
+from tinysight.classify.run import train_run
+from tinysight.classify.stopping import StopRequest
+from tinysight.classify.store import load_store
+from tinysight.cli import main
+from tinysight.cli.training_progress import TrainingProgress
+from tinysight.config import load_recipe
+
+QUICK = ("--recipe", "smoke", "--set", "train.epochs=2", "--set", "train.batch_size=8")
+NUM_STEPS = 12  # 42 training images in batches of 8, twice
+
+
+def tinysight(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "tinysight", *map(str, words)]
+
+
+@pytest.fixture(scope="module")
+def finished(packed_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["train", str(packed_shapes), "--out", str(run), *QUICK]) == 0
+    return run
+
+
+def test_train_writes_a_whole_run_folder(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        run_folder.CHECKPOINTS,
+        run_folder.CURVES,
+        run_folder.ENVIRONMENT,
+        run_folder.EVENTS,
+        run_folder.HISTORY,
+        run_folder.METRICS,
+        run_folder.MODEL,
+        run_folder.PREDICTIONS,
+        run_folder.RECIPE,
+        run_folder.RUN,
+        run_folder.STEPS,
+    }
+    assert (finished / run_folder.CURVES).read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_prints_one_json_object_with_the_promised_keys(
+    packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", str(packed_shapes), "--out", str(run), "--json", *QUICK]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert captured.out.count("\n") == 1
+    assert result["epochs"] == 2
+    assert result["steps"] == NUM_STEPS
+    assert result["run"] == str(run)
+    last = run_folder.read_records(run / run_folder.HISTORY)[-1]
+    assert result["test_accuracy"] == last["ema_test_accuracy"]
+    assert result["train_accuracy"] == last["train_accuracy"]
+    assert {"test_top5", "test_loss", "images_per_s", "seconds"} <= result.keys()
+    assert "epoch 2/2  train loss" in captured.err
+
+
+def test_train_is_the_library_call(packed_shapes: Path, finished: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("smoke", ["train.epochs=2", "train.batch_size=8"])
+    store = load_store(packed_shapes)
+    device = torch.device("cpu")
+    train_run(
+        store,
+        recipe,
+        tmp_path / "run",
+        device=device,
+        processes=Processes(),
+        resume=False,
+        stop=StopRequest(),
+        listener=TrainingProgress(2),
+    )
+    evaluate_run(tmp_path / "run", store, device=device)
+    ours, theirs = (load_file(run / run_folder.MODEL) for run in (finished, tmp_path / "run"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    for name in (run_folder.METRICS, run_folder.PREDICTIONS, run_folder.RECIPE, run_folder.STEPS):
+        assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+
+
+def test_evaluate_prints_one_json_object_with_the_promised_keys(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(finished), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    metrics = json.loads((finished / run_folder.METRICS).read_text())
+    assert result["test_accuracy"] == metrics["accuracy"]
+    assert result["images"] == 18
+    assert result["epochs"] == 2
+    assert {"train_accuracy", "test_top5", "test_loss", "images_per_s", "run"} <= result.keys()
+
+
+def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(finished)]) == 0
+    printed = capsys.readouterr().out
+    assert "18 test images" in printed
+    assert "calibration error" in printed
+
+
+def test_a_store_that_moved_can_be_named(
+    finished: Path, packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    packed_shapes.rename(moved)
+    try:
+        assert main(["evaluate", str(finished)]) == 1
+        assert "tinysight: " in capsys.readouterr().err
+        assert main(["evaluate", str(finished), "--store", str(moved)]) == 0
+    finally:
+        moved.rename(packed_shapes)
+
+
+def test_a_tuning_run_prints_no_test_accuracy(
+    packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", str(packed_shapes), "--out", str(run), "--tuning-fraction", "0.2", "--json"]
+    assert main([*words, *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["test_accuracy"] is None
+    assert result["tuning_accuracy"] is not None
+    assert not (run / run_folder.PREDICTIONS).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "STORE", "--out", "RUN", "--recipe", "smoke", "--set", "train.epochs=0"],
+         "train.epochs: must be greater than or equal to 1, got 0."),
+        (["train", "STORE", "--out", "RUN", "--recipe", "smok"], "did you mean smoke?"),
+        (["train", "STORE", "--out", "RUN", "--resume"], "recipe.toml: must be a readable file"),
+        (["train", "NONE", "--out", "RUN"], "tinysight: "),
+        (["evaluate", "NONE"], "run.json: must be a readable file"),
+        (["train", "STORE", "--out", "FINISHED"], "a new run must start in an empty folder"),
+        (["lr-find", "STORE", "--out", "RUN", "--min-lr", "1e20", "--max-lr", "1e30"],
+         "Start lower with --min-lr"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_message_and_exit_code_1(
+    words: list[str],
+    message: str,
+    packed_shapes: Path,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {
+        "STORE": str(packed_shapes),
+        "RUN": str(tmp_path / "run"),
+        "FINISHED": str(finished),
+        "NONE": str(tmp_path / "none"),
+    }
+    recipe = ["--set", "model.name=compact", "--set", "train.batch_size=8"]
+    extra = recipe if words[0] == "lr-find" else []
+    assert main([places.get(word, word) for word in words] + extra) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tinysight: ")
+    assert message in captured.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_lr_find_writes_curve_and_numbers(
+    packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lr"
+    words = ["lr-find", str(packed_shapes), "--out", str(out), "--recipe", "smoke", "--steps", "20"]
+    assert main([*words, "--set", "train.batch_size=8", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == json.loads((out / "lr_range.json").read_text())
+    assert {"suggestion_steepest", "suggestion_valley", "points"} <= result.keys()
+    assert (out / "lr_range.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert "reference-48-as-run " in listed
+    assert main(["recipes", "smoke"]) == 0
+    assert "[train]" in capsys.readouterr().out
+    assert main(["recipes", "smokes"]) == 1
+    assert "did you mean smoke?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_can_go_on(
+    number: signal.Signals, packed_shapes: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ("train", packed_shapes, "--out", run, *QUICK, "--set", "train.epochs=400")
+    with subprocess.Popen(tinysight(*words), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1/400"):
+                break
+        process.send_signal(number)
+        asked_at = time.monotonic()
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert time.monotonic() - asked_at < 30  # 5 s on an idle machine; tests share theirs
+    assert f"{number.name}: saving the state" in rest
+    assert f"tinysight train {packed_shapes} --out {run} --resume" in rest
+    assert len(run_folder.checkpoint_files(run)) >= 1
+    words = ("train", packed_shapes, "--out", run, "--resume")
+    with subprocess.Popen(tinysight(*words), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("going on from step ")
+        process.kill()
+
+
+def test_two_processes_equal_one_with_the_same_global_batch(
+    packed_shapes: Path, tmp_path: Path
+) -> None:
+    """Batch norm sees half a batch in both: as a process's part, or as an accumulated part."""
+    settings = (*QUICK, "--set", "train.ema_decay=0", "--set", "train.precision=fp32")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    two = tmp_path / "two"
+    subprocess.run(
+        [*launcher, "-m", "tinysight", "train", packed_shapes, "--out", two, *settings],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    one = tmp_path / "one"
+    words = ["train", str(packed_shapes), "--out", str(one), *settings]
+    assert main([*words, "--set", "train.accumulate=2"]) == 0
+
+    losses = [
+        [row["loss"] for row in run_folder.read_records(run / run_folder.STEPS)]
+        for run in (one, two)
+    ]
+    assert len(losses[0]) == NUM_STEPS
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    weights, others = (load_file(run / run_folder.MODEL) for run in (one, two))
+    for name, tensor in weights.items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.allclose(tensor, others[name], atol=1e-4), name
+    rows = [run_folder.read_records(run / run_folder.HISTORY)[-1] for run in (one, two)]
+    assert rows[0]["train_accuracy"] == pytest.approx(rows[1]["train_accuracy"], abs=0.03)

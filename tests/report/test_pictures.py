@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from tinysight.report.pictures import contact_sheet, shorten_text
+
+COLOURS = [(200, 10, 10), (10, 200, 10), (10, 10, 200), (200, 200, 10), (10, 200, 200)]
+
+
+def plain_images(count: int, side: int = 8) -> np.ndarray:
+    images = np.empty((count, side, side, 3), np.uint8)
+    for image, colour in zip(images, COLOURS, strict=False):
+        image[:] = colour
+    return images
+
+
+def box_of(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """First and last column and row in which a colour occurs."""
+    rows, columns = np.nonzero((np.asarray(sheet) == colour).all(axis=2))
+    return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
+
+
+def has_ink(sheet: Image.Image, box: tuple[int, int, int, int]) -> bool:
+    return bool((np.asarray(sheet.crop(box).convert("L")) < 128).any())
+
+
+def test_images_stand_in_rows_in_their_order_and_at_their_scale() -> None:
+    sheet = contact_sheet(plain_images(5), ["a", "b", "c", "d", "e"], 3, scale=4)
+    boxes = [box_of(sheet, colour) for colour in COLOURS]
+    assert all((right - left, low - top) == (31, 31) for left, top, right, low in boxes)
+    lefts, tops = [box[0] for box in boxes], [box[1] for box in boxes]
+    assert lefts[0] < lefts[1] < lefts[2]
+    assert lefts[3:] == lefts[:2]
+    assert len(set(tops[:3])) == len(set(tops[3:])) == 1
+    assert tops[3] > tops[0] + 32
+
+
+def test_pixels_are_repeated_and_not_blended() -> None:
+    image = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (1, 6, 5, 3), np.uint8)
+    sheet = np.asarray(contact_sheet(image, [""], 1, scale=3))
+    left, top = 16, sheet.shape[0] - 16 - 18
+    shown = sheet[top : top + 18, left : left + 15]
+    np.testing.assert_array_equal(shown, np.repeat(np.repeat(image[0], 3, 0), 3, 1))
+
+
+def test_caption_stands_above_its_image() -> None:
+    images = plain_images(2, side=32)
+    with_text, without = (contact_sheet(images, [text, ""], 2) for text in ("cat", ""))
+    left, top, right, _ = box_of(with_text, COLOURS[0])
+    assert has_ink(with_text, (left, 0, right, top))
+    assert not has_ink(without, (left, 0, right, top))
+
+
+def test_captions_of_several_lines_make_room_for_all() -> None:
+    images = plain_images(2, side=32)
+    one = contact_sheet(images, ["cat", "dog"], 2)
+    three = contact_sheet(images, [("cat", "was dog", "90 %"), "dog"], 2)
+    assert three.height > one.height
+    left, top, right, _ = box_of(three, COLOURS[0])
+    assert has_ink(three, (left, top - 20, right, top))
+
+
+def test_title_adds_a_line_above_all() -> None:
+    images = plain_images(1, side=32)
+    plain, titled = (contact_sheet(images, ["cat"], 1, title=title) for title in (None, "Cats"))
+    assert titled.height > plain.height
+    assert titled.width == plain.width
+
+
+def test_long_caption_does_not_reach_into_the_next_image() -> None:
+    name = "Rhodesian ridgeback, African lion hound"
+    sheet = contact_sheet(plain_images(2, side=32), [name, ""], 2)
+    left, top, _, _ = box_of(sheet, COLOURS[1])
+    assert not has_ink(sheet, (left - 9, 0, sheet.width, top))
+
+
+def test_grey_images_are_shown_grey() -> None:
+    sheet = contact_sheet([np.full((8, 8), 77, np.uint8)], ["grey"], 1)
+    assert box_of(sheet, (77, 77, 77))
+
+
+def test_fewer_images_than_columns_leave_no_empty_columns() -> None:
+    narrow = contact_sheet(plain_images(2), ["a", "b"], 2)
+    assert contact_sheet(plain_images(2), ["a", "b"], 9).size == narrow.size
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_captions_that_do_not_match_the_images_are_refused(count: int) -> None:
+    message = (
+        f"`captions` must be one for each of at least one image, got {count} captions for "
+        f"{min(count, 1)} images"
+    )
+    with pytest.raises(ValueError, match=message):
+        contact_sheet(plain_images(min(count, 1)), ["x"] * count, 3)
+
+
+def test_text_is_shortened_only_as_far_as_it_must() -> None:
+    font = ImageFont.load_default(12)
+    text = "German shepherd, German police dog"
+    assert shorten_text(text, font, 1000) == text
+    short = shorten_text(text, font, 100)
+    assert short.endswith("…")
+    assert font.getlength(short) <= 100
+    stem = short.removesuffix("…")
+    assert text.startswith(stem)
+    longer = text[: len(stem) + 3].rstrip(" ,") + "…"
+    assert font.getlength(longer) > 100
+    assert shorten_text("German shepherd", font, font.getlength("German shep…")) == "German shep…"
+    assert shorten_text("dog, cat", font, font.getlength("dog, …")) == "dog…"
+    assert shorten_text(text, font, 1) == "…"
