@@ -170,6 +170,20 @@ def test_first_frame_of_an_animation_is_taken() -> None:
     assert result.repairs == (decode.ANIMATED,)
 
 
+def test_first_picture_of_a_multi_picture_jpeg_is_taken() -> None:
+    data = encode(PICTURE, "MPO", save_all=True, append_images=[PICTURE.rotate(90)])
+    result = decoded(data)
+    np.testing.assert_array_equal(result.pixels_u8, decoded(encode(PICTURE, "JPEG")).pixels_u8)
+    assert result.repairs == (decode.ANIMATED,)
+
+
+def test_transparent_colour_is_laid_on_white() -> None:
+    hidden = PICTURE.getpixel((0, 0))
+    result = decoded(encode(PICTURE, transparency=hidden))
+    assert (result.pixels_u8[(PIXELS == hidden).all(axis=2)] == 255).all()
+    assert result.repairs == (decode.ALPHA,)
+
+
 def test_another_size_is_scaled_by_its_shorter_side_and_cropped_to_its_centre() -> None:
     wide = Image.fromarray(np.hstack([PIXELS] * 3)).resize((96, 32))
     result = decoded(encode(wide))

@@ -314,3 +314,16 @@ def test_an_interrupt_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         packed(tmp_path, image_folder_files(), progress=interrupt, num_workers=num_workers)
     assert names_in(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "num_cores", "num_workers"), [(10, 8, 1), (600, 8, 2), (10**6, 8, 8)]
+)
+def test_as_many_workers_as_there_is_work_for(
+    monkeypatch: pytest.MonkeyPatch, num_images: int, num_cores: int, num_workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(num_cores)), raising=False)
+    assert pack._useful_workers(num_images) == num_workers
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: num_cores)
+    assert pack._useful_workers(num_images) == num_workers

@@ -141,7 +141,7 @@ def test_removing_rows_keeps_the_others_in_order(tmp_path: Path, kept: list[int]
 def test_sums_are_those_of_whole_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_rows: int
 ) -> None:
-    monkeypatch.setattr(pixel_rows, "SUMMED_ROWS", block_rows)
+    monkeypatch.setattr(pixel_rows, "SUMMED_BYTES", block_rows * SIZE_PX * SIZE_PX * 3)
     images = np.stack([make_pixels(seed, SIZE_PX) for seed in range(7)])
     np.save(tmp_path / "images.npy", images)
     is_chosen = np.array([True, False, True, True, False, False, True])

@@ -93,10 +93,19 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
     assert "images      24 read = 22 accepted + 1 repaired + 1 rejected\n" in text
     assert "1 repaired: grey\n" in text
     assert "rejected: dog/text.png: not an image (begins with b'text')\n" in text
-    assert "1 more have no label and are left out\n" in text
-    assert "1 other files are left out\n" in text
-    assert "duplicates  1 groups of equal files: 1 with two labels, " in text
+    assert "left out    images without a label: 1, other files: 1\n" in text
+    assert "duplicates  groups of equal files: 1, with two labels: 1, in both parts" in text
     assert "cat/same.png (cat) = dog/same.png (dog)\n" in text
+
+
+def test_official_split_says_what_became_of_each_part(tmp_path: Path, capsys: Capture) -> None:
+    names = [f"{part}/{name}" for part in ("train", "val", "test") for name in ("cat", "dog")]
+    source = write_tree(tmp_path / "pets", image_folder_files(tuple(names), per_class=2))
+    assert run_pack(source, "--split", "official") == cli.OK
+    text = capsys.readouterr().out
+    assert "split       official, seed 0: 8 train, 4 test\n" in text
+    assert "the source's test is the test part\n" in text
+    assert "the source's val is the train part\n" in text
 
 
 def test_long_lists_are_cut_short_and_say_where_the_rest_is(

@@ -32,6 +32,7 @@ from tinysight.classify.manifest import (
     save_manifest,
 )
 from tinysight.classify.pixel_rows import (
+    BLOCK_IMAGES,
     Outcome,
     PackedImage,
     Progress,
@@ -103,7 +104,8 @@ def pack_store(
         size_px: Side of the stored images; the source's usual one when not given.
         wrong_size: See ``decode.decode_image``.
         max_rejected_fraction: Larger shares of rejected images are a fault.
-        num_workers: Processes that decode; one for each core when not given.
+        num_workers: Processes that decode; when not given, one for each core that this process
+            may use, but none without work.
         replace: Put the new store in the place of one that is there.
         progress: Called with (images done, images in all).
 
@@ -127,7 +129,7 @@ def pack_store(
             index,
             row_of_image.tolist(),
             RowWriter(folder / IMAGES, size_px, wrong_size),
-            num_workers=num_workers or os.cpu_count() or 1,
+            num_workers=num_workers or _useful_workers(len(images)),
             progress=progress,
         )
         by_row = [(index.images[number], outcomes[number]) for number in images]
@@ -165,6 +167,14 @@ def pack_store(
         rejected=tuple(rejected),
         duplicates=tuple(duplicates_among(samples, index.class_names)),
     )
+
+
+def _useful_workers(num_images: int) -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: what a container or taskset leaves
+        num_cores = len(os.sched_getaffinity(0))
+    else:
+        num_cores = os.cpu_count() or 1
+    return max(1, min(num_cores, num_images // BLOCK_IMAGES))
 
 
 def _split(

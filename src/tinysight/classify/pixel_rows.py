@@ -35,8 +35,9 @@ BLOCK_BYTES = 4 * 2**20
 """A block ends at whichever of the two comes first."""
 _BLOCKS_IN_FLIGHT = 3  # per worker: one decoded, one waiting, one being read
 
-SUMMED_ROWS = 256
-"""Rows added up at a time: few enough to stay in the cache."""
+SUMMED_BYTES = 3 * 2**20
+"""Rows added up at a time have about so many bytes, 256 rows of 64 x 64 px."""
+_MAX_SUMMED_ROWS = 2**16  # uint32 holds as many squares of a byte
 
 HEADER_BYTES = 128
 """Length of the header of ``images.npy``; NumPy pads it to a multiple of 64."""
@@ -207,14 +208,15 @@ def sum_pixels(
     """
     totals = np.zeros((2, 3), dtype=np.int64)
     row_values = size_px * size_px * 3
+    num_rows = min(max(1, SUMMED_BYTES // row_values), _MAX_SUMMED_ROWS)
     with open(path, "rb", buffering=0) as file:
-        for start in range(0, len(is_chosen), SUMMED_ROWS):
-            chosen = is_chosen[start : start + SUMMED_ROWS]
+        for start in range(0, len(is_chosen), num_rows):
+            chosen = is_chosen[start : start + num_rows]
             block = os.pread(
                 file.fileno(), len(chosen) * row_values, HEADER_BYTES + start * row_values
             )
             values = np.frombuffer(block, dtype=np.uint8).reshape(len(chosen), row_values)[chosen]
-            # Sums down the columns first: uint16 holds 255**2, uint32 holds 256 of those.
+            # Down the columns first, in the narrowest integers that hold the result: fastest.
             squares = np.multiply(values, values, dtype=np.uint16)
             for total, part in zip(totals, (values, squares), strict=True):
                 by_position = np.add.reduce(part, axis=0, dtype=np.uint32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -112,14 +112,8 @@ def official_split(
     Raises:
         DataError: The source is not divided, or a class is missing from one part.
     """
-    parts = set(original_splits)
-    if "train" not in parts or parts.isdisjoint({"val", "test"}):
-        raise DataError(
-            f"--split official: the source must come with a train part and a labelled val or "
-            f"test part, found {', '.join(sorted(parts))}. Use --split 70/30."
-        )
-    test_part = "test" if "test" in parts else "val"
-    is_train = np.array([part != test_part for part in original_splits], dtype=np.bool_)
+    parts = official_parts(original_splits)
+    is_train = np.array([parts[part] == "train" for part in original_splits], dtype=np.bool_)
     for name, mask in (("train", is_train), ("test", ~is_train)):
         counts = np.bincount(targets[mask], minlength=len(wnids))
         if not counts.all():
@@ -129,6 +123,28 @@ def official_split(
                 f"to {name}. Add images or use --split 70/30."
             )
     return is_train
+
+
+def official_parts(original_splits: Iterable[str]) -> dict[str, str]:
+    """Say what the official split does with each part that a source comes in.
+
+    Args:
+        original_splits: Parts with labelled images, in any order, as often as need be.
+
+    Returns:
+        ``train`` or ``test`` by the name of the part, see ``official_split``.
+
+    Raises:
+        DataError: The source is not divided.
+    """
+    parts = sorted(set(original_splits))
+    if "train" not in parts or not {"val", "test"} & set(parts):
+        raise DataError(
+            f"--split official: the source must come with a train part and a labelled val or "
+            f"test part, found {', '.join(parts)}. Use --split 70/30."
+        )
+    test_part = "test" if "test" in parts else "val"
+    return {part: "test" if part == test_part else "train" for part in parts}
 
 
 def split_digest(sample_ids: Sequence[str], is_train: NDArray[np.bool_]) -> str:

@@ -123,6 +123,7 @@ def _as_json(index: ImageIndex, result: PackResult, seconds: float) -> dict[str,
         "unlabelled": index.num_unlabelled,
         "ignored": index.num_ignored,
         "split": manifest.split.rule,
+        "official_parts": _parts(index, manifest.split.rule),
         "seed": manifest.split.seed,
         "size_px": manifest.size_px,
         "mean": manifest.train_pixels.mean,
@@ -147,22 +148,25 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
         yield f"            rejected: {image.file}: {image.reason} ({image.detail})"
     if len(result.rejected) > _NUM_SHOWN:
         yield f"            all {len(result.rejected):,} are in {result.store / 'rejected.csv'}"
-    if index.num_unlabelled:
-        yield f"            {index.num_unlabelled:,} more have no label and are left out"
-    if index.num_ignored:
-        yield f"            {index.num_ignored:,} other files are left out"
+    if index.num_unlabelled or index.num_ignored:
+        yield (
+            f"left out    images without a label: {index.num_unlabelled:,}, "
+            f"other files: {index.num_ignored:,}"
+        )
     yield f"classes     {len(manifest.classes):,}"
     yield (
         f"split       {manifest.split.rule}, seed {manifest.split.seed}: {manifest.train:,} train, "
         f"{manifest.test:,} test"
     )
+    for part, becomes in _parts(index, manifest.split.rule).items():
+        yield f"            the source's {part} is the {becomes} part"
     yield f"digest      {manifest.split.digest}"
     if result.duplicates:
         num_two_labels = sum(group.has_two_labels for group in result.duplicates)
         num_across = sum(group.across_split for group in result.duplicates)
         yield (
-            f"duplicates  {len(result.duplicates):,} groups of equal files: "
-            f"{num_two_labels:,} with two labels, {num_across:,} in both parts of the split"
+            f"duplicates  groups of equal files: {len(result.duplicates):,}, "
+            f"with two labels: {num_two_labels:,}, in both parts of the split: {num_across:,}"
         )
         for group in result.duplicates[:_NUM_SHOWN]:
             pairs = zip(group.files, group.labels, strict=True)
@@ -170,6 +174,14 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
         if len(result.duplicates) > _NUM_SHOWN:
             yield f"            all of them: tinysight data show {result.store}"
     yield f"store       {result.store}, {seconds:.1f} s"
+
+
+def _parts(index: ImageIndex, rule: str) -> dict[str, str]:
+    from tinysight.classify.split import OFFICIAL, official_parts
+
+    if rule != OFFICIAL:
+        return {}
+    return official_parts(image.original_split for image in index.images)
 
 
 @contextmanager

@@ -48,6 +48,24 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert FolderTree(tmp_path / "t").names == ["cat/1.png"]
 
 
+def test_a_folder_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        DataError, match=r"every folder of a source must be readable, Permission denied. Change"
+    ):
+        FolderTree(tmp_path)
+
+
+def test_folders_with_nothing_but_hidden_files_are_empty(tmp_path: Path) -> None:
+    tree = FolderTree(write_tree(tmp_path, {"a/.DS_Store": b"", "b/1": b""}))
+    assert tree.empty_folders == ["a"]
+
+
 def test_wrapper_folders_are_taken_off_as_far_as_all_files_share_them(tmp_path: Path) -> None:
     tree = without_wrapper(FolderTree(write_tree(tmp_path, {"a/b/1": b"x", "a/b/c/2": b"y"})))
     assert tree.names == ["1", "c/2"]

@@ -135,6 +135,6 @@ def test_one_class_only_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_images_without_any_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="must hold labelled images, found none in what looks like a"
+        DataError, match=r"must hold labelled images, found none \(it was taken for"
     ):
         opened(tmp_path, images("1.png", "2.png"))

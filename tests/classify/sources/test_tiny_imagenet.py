@@ -114,10 +114,38 @@ def test_listed_class_without_a_folder_is_named(tmp_path: Path) -> None:
         opened(tmp_path, files)
 
 
+def test_missing_annotations_are_named(tmp_path: Path) -> None:
+    files = tiny_imagenet_files()
+    del files[ANNOTATIONS]
+    with pytest.raises(
+        DataError, match=r"tiny: val/val_annotations.txt must be there and readable"
+    ):
+        opened(tmp_path, files)
+
+
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_val_images_sorted_into_class_folders_are_the_same_samples(
+    tmp_path: Path, folder: str
+) -> None:
+    files = tiny_imagenet_files(classes=2)
+    sorted_files = {
+        name.replace("val/images/", f"val/{'n03' if number < 2 else 'n01'}/{folder}"): content
+        for number, (name, content) in enumerate(
+            sorted(files.items(), key=lambda item: not item[0].startswith("val/images"))
+        )
+    }
+    as_published = opened(tmp_path / "a", files)
+    as_sorted = opened(tmp_path / "b", sorted_files)
+    without_place = [image._replace(location="") for image in as_sorted.images]
+    assert sorted(without_place) == sorted(i._replace(location="") for i in as_published.images)
+    del sorted_files[ANNOTATIONS]
+    assert len(opened(tmp_path / "c", sorted_files).images) == len(as_published.images)
+
+
 def test_class_listed_twice_is_named(tmp_path: Path) -> None:
     files = tiny_imagenet_files(classes=2)
     files["wnids.txt"] += b"n03\n"
-    with pytest.raises(DataError, match="every class must be listed once, 'n03' is there twice"):
+    with pytest.raises(DataError, match="every class must be listed once, 'n03' is there 2 times"):
         opened(tmp_path, files)
 
 

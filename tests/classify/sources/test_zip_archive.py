@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.builders import image_folder_files, write_zip
 from tinysight.classify.sources import zip_archive
@@ -13,6 +16,14 @@ from tinysight.classify.sources.zip_archive import ZipTree
 from tinysight.errors import DataError
 
 CONTENT = {"a/1.txt": b"one" * 100, "a/2.txt": b"", "b/3.txt": bytes(range(256))}
+
+
+def archive_bytes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write_zip(Path(folder) / "a.zip", CONTENT).read_bytes()
+
+
+ARCHIVE = archive_bytes()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -170,6 +181,24 @@ def test_damaged_deflate_data_is_told(tmp_path: Path) -> None:
 def test_a_missing_member_is_told(tmp_path: Path) -> None:
     tree = ZipTree(write_zip(tmp_path / "a.zip", CONTENT))
     assert list(tree.read_many(["b/none"])) == [Unreadable("missing")]
+
+
+@given(place=st.integers(0, 10**6), value=st.integers(0, 255))
+@example(place=ARCHIVE.index(b"PK\x01\x02") + 6, value=99)  # version needed to extract
+@example(place=ARCHIVE.index(b"PK\x05\x06") + 12, value=7)  # size of the directory
+@settings(deadline=None, max_examples=300)
+def test_a_changed_byte_never_raises_anything_else(place: int, value: int) -> None:
+    whole = bytearray(ARCHIVE)
+    whole[place % len(whole)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.zip"
+        path.write_bytes(whole)
+        try:
+            tree = ZipTree(path)
+        except DataError:
+            return
+        for name, payload in zip(tree.names, tree.read_many(tree.names), strict=True):
+            assert isinstance(payload, Unreadable) or payload == CONTENT.get(name, payload)
 
 
 def test_largest_file_is_64_mib() -> None:

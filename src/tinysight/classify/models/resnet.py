@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from tinysight.classify.models.convolution import Conv3x3
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: ``relu(residual(x) + shortcut(x))``.
@@ -32,10 +34,10 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv3x3(in_channels, out_channels, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:

@@ -155,12 +155,18 @@ def _trace(model: nn.Module) -> fx.GraphModule:
             if "_hooks" in attribute and isinstance(value, dict):
                 memo[id(value)] = OrderedDict()
     try:
-        return fx.symbolic_trace(copy.deepcopy(model, memo).eval())
+        bare = copy.deepcopy(model, memo).eval()
+        return fx.GraphModule(bare, _LayerTracer().trace(bare))
     except Exception as error:  # whatever the model's own code does with a stand-in for a tensor
         raise ValueError(
             f"{type(model).__name__} must be a network that torch.fx can trace, got "
             f"{type(error).__name__}: {error}. Let no branch or loop depend on a tensor's values."
         ) from error
+
+
+class _LayerTracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _ShapeRecorder(fx.Interpreter):
@@ -201,8 +207,9 @@ def _name(node: fx.Node) -> str:
 
 
 def _kind(node: fx.Node, module: nn.Module | None) -> str:
-    if module is not None:
-        return type(module).__name__
+    if module is not None:  # a refinement of a layer of torch is still that layer
+        kinds = type(module).__mro__
+        return next(kind.__name__ for kind in kinds if kind.__module__.startswith("torch.nn"))
     return node.target if isinstance(node.target, str) else node.target.__name__
 
 

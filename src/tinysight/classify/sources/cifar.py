@@ -63,7 +63,7 @@ EDITIONS = (
 
 def is_cifar_folder(path: Path) -> bool:
     """Say whether a folder holds the batches of one of the editions."""
-    return _edition([file.name for file in path.iterdir()]) is not None
+    return _edition(_list_names(path)) is not None
 
 
 def index_cifar(path: Path, *, num_classes: int | None = None) -> ImageIndex:
@@ -133,7 +133,7 @@ def _edition(names: Sequence[str]) -> _Edition | None:
 
 def _list_names(path: Path) -> list[str]:
     if path.is_dir():
-        return [file.name for file in path.iterdir()]
+        return [file.name for file in path.iterdir() if file.is_file()]
     names = []
     with _opened_tar(path) as archive:
         for member in archive:

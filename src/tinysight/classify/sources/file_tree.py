@@ -118,17 +118,25 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
     names: list[str] = []
     empty: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
         # Data sets are often put together with links; one that leads back up would not end.
         state = os.stat(folder)
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        relative = Path(folder).relative_to(root).as_posix()
-        if not files and not folders:
-            empty.append(relative)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = sorted(name for name in files if not name.startswith("."))
+        relative = Path(folder).relative_to(root).as_posix()
+        if not visible and not folders:
+            empty.append(relative)
         prefix = "" if relative == "." else f"{relative}/"
-        names += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
+        names += [f"{prefix}{name}" for name in visible]
     return names, empty
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: every folder of a source must be readable, {error.strerror}. "
+        f"Change its permissions or leave it out."
+    ) from error

@@ -119,9 +119,10 @@ def build_index(
         default_size_px: See ``ImageIndex``.
 
     Raises:
-        DataError: No images, a class without images, fewer than two classes, fewer classes than
-            asked for, or two images with one sample id.
+        DataError: No images, a class without images or listed twice, fewer than two classes,
+            fewer classes than asked for, or two images with one sample id.
     """
+    _check_distinct(wnids, where)
     if num_classes is not None and num_classes > len(wnids):
         raise DataError(
             f"{where}: --classes (={num_classes}) must be at most the number of classes "
@@ -157,13 +158,22 @@ def build_index(
     )
 
 
+def _check_distinct(wnids: Sequence[str], where: str) -> None:
+    for wnid, times in Counter(wnids).items():
+        if times > 1:
+            raise DataError(
+                f"{where}: every class must be listed once, {wnid!r} is there {times} times. "
+                f"Correct the list of classes."
+            )
+
+
 def _check_images(
     images: Sequence[IndexedImage], wnids: Sequence[str], where: str, layout: str
 ) -> None:
     if not images:
         raise DataError(
-            f"{where}: a source must hold labelled images, found none in what looks like a "
-            f"{layout}. Check that this is the right folder or archive."
+            f"{where}: a source must hold labelled images, found none (it was taken for the "
+            f"layout {layout}). Check that this is the right folder or archive."
         )
     per_class = Counter(image.class_index for image in images)
     empty = [wnid for index, wnid in enumerate(wnids) if index not in per_class]

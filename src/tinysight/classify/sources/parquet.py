@@ -30,7 +30,6 @@ from tinysight.classify.sources.tiny_imagenet import (
     CLASS_LIST,
     CLASS_NAMES,
     Box,
-    check_distinct,
     official_file,
     parse_words,
 )
@@ -39,6 +38,7 @@ from tinysight.errors import DataError
 LAYOUT = "Parquet"
 _SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 _BATCH_ROWS = 256
+_READING_FAULTS = (pa.ArrowException, OSError, ValueError)  # the last for text that is no UTF-8
 
 Label = str | int
 
@@ -102,8 +102,8 @@ def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
     paths = [path for path in (columns.label, columns.split, columns.name, *boxes) if path]
     try:
         table = _open(shard).read(columns=paths)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(shard, error) from error
+    except _READING_FAULTS as error:
+        raise _damaged(shard, str(error)) from error
     missing = {path.split(".")[0] for path in paths} - set(table.column_names)
     if missing:
         raise DataError(
@@ -113,7 +113,10 @@ def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
     table = table.flatten()
 
     def column(path: str | None) -> list[Any]:
-        return table[path].to_pylist() if path else [None] * len(table)
+        try:
+            return table[path].to_pylist() if path else [None] * len(table)
+        except _READING_FAULTS as error:
+            raise _damaged(shard, str(error)) from error
 
     sides = [column(path) for path in boxes]
     return [
@@ -151,16 +154,17 @@ def _name_labels(
     class_list = root / CLASS_LIST
     if columns.is_tiny_imagenet and class_list.is_file():
         wnids = class_list.read_text("utf-8").split()
-        check_distinct(wnids, CLASS_LIST)
         for unknown in set(texts) - set(wnids):
             raise DataError(
                 f"{root.name}: column {columns.label} must hold classes of {CLASS_LIST}, found "
                 f"{unknown!r}. Correct the column or add the class."
             )
         texts = wnids
-    names = dict(enumerate(columns.class_names))
+    names = columns.class_names
+    if len(set(names)) < len(names):  # two classes may share a name, as both kinds of crane do
+        names = tuple(f"{number} {name}" for number, name in enumerate(names))
     return {text: text for text in texts} | {
-        number: names.get(number, str(number)) for number in numbers
+        number: names[number] if number < len(names) else str(number) for number in numbers
     }
 
 
@@ -199,20 +203,23 @@ def _read_shard(shard: Path, column: str, rows: Sequence[int]) -> Iterator[Paylo
                     yield Unreadable("no bytes in its row") if data is None else data
                     row = next(wanted, None)
                 start += len(images)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(shard, error) from error
+        except _READING_FAULTS as error:
+            raise _damaged(shard, str(error)) from error
+    if row is not None:
+        raise _damaged(shard, f"row {row} is missing")
 
 
 def _open(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(file, error) from error
+    except _READING_FAULTS as error:
+        raise _damaged(file, str(error)) from error
 
 
-def _damaged(file: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0]
-    return DataError(f"{file.name}: must be a whole Parquet file, {reason}. Get the file again.")
+def _damaged(file: Path, found: str) -> DataError:
+    return DataError(
+        f"{file.name}: must be a whole Parquet file, {found.splitlines()[0]}. Get the file again."
+    )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -47,13 +47,15 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
     label = next((column for column in LABEL_COLUMNS if column in schema.names), None)
     if label is None:
         raise _fault(file, schema, f"a label column ({', '.join(LABEL_COLUMNS)})", 0)
+    if not _is_text(schema, label) and not pa.types.is_integer(schema.field(label).type):
+        raise _fault(file, schema, f"whole numbers or text in its label column {label}", 0)
     return Columns(
         image=image,
         label=label,
         name=name,
-        split=SPLIT_COLUMN if SPLIT_COLUMN in schema.names else None,
+        split=SPLIT_COLUMN if _is_text(schema, SPLIT_COLUMN) else None,
         has_boxes=set(BOX_COLUMNS) <= set(schema.names),
-        is_tiny_imagenet={"split", "wnid", "file_name"} <= set(schema.names),
+        is_tiny_imagenet=all(_is_text(schema, name) for name in ("split", "wnid", "file_name")),
         class_names=_class_names(schema.metadata or {}, label),
     )
 
@@ -75,7 +77,15 @@ def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
     ]
     if len(binary) != 1:
         raise _fault(file, schema, "one column of image bytes", len(binary))
-    return binary[0], next((column for column in NAME_COLUMNS if column in schema.names), None)
+    return binary[0], next((column for column in NAME_COLUMNS if _is_text(schema, column)), None)
+
+
+def _is_text(schema: pa.Schema, column: str) -> bool:
+    if column not in schema.names:
+        return False
+    kind = schema.field(column).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _class_names(metadata: Mapping[bytes, bytes], label: str) -> tuple[str, ...]:

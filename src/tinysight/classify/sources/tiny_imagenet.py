@@ -8,6 +8,7 @@
     val/val_annotations.txt                file, class, x_min, y_min, x_max, y_max, by tabs
     test/images/                           without labels, not used
 
+Validation images that a script has sorted into val/<wnid>/ or val/<wnid>/images/ are found too.
 Sample ids leave out the folder ``images``, so that they are the same in every layout.
 """
 
@@ -44,10 +45,11 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
     """
     names = set(tree.names)
     wnids = read_text(tree, CLASS_LIST).split()
-    check_distinct(wnids, f"{tree.where}: {CLASS_LIST}")
     words = parse_words(read_text(tree, CLASS_NAMES)) if CLASS_NAMES in names else {}
     train_boxes = _read_train_boxes(tree, wnids, names)
-    val_rows = _read_val_annotations(tree, set(wnids)) if VAL_ANNOTATIONS in names else {}
+    needs_annotations = any(name.startswith("val/images/") for name in tree.names)
+    has_annotations = VAL_ANNOTATIONS in names or needs_annotations
+    val_rows = _read_val_annotations(tree, set(wnids)) if has_annotations else {}
 
     found: list[FoundImage] = []
     num_unlabelled = num_ignored = 0
@@ -59,6 +61,11 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
             case ["val", "images", name] if name in val_rows:
                 wnid, box = val_rows[name]
                 found.append(FoundImage("val", wnid, name, file, file, box))
+            case ["val", wnid, name] | ["val", wnid, "images", name] if wnid in train_boxes:
+                box = val_rows[name][1] if name in val_rows else None
+                found.append(
+                    FoundImage("val", wnid, name, official_file("val", wnid, name), file, box)
+                )
             case ["val" | "test", "images", _]:
                 num_unlabelled += 1
             case ["train", wnid, box_file] if box_file == f"{wnid}_boxes.txt":
@@ -90,15 +97,6 @@ def parse_words(text: str) -> dict[str, str]:
 def official_file(original_split: str, wnid: str, name: str) -> str:
     """Return the path that an image has in the official tree."""
     return f"train/{wnid}/images/{name}" if original_split == "train" else f"val/images/{name}"
-
-
-def check_distinct(wnids: Sequence[str], where: str) -> None:
-    """Raise DataError if a class is listed twice."""
-    seen: set[str] = set()
-    for wnid in wnids:
-        if wnid in seen:
-            raise DataError(f"{where}: every class must be listed once, {wnid!r} is there twice.")
-        seen.add(wnid)
 
 
 def _read_train_boxes(

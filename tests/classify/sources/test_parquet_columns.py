@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from tinysight.classify.sources.parquet_columns import find_columns
+from tinysight.errors import DataError
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+BYTES = ("jpeg", pa.binary())
+LABEL = ("label", pa.int64())
+
+
+def schema(*columns: tuple[str, pa.DataType], metadata: dict[str, str] | None = None) -> pa.Schema:
+    return pa.schema(columns, metadata=metadata)
+
+
+def test_the_struct_of_hugging_face_holds_image_and_name() -> None:
+    columns = find_columns("p", schema(("img", IMAGE), ("fine_label", pa.int64())))
+    assert (columns.image, columns.name, columns.label) == ("img.bytes", "img.path", "fine_label")
+    assert (columns.split, columns.has_boxes, columns.class_names) == (None, False, ())
+
+
+def test_names_of_classes_are_read_from_the_metadata() -> None:
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    metadata = {"huggingface": json.dumps(features)}
+    columns = find_columns("p", schema(("image", IMAGE), LABEL, metadata=metadata))
+    assert columns.class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"info": {"features": {"label": 3}}}'])
+def test_metadata_of_another_form_names_no_classes(text: str) -> None:
+    found = schema(("image", IMAGE), LABEL, metadata={"huggingface": text})
+    assert find_columns("p", found).class_names == ()
+
+
+def test_the_columns_of_tiny_imagenet_are_known() -> None:
+    texts = [(name, pa.string()) for name in ("split", "wnid", "file_name")]
+    sides = [(name, pa.int32()) for name in ("xmin", "ymin", "xmax", "ymax")]
+    columns = find_columns("p", schema(*texts, *sides, BYTES))
+    assert (columns.image, columns.name, columns.label) == ("jpeg", "file_name", "wnid")
+    assert (columns.split, columns.has_boxes, columns.is_tiny_imagenet) == ("split", True, True)
+
+
+def test_a_split_or_name_that_is_no_text_is_left_alone() -> None:
+    columns = find_columns("p", schema(BYTES, LABEL, ("split", pa.int8()), ("name", pa.int8())))
+    assert (columns.split, columns.name) == (None, None)
+
+
+def test_labels_may_be_dictionary_encoded_text() -> None:
+    kind = pa.dictionary(pa.int32(), pa.string())
+    assert find_columns("p", schema(BYTES, ("label", kind))).label == "label"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ([LABEL], r"p: must have one column of image bytes, found none among label: int64. Write"),
+        ([LABEL, BYTES, ("png", pa.binary())], "one column of image bytes, found 2 among label: "),
+        ([BYTES], r"p: must have a label column \(wnid, label, .*\), found none among jpeg: bin"),
+        (
+            [BYTES, ("label", pa.float32())],
+            "must have whole numbers or text in its label column label, found none among jpeg: ",
+        ),
+    ],
+)
+def test_missing_columns_are_named_with_those_that_are_there(
+    columns: list[tuple[str, pa.DataType]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        find_columns("p", schema(*columns))
