@@ -139,3 +139,24 @@ def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / ".step-00000011.pt.tmp").touch()
     names = [path.name for path in run_folder.checkpoint_files(tmp_path)]
     assert names == ["step-100000000.pt", "step-00000010.pt", "step-00000009.pt"]
+
+
+def test_a_run_that_was_killed_before_it_began_is_no_run(tmp_path: Path) -> None:
+    assert not run_folder.is_begun(tmp_path / "none")
+    (tmp_path / "recipe.toml").touch()
+    (tmp_path / ".environment.json.x1").touch()
+    assert not run_folder.is_begun(tmp_path)
+    (tmp_path / "run.json").touch()
+    assert run_folder.is_begun(tmp_path)
+
+
+def test_only_temporary_files_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("recipe.toml", ".recipe.toml.x1", "checkpoints/a.pt", "checkpoints/.a.pt.x1"):
+        (tmp_path / name).touch()
+    run_folder.remove_unfinished_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "a.pt",
+        "checkpoints",
+        "recipe.toml",
+    ]

@@ -29,4 +29,3 @@ class RunError(TinysightError):
 
 class TrainingError(TinysightError):
     """Training cannot go on, for instance because the loss is no longer finite."""
-

@@ -217,6 +217,23 @@ def keep_records(path: Path, is_kept: Callable[[Record], bool]) -> list[Record]:
     return kept
 
 
+def is_begun(run: Path) -> bool:
+    """Return whether there is a run, or anything else, in a folder.
+
+    ``run.json`` is the last file that a new run writes before it trains; without it, the two files
+    that are written first are those of a run that was killed before it began.
+    """
+    names = {path.name for path in run.iterdir()} if run.exists() else set()
+    return any(not name.startswith(".") for name in names - {RECIPE, ENVIRONMENT})
+
+
+def remove_unfinished_files(run: Path) -> None:
+    """Remove the temporary files that a killed process left behind."""
+    for path in [*run.glob(".*"), *(run / CHECKPOINTS).glob(".*")]:
+        if path.is_file():
+            path.unlink()
+
+
 def checkpoint_files(run: Path) -> Sequence[Path]:
     """Return the checkpoints of a run, the newest first."""
     return sorted((run / CHECKPOINTS).glob("step-*.pt"), reverse=True)
@@ -248,4 +265,3 @@ def _cannot_write(path: Path, error: OSError) -> str:
             f"Nothing was left half-written; make room and run the command again."
         )
     return f"{path}: must be writable, but {error.strerror}. Choose another folder."
-

@@ -285,13 +285,15 @@ def _open_run(
 ) -> None:
     if resume:
         _require_same_run(store, recipe, run)
+        run_folder.remove_unfinished_files(run)
         return
-    if run.exists() and any(run.iterdir()):
+    if run_folder.is_begun(run):
         raise RunError(
             f"{run}: a new run must start in an empty folder, but there are files in it. "
             f"Choose another --out, or go on with --resume."
         )
     run.mkdir(parents=True, exist_ok=True)
+    run_folder.remove_unfinished_files(run)
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
     run_folder.write_json(
