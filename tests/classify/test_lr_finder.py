@@ -98,6 +98,11 @@ def test_the_steepest_point_of_a_curve_that_only_rises_is_its_start() -> None:
     assert steepest_index(np.array([1.0, 2.0, 3.0])) == 0
 
 
+def test_noise_at_the_start_of_the_curve_is_not_its_steepest_point() -> None:
+    losses = np.concatenate([[9.0, 2.0, 4.0], np.full(37, 5.0), np.linspace(5, 1, 20), [8.0] * 20])
+    assert 40 <= steepest_index(losses) <= 59
+
+
 def longest_falling_stretch(losses: list[float]) -> int:
     """Length of the longest falling subsequence, by trying all of them."""
     return max(

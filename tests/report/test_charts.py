@@ -217,3 +217,17 @@ def test_class_name_with_markup_is_shown_as_it_is() -> None:
     chart = class_counts_chart(["</svg><b>", "&amp;"], [2, 1], [1, 1])
     texts = texts_in(render_svg(chart))
     assert {"</svg><b>", "&amp;"} <= set(texts)
+
+
+def test_lr_range_chart_shows_a_curve_that_starts_at_its_lowest_point() -> None:
+    losses = [1.0, 3.0, 2.8, 2.0, 1.5, 4.0]
+    points = [
+        {"lr": 10.0**-power, "loss": loss, "smoothed_loss": loss}
+        for power, loss in zip(range(6, 0, -1), losses, strict=True)
+    ]
+    chart = lr_range_chart(points, suggestion_steepest=1e-3, suggestion_valley=1e-4).to_dict()
+    found = str(chart)
+    start = found.index("'domain': [", found.index("smoothed_loss"))
+    low, top = (float(text) for text in found[start + 11 : found.index("]", start)].split(","))
+    assert low < 1.0
+    assert top >= 2.8

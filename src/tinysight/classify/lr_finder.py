@@ -148,11 +148,20 @@ def lr_range_test(
 def steepest_index(losses: NDArray[np.float64]) -> int:
     """Return where a curve falls fastest, before its lowest point.
 
+    The slope at a point is taken over a twentieth of the curve to either side, so that it is that
+    of the curve and not of one batch. The first tenth is left out: there the average holds few
+    batches yet.
+
     Args:
         losses: (n,) smoothed losses at learning rates that grow by one factor, n at least 2.
     """
-    end = max(int(losses.argmin()) + 1, 2)
-    return int(np.gradient(losses)[:end].argmin())
+    count = len(losses)
+    first, reach = count // 10, max(count // 20, 1)
+    lowest = first + int(losses[first:].argmin())
+    here = np.arange(first, max(lowest, first + 1))
+    ahead, behind = np.minimum(here + reach, count - 1), np.maximum(here - reach, 0)
+    slopes = (losses[ahead] - losses[behind]) / (ahead - behind)
+    return int(here[slopes.argmin()])
 
 
 def valley_index(losses: NDArray[np.float64]) -> int:

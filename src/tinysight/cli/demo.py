@@ -38,7 +38,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         ["data", "pack", source, "--out", store],
         ["data", "show", store, "--out", out / "images.png"],
         ["summary", "compact", "--classes", len(drawn.classes)],
-        ["lr-find", store, "--recipe", "smoke", "--steps", 60, "--out", out / "lr-find"],
+        ["lr-find", store, "--recipe", "smoke", "--min-lr", 1e-4, "--out", out / "lr-find"],
         ["train", store, "--recipe", "smoke", "--out", run],
         ["evaluate", run],
     ):

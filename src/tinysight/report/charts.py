@@ -173,7 +173,12 @@ def lr_range_chart(
     """
     import altair as alt
 
-    start = points[0]["smoothed_loss"]
+    curve = [point["smoothed_loss"] for point in points]
+    suggested = [
+        min(points, key=lambda point: abs(math.log(point["lr"] / lr)))["smoothed_loss"]
+        for lr in (suggestion_steepest, suggestion_valley)
+    ]
+    start = max(*curve[: curve.index(min(curve)) + 1], *suggested)
     low = min(min(point["loss"], point["smoothed_loss"]) for point in points)
     drop = max(start - low, 0.1 * abs(start))
     top = start + 0.35 * drop  # a loss that diverges leaves the picture
