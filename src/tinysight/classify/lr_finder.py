@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinysight.classify.batches import Batch, steps_per_epoch, training_batches
+from tinysight.classify.batches import Batch, steps_per_epoch
 from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer, set_schedule
 from tinysight.classify.placement import place_model
+from tinysight.classify.processes import Processes
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
-from tinysight.classify.training import forward_backward
+from tinysight.classify.training import epoch_batches, forward_backward
 from tinysight.classify.training_state import TrainingData
 from tinysight.errors import TrainingError
 
@@ -197,16 +198,5 @@ def _endless_batches(
 ) -> Iterator[Batch]:
     steps = steps_per_epoch(len(data.train_rows), recipe.train.batch_size)
     for epoch in range(-(-num_steps // steps)):
-        batches = training_batches(
-            data.images_u8,
-            data.train_rows,
-            data.targets,
-            recipe.augment,
-            mean=data.mean,
-            std=data.std,
-            seed=recipe.train.seed,
-            epoch=epoch,
-            batch_size=recipe.train.batch_size,
-            device=device,
-        )
+        batches = epoch_batches(data, recipe, epoch, device, Processes())
         yield from itertools.islice(batches, num_steps - epoch * steps)

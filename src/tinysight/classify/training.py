@@ -152,7 +152,7 @@ def train(
         began = time.monotonic() - state.epoch_seconds
         looked_at = first_step
         for number, batch in enumerate(
-            _epoch_batches(data, recipe, epoch, first_step, device, processes), first_step
+            epoch_batches(data, recipe, epoch, device, processes, first_step=first_step), first_step
         ):
             now = schedule_at(
                 state.step, recipe.schedule, steps_per_epoch=steps, epochs=settings.epochs
@@ -258,14 +258,16 @@ def _wrap(model: nn.Module, recipe: Recipe, device: torch.device, processes: Pro
     return torch.compile(network) if recipe.train.compile else network
 
 
-def _epoch_batches(
+def epoch_batches(
     data: TrainingData,
     recipe: Recipe,
     epoch: int,
-    first_step: int,
     device: torch.device,
     processes: Processes,
+    *,
+    first_step: int = 0,
 ) -> Iterator[Batch]:
+    """Return this process's part of the batches of an epoch, from a step of it on."""
     return training_batches(
         data.images_u8,
         data.train_rows,
@@ -355,7 +357,7 @@ def refresh_average(
     """Give the averaged weights batch-norm statistics from the first images of an epoch."""
     if state.average is None:
         return
-    batches = _epoch_batches(data, recipe, epoch, 0, device, processes)
+    batches = epoch_batches(data, recipe, epoch, device, processes)
     refresh_batch_norms(
         state.average.module,
         (batch.images for batch, _ in zip(batches, range(REFRESH_BATCHES), strict=False)),
