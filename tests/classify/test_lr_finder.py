@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from tests.classify.conftest import make_recipe
 from tests.classify.test_run import assert_same_run, run
-from tinysight.classify.lr_finder import lr_range_test, steepest_index, valley_index
+from tinysight.classify.lr_finder import (
+    lowest_index,
+    lr_range_test,
+    steepest_index,
+    valley_index,
+)
 from tinysight.classify.run import training_data
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
@@ -101,6 +106,11 @@ def test_the_steepest_point_of_a_curve_that_only_rises_is_its_start() -> None:
 def test_noise_at_the_start_of_the_curve_is_not_its_steepest_point() -> None:
     losses = np.concatenate([[9.0, 2.0, 4.0], np.full(37, 5.0), np.linspace(5, 1, 20), [8.0] * 20])
     assert 40 <= steepest_index(losses) <= 59
+
+
+def test_the_lowest_point_is_not_in_the_first_tenth() -> None:
+    assert lowest_index(np.array([1.0, 5.0, 4.0, 3.0, 2.0, 9.0, 8.0, 7.0, 6.0, 5.5])) == 4
+    assert lowest_index(np.array([1.0])) == 0
 
 
 def longest_falling_stretch(losses: list[float]) -> int:

@@ -57,7 +57,8 @@ class LrRangeResult:
     Attributes:
         points: One a step, in the order of the steps.
         suggestion_steepest: Learning rate where the smoothed loss falls fastest.
-        suggestion_valley: Learning rate half way along the longest stretch of falling loss.
+        suggestion_valley: Learning rate half way along the longest stretch of falling loss
+            before the lowest point.
         diverged: Whether the test ended because the loss grew or was not finite.
     """
 
@@ -141,9 +142,22 @@ def lr_range_test(
     return LrRangeResult(
         points=tuple(points),
         suggestion_steepest=float(lrs[steepest_index(curve)]),
-        suggestion_valley=float(lrs[valley_index(curve)]),
+        suggestion_valley=float(lrs[valley_index(curve[: lowest_index(curve) + 1])]),
         diverged=diverged,
     )
+
+
+def lowest_index(losses: NDArray[np.float64]) -> int:
+    """Return where a curve is lowest, its first tenth left out.
+
+    What comes behind is no longer the fall that the test looks for: a loss that has diverged can
+    fall again for a long time.
+
+    Args:
+        losses: (n,) smoothed losses, n at least 1.
+    """
+    first = len(losses) // 10
+    return first + int(losses[first:].argmin())
 
 
 def steepest_index(losses: NDArray[np.float64]) -> int:
@@ -158,8 +172,7 @@ def steepest_index(losses: NDArray[np.float64]) -> int:
     """
     count = len(losses)
     first, reach = count // 10, max(count // 20, 1)
-    lowest = first + int(losses[first:].argmin())
-    here = np.arange(first, max(lowest, first + 1))
+    here = np.arange(first, max(lowest_index(losses), first + 1))
     ahead, behind = np.minimum(here + reach, count - 1), np.maximum(here - reach, 0)
     slopes = (losses[ahead] - losses[behind]) / (ahead - behind)
     return int(here[slopes.argmin()])
