@@ -532,7 +532,7 @@ def test_too_little_room_is_named_before_any_request(
 def test_disk_that_fills_up_while_writing_is_named_and_the_part_goes_on_later(
     server: Server, tmp_path: Path
 ) -> None:
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="only POSIX limits the size of a file")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, old[1]))
     try:

@@ -130,10 +130,7 @@ def test_a_run_learns_and_writes_everything_down(
     assert about["mean"] == store.mean.tolist()
     assert Recipe.model_validate(run_folder.read_recipe(folder)) == recipe
     environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    assert (
-        environment["packages"]["torch"] == torch.__version__.split("+")[0]
-        or "+" in (environment["packages"]["torch"])
-    )
+    assert environment["packages"]["torch"] == torch.__version__
     assert environment["device"] == "cpu"
 
 
@@ -312,10 +309,10 @@ def test_evaluation_can_be_rarer_but_the_last_epoch_is_evaluated(
     assert ["test_accuracy" in row for row in history] == [False, True, True]
 
 
-def test_accumulated_parts_give_the_gradient_of_the_whole_batch_without_batch_norm_mixing(
+def test_accumulated_parts_have_nearly_the_loss_of_the_whole_batch(
     store: Store, tmp_path: Path
 ) -> None:
-    """Batch norm sees the parts, so losses differ a little; the first one is the same mean."""
+    """Batch norm sees the parts, so the losses differ a little."""
     run(store, make_recipe(train={"accumulate": 1}), tmp_path / "one")
     run(store, make_recipe(train={"accumulate": 2}), tmp_path / "two")
     one, two = (
