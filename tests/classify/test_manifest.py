@@ -52,8 +52,9 @@ def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
 
 
 def changed(tmp_path: Path, **changes: object) -> Path:
-    content = json.loads(MANIFEST.model_dump_json()) | changes
-    (tmp_path / "store.json").write_text(json.dumps(content))
+    save_manifest(MANIFEST, tmp_path)
+    path = tmp_path / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     return tmp_path
 
 
@@ -71,6 +72,22 @@ def test_another_version_is_named(tmp_path: Path) -> None:
 )
 def test_a_changed_key_is_named(tmp_path: Path, changes: dict[str, object], key: str) -> None:
     with pytest.raises(DataError, match=f"store.json: must be as it was written, {key} is not:"):
+        load_manifest(changed(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_pixels": {"mean": [0.1, 0.2, 0.3], "std": [0.1, 0.2, 0.7]}},
+        {"images": 11},
+        {"sha256": "0" * 64},
+    ],
+)
+def test_a_figure_that_was_changed_is_noticed(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"store.json: must have the content whose SHA-256 is recorded at its end, found",
+    ):
         load_manifest(changed(tmp_path, **changes))
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import encode, image_folder_files, make_pixels, make_tiny_imagenet, write_tree
+from tinysight.classify.manifest import load_manifest, save_manifest
 from tinysight.classify.pack import pack_store
 from tinysight.classify.sources.opening import open_source
 from tinysight.classify.store import find_duplicates, load_samples, load_store
@@ -111,8 +111,9 @@ def test_a_missing_or_shortened_file_is_named(store: Path, name: str, verify: bo
 
 
 def change_manifest(store: Path, **changes: object) -> None:
-    content = json.loads((store / "store.json").read_text()) | changes
-    (store / "store.json").write_text(json.dumps(content))
+    """Write another manifest, sealed like a real one."""
+    manifest = load_manifest(store)
+    save_manifest(manifest.model_copy(update=changes), store)
 
 
 def test_an_array_of_another_shape_is_told(store: Path) -> None:

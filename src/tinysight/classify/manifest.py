@@ -99,6 +99,11 @@ class Manifest(_Part):
     classes: tuple[ClassEntry, ...]
 
 
+class _SealedManifest(Manifest):
+    sha256: Sha256
+    """Of everything else in the manifest, so that a changed figure does not go unnoticed."""
+
+
 def load_manifest(store: Path) -> Manifest:
     """Read and check ``store.json``.
 
@@ -114,7 +119,7 @@ def load_manifest(store: Path) -> Manifest:
             f"Make a store with: tinysight data pack SOURCE --out {store}"
         ) from error
     try:
-        return Manifest.model_validate_json(text)
+        sealed = _SealedManifest.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
@@ -127,11 +132,23 @@ def load_manifest(store: Path) -> Manifest:
             f"{path}: must be as it was written, {key or 'the text'} is not: {fault['msg']}. "
             f"Pack the source again."
         ) from error
+    manifest = Manifest(**sealed.model_dump(exclude={"sha256"}))
+    if sealed.sha256 != _seal_of(manifest):
+        raise DataError(
+            f"{path}: must have the content whose SHA-256 is recorded at its end, found another. "
+            f"The file was changed or damaged; pack the source again."
+        )
+    return manifest
 
 
 def save_manifest(manifest: Manifest, store: Path) -> None:
     """Write ``store.json``."""
-    (store / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    sealed = _SealedManifest(**manifest.model_dump(), sha256=_seal_of(manifest))
+    (store / MANIFEST).write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _seal_of(manifest: Manifest) -> str:
+    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
 
 
 def hash_file(path: Path) -> FileEntry:
