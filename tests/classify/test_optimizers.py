@@ -44,6 +44,24 @@ def test_sgd_steps_as_torch_does() -> None:
     assert torch.allclose(network.weight, twin.weight, atol=1e-7)
 
 
+def test_muon_moves_the_filters_and_sgd_the_rest() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 8, 3, bias=False), nn.BatchNorm2d(8)
+    )
+    settings = OptimizerSettings(name="muon", weight_decay=0.01, muon_lr_ratio=0.2)
+    optimizer = build_optimizer(network, settings, lr=0.1, momentum=0.9)
+    set_schedule(optimizer, lr=0.5, momentum=0.8)
+    stem, norm, filters = optimizer.param_groups
+    assert stem["params"][0] is network[0].weight
+    assert (stem["lr"], stem["weight_decay"]) == (0.5, 0.01)
+    assert [parameter.shape for parameter in norm["params"]] == [(8,), (8,)]
+    assert (norm["lr"], norm["weight_decay"]) == (0.5, 0.0)
+    assert filters["params"][0].data_ptr() == network[1].weight.data_ptr()
+    assert (filters["lr"], filters["momentum"]) == (0.1, 0.8)
+    # One step shrinks filters by the same share as SGD's own weights: lr * decay.
+    assert filters["lr"] * filters["weight_decay"] == pytest.approx(0.5 * 0.01)
+
+
 @pytest.mark.parametrize(("name", "key"), [("sgd", "momentum"), ("adamw", "betas")])
 def test_the_schedule_reaches_every_group(name: str, key: str) -> None:
     settings = OptimizerSettings.model_validate({"name": name})

@@ -83,14 +83,18 @@ class AugmentSettings(_Settings):
 class OptimizerSettings(_Settings):
     """How a gradient changes a weight."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    """Optimizer, torch's own."""
+    name: Literal["sgd", "adamw", "muon"] = "sgd"
+    """Optimizer, torch's own. Muon moves the convolution filters, all but those that see the
+    pixels; SGD moves everything else."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
-    """Weight decay; torch's meaning for each optimizer."""
+    """Weight decay; torch's meaning for each optimizer. With muon, filters shrink in each step by
+    the same share as under SGD."""
     decay_norms_and_biases: bool = False
     """Whether weight decay also pulls on batch-norm gains and on biases."""
     nesterov: bool = True
-    """Nesterov momentum (SGD only)."""
+    """Nesterov momentum (SGD only; Muon always has it)."""
+    muon_lr_ratio: Annotated[float, Field(gt=0.0)] = 0.2
+    """Learning rate of Muon as a share of that of the schedule, which is SGD's."""
 
 
 class ScheduleSettings(_Settings):
