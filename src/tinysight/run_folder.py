@@ -15,6 +15,19 @@ by one block an epoch; a torn last line is ignored and cut off on resume.
     metrics.json        what they add up to
     curves.png          loss, accuracy and learning rate
     events/             TensorBoard event files, where it is installed
+
+``tinysight explain`` adds what follows; :mod:`tinysight.run_tables` has the columns.
+
+    explanation.json      what was mistaken for what, how far the maps can be trusted, counts
+    maps.parquet          class activation maps, one row a test image
+    gallery.parquet       the test images that a page shows, with what the network says of them
+    pictures.parquet      their pixels
+    label_issues.parquet  test images whose label is probably wrong, worst first
+    duplicates.parquet    pairs of images that show the same
+    misclassified.png     the most confident mistakes
+    gradcam.png           where the network looked in them
+
+``tinysight report`` writes ``report.html``, and ``comparison.html`` for several runs.
 """
 
 from __future__ import annotations
@@ -44,6 +57,17 @@ PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
 CURVES = "curves.png"
 EVENTS = "events"
+
+EXPLANATION = "explanation.json"
+MAPS = "maps.parquet"
+GALLERY = "gallery.parquet"
+PICTURES = "pictures.parquet"
+LABEL_ISSUES = "label_issues.parquet"
+DUPLICATES = "duplicates.parquet"
+MISTAKES_SHEET = "misclassified.png"
+MAPS_SHEET = "gradcam.png"
+REPORT = "report.html"
+COMPARISON = "comparison.html"
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -136,6 +160,32 @@ def read_run(run: Path) -> Record:
             f"Use the version of tinysight that wrote this run."
         )
     return about
+
+
+def is_explained(run: Path) -> bool:
+    """Return whether ``tinysight explain`` has finished in a run folder: it writes this last."""
+    return (run / EXPLANATION).is_file()
+
+
+def read_explanation(run: Path) -> Record:
+    """Read what ``tinysight explain`` found.
+
+    Raises:
+        RunError: The run was not explained, or by another version.
+    """
+    path = run / EXPLANATION
+    again = f"Write it with: tinysight explain {run}"
+    if not path.is_file():
+        raise RunError(f"{path}: must be a readable file, but there is none. {again}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: must be JSON, but {error}. {again}") from error
+    version = found.get("format_version") if isinstance(found, dict) else None
+    if version != FORMAT_VERSION:
+        raise RunError(f"{path}: format_version must be {FORMAT_VERSION}, got {version!r}. {again}")
+    explanation: Record = found
+    return explanation
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -5,8 +5,14 @@ from torch import nn
 
 from tests.classify.conftest import make_store
 from tinysight.classify import evaluate
-from tinysight.classify.evaluate import evaluation_mode, predict, score_model
-from tinysight.classify.metrics import compute_metrics
+from tinysight.classify.evaluate import (
+    evaluation_mode,
+    look_at_batches,
+    predict,
+    rank_targets,
+    score_model,
+)
+from tinysight.classify.metrics import compute_metrics, top_classes
 from tinysight.classify.settings import TrainSettings
 from tinysight.classify.stopping import StepGivenUpError, StopRequest
 from tinysight.classify.store import Store
@@ -100,3 +106,44 @@ def test_progress_counts_images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> No
         **arguments(store),  # type: ignore[arg-type]
     )
     assert heard == [(5, 12), (10, 12), (12, 12)]
+
+
+def test_each_module_gets_its_own_mode_back() -> None:
+    network = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3))
+    network[1].eval()  # frozen by the user
+    with evaluation_mode(network):
+        assert not network[0].training
+    assert [module.training for module in network.modules()] == [True, True, False]
+
+
+def test_batches_are_looked_at_in_the_order_of_the_rows(store: Store) -> None:
+    rows = np.flatnonzero(~store.is_train)[::-1].copy()
+    known = np.stack([store.targets, np.arange(len(store.targets))], axis=1)
+    seen = list(
+        look_at_batches(
+            lambda images, known: (len(images), known.tolist()),
+            store.images_u8,
+            rows,
+            known,
+            mean=store.mean,
+            std=store.std,
+            device=CPU,
+            batch_size=5,
+        )
+    )
+    assert [size for size, _ in seen] == [5, 5, 2]
+    assert [pair for _, pairs in seen for pair in pairs] == known[rows].tolist()
+
+
+def test_ties_are_broken_as_the_metrics_break_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 4, (300, 9), generator=generator).float()  # ties everywhere
+    targets = torch.randint(0, 9, (300,), generator=generator)
+    order = top_classes(logits.numpy(), 9)
+    expected = [row.tolist().index(target) for row, target in zip(order, targets, strict=True)]
+    assert rank_targets(logits, targets).tolist() == expected
+
+
+def test_logits_that_are_no_numbers_are_no_hits() -> None:
+    logits = torch.full((2, 3), torch.nan)
+    assert rank_targets(logits, torch.tensor([0, 2])).tolist() == [3, 3]

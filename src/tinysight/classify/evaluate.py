@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from tinysight.classify.stopping import StopRequest, raise_if_requested
 
 BATCH_SIZE = 500
 TOP_K = 5
+
+Finding = TypeVar("Finding")
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,21 @@ def score_model(
     """
     processes = processes or Processes()
     own_rows = rows[processes.rank :: processes.count]
+
+    def add_up(images: torch.Tensor, batch_targets: torch.Tensor) -> torch.Tensor:
+        if stop is not None and processes.count == 1:
+            raise_if_requested(stop)
+        logits = _compute_logits(model, images, settings)
+        ranks = rank_targets(logits, batch_targets)
+        loss = F.cross_entropy(logits, batch_targets, reduction="sum")
+        return torch.stack([loss.double(), (ranks == 0).sum(), (ranks < TOP_K).sum()])
+
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     with evaluation_mode(model):
-        for images, batch_targets in evaluation_batches(
-            images_u8, own_rows, targets, mean=mean, std=std, batch_size=BATCH_SIZE, device=device
+        for batch_sums in look_at_batches(
+            add_up, images_u8, own_rows, targets, mean=mean, std=std, device=device
         ):
-            if stop is not None and processes.count == 1:
-                raise_if_requested(stop)
-            with autocast(settings, device):
-                logits = model(images)
-            logits = logits.float()
-            best = logits.topk(min(TOP_K, logits.shape[1]), dim=1).indices
-            is_hit = best == batch_targets[:, None]
-            sums[0] += F.cross_entropy(logits, batch_targets, reduction="sum")
-            sums[1] += is_hit[:, 0].sum()
-            sums[2] += is_hit.sum()
+            sums += batch_sums
     loss, hits, hits5 = (processes.sum(sums) / len(rows)).tolist()
     return Score(loss=loss, accuracy=hits, top5=hits5)
 
@@ -130,27 +133,103 @@ def predict(
         settings: Number format to run it in.
         on_progress: Called with the number of images done and of all.
     """
-    logits = []
-    done = 0
+
+    def logits_of(images: torch.Tensor, _: torch.Tensor) -> NDArray[np.float32]:
+        return _compute_logits(model, images, settings).cpu().numpy()
+
     with evaluation_mode(model):
-        for images, _ in evaluation_batches(
-            images_u8, rows, targets, mean=mean, std=std, batch_size=BATCH_SIZE, device=device
-        ):
-            with autocast(settings, device):
-                batch_logits = model(images)
-            logits.append(batch_logits.float().cpu().numpy())
-            done += len(images)
-            if on_progress:
-                on_progress(done, len(rows))
+        logits = list(
+            look_at_batches(
+                logits_of,
+                images_u8,
+                rows,
+                targets,
+                mean=mean,
+                std=std,
+                device=device,
+                on_progress=on_progress,
+            )
+        )
     return Predictions(logits=np.concatenate(logits), targets=targets[rows])
+
+
+def look_at_batches(
+    look: Callable[[torch.Tensor, torch.Tensor], Finding],
+    images_u8: Images,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    *,
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    device: torch.device,
+    batch_size: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Finding]:
+    """Yield what a function finds in each batch of images, in the order of ``rows``.
+
+    Args:
+        look: Called with images, (B, 3, S, S) float32, normalised, and their rows of ``targets``.
+        images_u8: (N, S, S, 3) uint8.
+        rows: Rows of ``images_u8`` to look at.
+        targets: (N, …) int64, what is known of each image; its class index as a rule.
+        mean: (3,) in [0, 1], for normalisation.
+        std: (3,) likewise.
+        device: Where ``look`` computes.
+        batch_size: Images of a batch, of which the last may be short; ``BATCH_SIZE`` when not
+            given.
+        on_progress: Called after each batch with the number of images done and of all.
+    """
+    done = 0
+    for images, batch_targets in evaluation_batches(
+        images_u8,
+        rows,
+        targets,
+        mean=mean,
+        std=std,
+        batch_size=batch_size or BATCH_SIZE,
+        device=device,
+    ):
+        finding = look(images, batch_targets)
+        done += len(images)
+        if on_progress:
+            on_progress(done, len(rows))
+        yield finding
+
+
+def rank_targets(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return how many classes come before the right one, 0 for a first guess that is right.
+
+    Of equal logits, which bf16 often gives, the lower class comes first, as in
+    :func:`.metrics.top_classes`: otherwise a score would depend on how a sort breaks ties.
+
+    Args:
+        logits: (B, C).
+        targets: (B,) int64.
+
+    Returns:
+        (B,) int64. A logit that is no number puts its class last.
+    """
+    own = logits.gather(1, targets[:, None])
+    is_lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+    is_not_before = (logits < own) | ((logits == own) & ~is_lower)
+    return logits.shape[1] - is_not_before.sum(dim=1)
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch a network to evaluation, and back to the mode it was in."""
-    was_training = model.training
+    """Switch a network to evaluation, and each of its modules back to the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
+
+
+def _compute_logits(
+    model: nn.Module, images: torch.Tensor, settings: TrainSettings
+) -> torch.Tensor:
+    with autocast(settings, images.device):
+        logits: torch.Tensor = model(images)
+    return logits.float()
