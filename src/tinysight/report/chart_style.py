@@ -9,23 +9,39 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tinysight.run_folder import replace_file
 
 if TYPE_CHECKING:
     import altair as alt
 
-    Chart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.FacetChart
+    Chart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart
 
 Row = Mapping[str, Any]
 
 # After Okabe and Ito: people with any kind of colour vision can tell them apart. The green is
 # darker than theirs, so that text in it can be read on white.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#007D5B"
+PURPLE, OCHRE, SKY = "#8F4C9A", "#8A6500", "#2E86AB"
 INK, QUIET, FAINT = "#1F2328", "#59636E", "#E3E6EA"
+RUN_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, OCHRE, SKY)
+
+# On a page a colour is a property of its style sheet, which has a light and a dark value for each.
+_PAGE_COLOURS = {
+    BLUE: "var(--blue)",
+    VERMILLION: "var(--vermillion)",
+    GREEN: "var(--green)",
+    PURPLE: "var(--purple)",
+    OCHRE: "var(--ochre)",
+    SKY: "var(--sky)",
+    INK: "var(--ink)",
+    QUIET: "var(--quiet)",
+    FAINT: "var(--faint)",
+}
 
 WIDTH_PX = 620
+_PAGE_FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 
 
@@ -36,11 +52,24 @@ def chart_of(rows: Sequence[Row]) -> alt.Chart:
     return alt.Chart({"values": [dict(row) for row in rows]})
 
 
-def panel_of(layers: Sequence[alt.Chart], height_px: int, title: str | None = None) -> Chart:
-    """Return layers as one panel, its title above the left edge of the plot."""
+def panel_of(
+    layers: Sequence[alt.Chart],
+    height_px: int,
+    title: str | None = None,
+    *,
+    width_px: int | Literal["container"] = WIDTH_PX,
+) -> Chart:
+    """Return layers as one panel, its title above the left edge of the plot.
+
+    Args:
+        layers: From the bottom to the top.
+        height_px: Height of the plot.
+        title: Its heading.
+        width_px: Width of the plot, or "container" for that of its place on a page.
+    """
     import altair as alt
 
-    panel = alt.layer(*layers).properties(width=WIDTH_PX, height=height_px)
+    panel = alt.layer(*layers).properties(width=width_px, height=height_px)
     if title is None:
         return panel
     heading = alt.TitleParams(
@@ -64,9 +93,44 @@ def with_style(chart: Chart, title: str, subtitle: str) -> Chart:
         subtitlePadding=6,
         offset=16,
     )
-    styled: Chart = (
-        chart.properties(title=heading, background="white", padding=16)
-        .configure(font=_FONT)
+    styled: Chart = _configured(
+        chart.properties(title=heading, background="white", padding=16), _FONT
+    )
+    return styled
+
+
+def page_colour(colour: str) -> str:
+    """Return a colour of the charts as a value for a style sheet."""
+    return _PAGE_COLOURS[colour]
+
+
+def page_spec(chart: Chart) -> dict[str, Any]:
+    """Return a chart as a page embeds it: without a ground of its own, in the page's colours.
+
+    The specification is Vega-Lite. The address of its schema is left out, so that a page names
+    nothing outside itself.
+    """
+    spec = _configured(chart.properties(background="transparent", padding=0), _PAGE_FONT).to_dict()
+    del spec["$schema"]
+    coloured: dict[str, Any] = _in_page_colours(spec)
+    return coloured
+
+
+def _in_page_colours(value: Any) -> Any:
+    if isinstance(value, dict):
+        # Data keeps its texts, also a class that bears the name of a colour.
+        return {
+            key: item if key in ("datasets", "values") else _in_page_colours(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_in_page_colours(item) for item in value]
+    return _PAGE_COLOURS.get(value, value) if isinstance(value, str) else value
+
+
+def _configured(chart: Chart, font: str) -> Chart:
+    configured: Chart = (
+        chart.configure(font=font)
         .configure_view(stroke=None)
         .configure_axis(
             labelColor=QUIET,
@@ -81,7 +145,7 @@ def with_style(chart: Chart, title: str, subtitle: str) -> Chart:
         .configure_legend(labelFontSize=12, labelColor=INK, symbolType="square")
         .configure_text(fontSize=12, fontWeight="bold")
     )
-    return styled
+    return configured
 
 
 def percent(share: float) -> str:
@@ -127,6 +191,16 @@ def save_png(chart: Chart, path: Path, scale: float = 2.0) -> None:
 
     png: bytes = vl_convert.vegalite_to_png(chart.to_dict(), _vega_lite_version(), scale=scale)
     replace_file(path, lambda file: file.write(png))
+
+
+def save_svg(chart: Chart, path: Path) -> None:
+    """Write a chart as SVG, whole or not at all.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    svg = render_svg(chart)
+    replace_file(path, lambda file: file.write(svg.encode()))
 
 
 def render_svg(chart: Chart) -> str:

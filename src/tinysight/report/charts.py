@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tinysight.report.chart_style import (
     BLUE,
@@ -15,150 +15,19 @@ from tinysight.report.chart_style import (
     Row,
     chart_of,
     panel_of,
-    percent,
     render_svg,
     save_png,
-    spread_apart,
     with_style,
 )
+from tinysight.report.training_charts import training_chart
 
 if TYPE_CHECKING:
-    import altair as alt
-
     from tinysight.report.chart_style import Chart
 
 __all__ = ["class_counts_chart", "lr_range_chart", "render_svg", "save_png", "training_chart"]
 
-_LABEL_HEIGHT_PX = 15
 _LABEL_WIDTH_PX = 110
-_MOST_POINTS = 20  # beyond, points hide their line
-_MOST_NAMED_EPOCHS = 12  # beyond, the axis chooses
 _MOST_NAMED_CLASSES = 60  # beyond, names can no longer be read
-
-
-def training_chart(history: Sequence[Row]) -> Chart:
-    """Draw accuracy, loss and learning rate by epoch.
-
-    Args:
-        history: Rows of ``history.jsonl``, at least one. Accuracies are fractions. Values of the
-            test part (or of the tuning part, where one was held back) may be absent from epochs
-            that were not evaluated; ``ema_…`` values are those of the averaged weights.
-    """
-    import altair as alt
-
-    part = "tuning" if any("tuning_accuracy" in row for row in history) else "test"
-    lines = (
-        ("train", "train", BLUE),
-        (part, part, VERMILLION),
-        (f"{part}, averaged weights", f"ema_{part}", GREEN),
-    )
-    panels = (
-        _curves_panel(history, "Accuracy", "accuracy", lines, height_px=230, is_share=True),
-        _curves_panel(history, "Loss", "loss", lines, height_px=170, is_share=False),
-        _lr_panel(history, height_px=80),
-    )
-    last = history[-1]
-    epochs = f"{last['epoch'] + 1} epoch{'s' if last['epoch'] else ''}"
-    title = f"Training accuracy {percent(last['train_accuracy'])} after {epochs}"
-    for prefix, weights in (("", ""), ("ema_", ", averaged weights")):
-        accuracy = last.get(f"{prefix}{part}_accuracy")
-        if accuracy is not None:
-            title = f"{part.capitalize()} accuracy {percent(accuracy)} after {epochs}{weights}"
-    subtitle = (
-        "Training values are those of the batches as they were learned from, augmented; "
-        f"{part} values are of the whole part after the epoch."
-    )
-    return with_style(alt.vconcat(*panels, spacing=14), title, subtitle)
-
-
-def _curves_panel(
-    history: Sequence[Row],
-    title: str,
-    quantity: str,
-    lines: Sequence[tuple[str, str, str]],
-    *,
-    height_px: int,
-    is_share: bool,
-) -> Chart:
-    """Draw one quantity by epoch; each line says at its end what it is."""
-    import altair as alt
-
-    series = [
-        (label, colour, list(_series(history, f"{prefix}_{quantity}")))
-        for label, prefix, colour in lines
-    ]
-    series = [(label, colour, values) for label, colour, values in series if values]
-    numbers = [row["value"] for _, _, values in series for row in values]
-    if is_share:
-        bottom, top = 0.0, min(1.0, math.ceil(10 * max(numbers) + 0.5) / 10)
-        labels = "format(100 * datum.value, '.3~r') + ' %'"
-    else:
-        margin = 0.06 * (max(numbers) - min(numbers) or 1.0)
-        bottom, top = min(numbers) - margin, max(numbers) + margin
-        labels = "datum.label"
-    x = _epoch_axis(history, is_named=False)
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[bottom, top], nice=False))
-    y = y.axis(labelExpr=labels, tickCount=5)
-    ends_px = [height_px * (top - values[-1]["value"]) / (top - bottom) for *_, values in series]
-    labels_px = spread_apart(ends_px, _LABEL_HEIGHT_PX)
-    layers = []
-    for (name, colour, values), end_px, label_px in zip(series, ends_px, labels_px, strict=True):
-        last = values[-1]["value"]
-        text = f"{name} {percent(last) if is_share else format(last, '.2f')}"
-        label = chart_of([values[-1] | {"label": text}]).mark_text(
-            align="left", dx=9, dy=label_px - end_px, color=colour
-        )
-        layers += [
-            _line_of(values, colour).encode(x=x, y=y),
-            label.encode(x=x, y=y, text="label:N"),
-        ]
-    return panel_of(layers, height_px, title)
-
-
-def _lr_panel(history: Sequence[Row], *, height_px: int) -> Chart:
-    import altair as alt
-
-    values = list(_series(history, "lr"))
-    highest = max(values, key=lambda row: row["value"])
-    x = _epoch_axis(history, is_named=True)
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1.25 * highest["value"]]))
-    y = y.axis(format="~g", tickCount=3)
-    is_at_start = highest["epochs"] <= 1 + len(history) / 20  # its label must not cross the axis
-    label = chart_of([highest | {"label": f"{highest['value']:.3g}"}]).mark_text(
-        dy=-10, align="left" if is_at_start else "center", color=QUIET
-    )
-    layers = [_line_of(values, QUIET).encode(x=x, y=y), label.encode(x=x, y=y, text="label:N")]
-    return panel_of(layers, height_px, "Learning rate at the end of the epoch")
-
-
-def _series(history: Sequence[Row], key: str) -> Iterator[dict[str, Any]]:
-    for row in history:
-        if row.get(key) is not None:
-            yield {"epochs": row["epoch"] + 1, "value": row[key]}
-
-
-def _line_of(values: Sequence[Row], colour: str) -> alt.Chart:
-    import altair as alt
-
-    points = alt.OverlayMarkDef(size=22, color=colour, filled=True)
-    has_points = len(values) <= _MOST_POINTS
-    line: alt.Chart = chart_of(values).mark_line(
-        color=colour, strokeWidth=2, point=points if has_points else False
-    )
-    return line
-
-
-def _epoch_axis(history: Sequence[Row], *, is_named: bool) -> alt.X:
-    import altair as alt
-
-    last = history[-1]["epoch"] + 1
-    first = min(1, last - 1)  # a single epoch needs a way to come from
-    axis = alt.Axis(grid=False, labels=False, ticks=False, title=None)
-    if is_named:
-        axis = alt.Axis(grid=False, format="d", tickCount=10, title="Epochs done")
-        if last <= _MOST_NAMED_EPOCHS:
-            axis.values = list(range(first, last + 1))
-    return alt.X("epochs:Q", scale=alt.Scale(domain=[first, last], nice=False), axis=axis)
 
 
 def lr_range_chart(

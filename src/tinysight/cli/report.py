@@ -1,0 +1,82 @@
+"""``tinysight report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "report",
+        help="one page on a run, or on several side by side, that opens from disk",
+        description="Write one HTML file on a run: how training went, what the network confuses, "
+        "which images it missed and where it looked. It needs no network and no server. "
+        "With several runs: their curves on the same axes and what differs.",
+    )
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder that `tinysight train` wrote"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.html",
+        help="file to write (default: report.html in the run, comparison.html in the first)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_report)
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Write the page and say where it is."""
+    from tinysight import cli
+    from tinysight.classify.diagnosis import diagnose_run
+    from tinysight.cli.output import print_json
+    from tinysight.report.classify_page import build_run_page
+    from tinysight.report.compare_page import build_comparison_page
+    from tinysight.report.page_html import render_page
+    from tinysight.report.run_results import load_run_results
+    from tinysight.run_folder import COMPARISON, REPORT, write_text
+
+    runs: list[Path] = arguments.runs
+    is_one = len(runs) == 1
+    out: Path = arguments.out or runs[0] / (REPORT if is_one else COMPARISON)
+    _check_out(out)
+    results = [load_run_results(run) for run in runs]
+    if is_one:
+        page = build_run_page(results[0], diagnose_run(runs[0]))
+    else:
+        page = build_comparison_page(results)
+    html = render_page(page)
+    write_text(out, html)
+    is_explained = all(result.explanation is not None for result in results)
+    if arguments.json:
+        print_json(
+            {
+                "runs": [str(run) for run in runs],
+                "page": str(out),
+                "bytes": len(html.encode()),
+                "is_explained": is_explained,
+            }
+        )
+        return cli.OK
+    print(f"page        {out} ({len(html.encode()) / 1e6:.1f} MB)")
+    if is_one and not is_explained:
+        print(
+            f"            without pictures of mistakes; add them with: tinysight explain {runs[0]}"
+        )
+    return cli.OK
+
+
+def _check_out(out: Path) -> None:
+    from tinysight.errors import RunError
+
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise RunError(f"{out}: --out must be a file that ends with .html. Choose another name.")
+    if not out.parent.is_dir():
+        raise RunError(
+            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
+            f"Make it or choose another."
+        )

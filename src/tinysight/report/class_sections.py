@@ -1,0 +1,247 @@
+"""The parts of a page that say which classes a network recognises, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
+
+from tinysight.report.chart_style import BLUE, VERMILLION, percent
+from tinysight.report.class_charts import calibration_chart, class_accuracy_chart, confidence_chart
+from tinysight.report.page import (
+    Block,
+    Cell,
+    Column,
+    Columns,
+    Command,
+    Figure,
+    Key,
+    Link,
+    Section,
+    Table,
+    Widget,
+)
+from tinysight.report.run_results import RunResults
+from tinysight.run_folder import Record
+
+_RANKED = 10
+_LEAST_GAP = 0.005  # smaller ones are nothing to speak of
+
+
+def pair_anchor(results: RunResults, target: int, predicted: int | None = None) -> str:
+    """Return the link to the pictures of a class, or of one class taken for another."""
+    anchors = results.class_anchors
+    chosen = {"class": anchors[target]}
+    if predicted is not None:
+        chosen["predicted"] = anchors[predicted]
+    return f"#{urlencode(chosen)}"
+
+
+def class_link(results: RunResults, target: int) -> Cell:
+    """Return the name of a class, as a link to its pictures where the page has any."""
+    label = results.class_labels[target]
+    return Link(label, pair_anchor(results, target)) if results.explanation else label
+
+
+def build_confusions_section(results: RunResults) -> Section:
+    """Build the section on what is taken for what."""
+    if results.explanation is None:
+        return Section("confusions", "What it confuses", (_missing(results),))
+    summary = results.explanation.summary
+    pairs = summary["confused_pairs"]
+    return Section(
+        "confusions",
+        "What it confuses",
+        (_pairs_table(results, pairs), _matrix(results, summary["confusion"])),
+        lead=_confusions_lead(results.class_labels, pairs),
+    )
+
+
+def _missing(results: RunResults) -> Command:
+    return Command(
+        "This run was not explained yet. One command adds the confusion matrix, the pictures of "
+        "its mistakes with heat maps, suspected label errors and near-duplicates:",
+        f"tinysight explain {results.name}",
+    )
+
+
+def _confusions_lead(labels: Sequence[str], pairs: Sequence[Record]) -> str:
+    if not pairs:
+        return "Nothing: every test image is recognised."
+    first = pairs[0]
+    return (
+        f"Most often it takes {labels[first['target']]} for {labels[first['predicted']]}: "
+        f"{first['images']:,} images, {percent(first['share'])} of the class."
+    )
+
+
+def _pairs_table(results: RunResults, pairs: Sequence[Record]) -> Table:
+    back = {(pair["target"], pair["predicted"]): pair["images"] for pair in pairs}
+    labels = results.class_labels
+    rows = tuple(
+        (
+            labels[pair["target"]],
+            labels[pair["predicted"]],
+            Link(f"{pair['images']:,}", pair_anchor(results, pair["target"], pair["predicted"])),
+            pair["share"],
+            back.get((pair["predicted"], pair["target"])),
+        )
+        for pair in pairs
+    )
+    return Table(
+        "pairs",
+        "Most confused pairs",
+        (
+            Column("True class"),
+            Column("Taken for"),
+            Column("Images", "number"),
+            Column("Of the class", "share"),
+            Column("The other way round", "number"),
+        ),
+        rows,
+        caption=f"The {len(rows)} most frequent. A dash: the other way round is not among them.",
+        empty="No image is taken for another class.",
+    )
+
+
+def _matrix(results: RunResults, confusion: Record) -> Widget:
+    images_of = [0] * len(results.about["classes"])
+    for target, _, images in confusion["counts"]:
+        images_of[target] += images
+    return Widget(
+        kind="confusion",
+        name="matrix",
+        title="Confusion matrix",
+        data={
+            "labels": results.class_labels,
+            "anchors": results.class_anchors,
+            "order": confusion["order"],
+            "images": images_of,
+            "counts": [number for cell in confusion["counts"] for number in cell],
+        },
+        options={
+            "caption": "Rows are true classes, columns what they are taken for; classes that are "
+            "confused stand beside each other, so confusions show as blocks along the diagonal. "
+            "Colour is the share of a row's images, on a square-root scale, so that rare mistakes "
+            "can be seen. Where cells are smaller than a pixel, the largest share shows."
+        },
+    )
+
+
+def build_classes_section(results: RunResults) -> Section:
+    """Build the section on single classes; the run has metrics."""
+    assert results.metrics is not None
+    classes = results.metrics["classes"]
+    known = [entry for entry in classes if entry["accuracy"] is not None]
+    ranked = sorted(known, key=lambda entry: (entry["accuracy"], entry["index"]))
+    labels = results.class_labels
+    worst, best = ranked[:_RANKED], ranked[: -_RANKED - 1 : -1]
+    figure = Figure(
+        name="class-accuracy",
+        title="How many classes are recognised how well",
+        chart=class_accuracy_chart(labels, [entry["accuracy"] for entry in classes]),
+        alt=f"Histogram of classes by the share of their images that is recognised, from "
+        f"{percent(ranked[0]['accuracy'])} to {percent(ranked[-1]['accuracy'])}.",
+        height_px=250,
+    )
+    blocks: list[Block] = [figure]
+    if len(known) > _RANKED:
+        blocks.append(
+            Columns(
+                (
+                    _ranked_table(results, "best-classes", "Best classes", best),
+                    _ranked_table(results, "worst-classes", "Worst classes", worst),
+                )
+            )
+        )
+    blocks.append(_classes_table(results, classes))
+    lead = (
+        f"Best is {labels[ranked[-1]['index']]} with {percent(ranked[-1]['accuracy'])}, worst "
+        f"{labels[ranked[0]['index']]} with {percent(ranked[0]['accuracy'])}."
+    )
+    return Section("classes", "Class by class", tuple(blocks), lead=lead)
+
+
+def _ranked_table(results: RunResults, name: str, title: str, classes: Sequence[Record]) -> Table:
+    rows = tuple(
+        (class_link(results, entry["index"]), entry["accuracy"], entry["precision"])
+        for entry in classes
+    )
+    columns = (Column("Class"), Column("Recognised", "share"), Column("Precision", "share"))
+    return Table(name, title, columns, rows)
+
+
+def _classes_table(results: RunResults, classes: Sequence[Record]) -> Table:
+    rows = tuple(
+        (
+            class_link(results, entry["index"]),
+            entry["name"],
+            entry["images"],
+            entry["accuracy"],
+            entry["guesses"],
+            entry["precision"],
+        )
+        for entry in classes
+    )
+    columns = (
+        Column("Class"),
+        Column("All its names"),
+        Column("Test images", "number"),
+        Column("Recognised", "share"),
+        Column("Guessed", "number"),
+        Column("Precision", "share"),
+    )
+    return Table(
+        "all-classes",
+        "All classes",
+        columns,
+        rows,
+        caption="Recognised: share of the images of the class that are named right. Guessed: "
+        "images that are taken for the class; precision: the share of those that are of it.",
+    )
+
+
+def build_calibration_section(metrics: Record) -> Section:
+    """Build the section on whether confidence can be believed."""
+    bins = [bin for bin in metrics["calibration"] if bin["images"]]
+    error = metrics["calibration_error"]
+    mean = sum(bin["images"] * bin["confidence"] for bin in bins) / metrics["images"]
+    gap = mean - metrics["accuracy"]
+    verdict = "as sure as it should be"
+    if abs(gap) >= _LEAST_GAP:
+        verdict = f"{'too sure' if gap > 0 else 'not sure enough'} by {100 * abs(gap):.1f} points"
+    lead = (
+        f"On average the network is {percent(mean)} sure and right in "
+        f"{percent(metrics['accuracy'])} of the cases: {verdict}."
+    )
+    return Section(
+        "calibration",
+        "Can its confidence be believed?",
+        (Columns(tuple(_calibration_figures(bins, error))),),
+        lead=lead,
+    )
+
+
+def _calibration_figures(bins: Sequence[Record], error: float) -> Iterator[Figure]:
+    yield Figure(
+        name="reliability",
+        title=f"Reliability: expected calibration error {percent(error)}",
+        chart=calibration_chart(bins),
+        alt="Reliability diagram. "
+        + " ".join(
+            f"At {percent(bin['confidence'])} confidence {percent(bin['accuracy'])} are right."
+            for bin in bins[:: max(1, len(bins) // 5)]
+        ),
+        caption="A dot is a group of images of like confidence, its size their number. On the "
+        "dashed line confidence would be what it says; the orange bars are what is lacking.",
+        height_px=350,
+    )
+    yield Figure(
+        name="confidence",
+        title="How sure it is",
+        chart=confidence_chart(bins),
+        alt="Stacked histogram of test images by confidence, right and wrong ones apart. "
+        + f"{bins[-1]['images']:,} images are in the last bin, "
+        f"{percent(bins[-1]['accuracy'])} of them right.",
+        keys=(Key("first guess right", BLUE), Key("first guess wrong", VERMILLION)),
+        height_px=350,
+    )

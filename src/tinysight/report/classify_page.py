@@ -1,0 +1,238 @@
+"""The page of one trained classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, Protocol
+
+from tinysight.report.chart_style import percent
+from tinysight.report.class_sections import (
+    build_calibration_section,
+    build_classes_section,
+    build_confusions_section,
+)
+from tinysight.report.gallery_section import (
+    PictureShelf,
+    build_duplicates_section,
+    build_label_issues_section,
+    build_mistakes_section,
+)
+from tinysight.report.page import (
+    Block,
+    Callout,
+    Columns,
+    Command,
+    Facts,
+    Fold,
+    Page,
+    Section,
+    Severity,
+    Stat,
+    Text,
+)
+from tinysight.report.run_results import RunResults
+from tinysight.report.training_charts import measured_part
+from tinysight.report.training_section import build_training_section
+from tinysight.run_folder import Record
+
+
+class Observation(Protocol):
+    """What is to be said about a run, see ``tinysight.classify.diagnosis``."""
+
+    @property
+    def severity(self) -> Severity:
+        """How much it matters."""
+
+    @property
+    def sentence(self) -> str:
+        """What was found, with its figures."""
+
+    @property
+    def advice(self) -> str:
+        """What to try; may be empty."""
+
+
+def build_run_page(results: RunResults, observations: Sequence[Observation]) -> Page:
+    """Build the page of a run.
+
+    Args:
+        results: What its folder says.
+        observations: The diagnosis, the most important first.
+    """
+    shelf = PictureShelf(results.explanation.pictures if results.explanation else {})
+    sections = tuple(_sections(results, observations, shelf))
+    headline, lead = _headline(results)
+    return Page(
+        title=f"{results.name} · tinysight",
+        kicker=_kicker(results),
+        headline=headline,
+        lead=lead,
+        stats=tuple(_stats(results)),
+        sections=sections,
+        pictures=shelf.files,
+    )
+
+
+def _sections(
+    results: RunResults, observations: Sequence[Observation], shelf: PictureShelf
+) -> Iterator[Section]:
+    yield _diagnosis_section(observations)
+    yield build_training_section(results.history, results.steps, results.recipe)
+    if results.metrics is None:
+        command = Command(
+            "This run was not evaluated yet. One command predicts every test image:",
+            f"tinysight evaluate {results.name}",
+        )
+        yield Section("classes", "What it recognises", (command,))
+    else:
+        yield build_confusions_section(results)
+        yield build_classes_section(results)
+        yield build_calibration_section(results.metrics)
+    if results.explanation is not None:
+        yield build_mistakes_section(results, shelf)
+        yield build_label_issues_section(results, shelf)
+        yield build_duplicates_section(results, shelf)
+    yield build_about_section(results)
+
+
+def _kicker(results: RunResults) -> str:
+    about, model = results.about, results.recipe["model"]["name"]
+    return (
+        f"{results.name}: {model}, trained from scratch on {about['train_images']:,} images "
+        f"of {len(about['classes']):,} classes"
+    )
+
+
+def _headline(results: RunResults) -> tuple[str, str]:
+    """Return the figure that matters, and what it means in a sentence."""
+    num_classes = len(results.about["classes"])
+    metrics, history = results.metrics, results.history
+    if metrics is not None:
+        right = round(metrics["accuracy"] * metrics["images"])
+        return (
+            f"{percent(metrics['accuracy'])} of the test images recognised",
+            f"Shown {metrics['images']:,} images that it had never seen, the network names the "
+            f"right one of {num_classes:,} classes for {right:,}. Guessing would get "
+            f"{percent(1 / num_classes)}.",
+        )
+    if history:
+        part = measured_part(history)
+        accuracy = history[-1].get(f"{part}_accuracy")
+        if accuracy is not None:
+            return (
+                f"{percent(accuracy)} of the {part} images recognised so far",
+                f"After {_epochs(history)} of {results.recipe['train']['epochs']:,}. The test part "
+                "was not evaluated yet.",
+            )
+        return (
+            f"{percent(history[-1]['train_accuracy'])} of the training images recognised",
+            f"After {_epochs(history)}. The test part was not evaluated yet.",
+        )
+    return "This run has not finished an epoch", "There is nothing to show of it yet."
+
+
+def _epochs(history: Sequence[Record]) -> str:
+    epochs = history[-1]["epoch"] + 1
+    return f"{epochs:,} epoch{'' if epochs == 1 else 's'}"
+
+
+def _stats(results: RunResults) -> Iterator[Stat]:
+    metrics, history = results.metrics, results.history
+    if metrics is not None:
+        if len(results.about["classes"]) > 5:
+            yield Stat(percent(metrics["top5"]), "among the first five guesses")
+        yield Stat(f"{metrics['loss']:.2f}", "test loss")
+        yield Stat(percent(metrics["calibration_error"]), "calibration error")
+    if history:
+        last = history[-1]
+        yield Stat(percent(last["train_accuracy"]), "training accuracy", "augmented images")
+        yield Stat(_duration(last["seconds"]), "training time", _epochs(history))
+        yield Stat(f"{last['images_per_s']:,.0f}/s", "images trained on", "last epoch")
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _diagnosis_section(observations: Sequence[Observation]) -> Section:
+    callouts: tuple[Block, ...] = tuple(
+        Callout(observation.severity, observation.sentence, observation.advice)
+        for observation in observations
+    ) or (Text("Nothing stands out.", is_quiet=True),)
+    return Section("diagnosis", "What stands out", callouts)
+
+
+def build_about_section(results: RunResults) -> Section:
+    """Build the section on recipe, data, environment and network."""
+    environment, recipe = results.environment, results.recipe
+    settings = tuple(
+        Facts(table, tuple((key, show_setting(value)) for key, value in keys.items()))
+        for table, keys in recipe.items()
+        if isinstance(keys, Mapping)
+    )
+    packages = environment.get("packages", {})
+    versions = tuple((name, str(version)) for name, version in packages.items())
+    blocks: list[Block] = [
+        Columns((Facts("Data", _data_facts(results)), Facts("Run", _run_facts(results)))),
+        Fold("Every setting of the recipe", (Columns(settings),)),
+    ]
+    if versions:
+        blocks.append(Fold("Versions of packages", (Facts("", versions),)))
+    return Section("about", "How it was made", tuple(blocks))
+
+
+def _data_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
+    about = results.about
+    mean, std = (" ".join(f"{value:.4f}" for value in about[key]) for key in ("mean", "std"))
+    return (
+        ("Store", PurePath(about["store"]).name),
+        ("Training images", f"{about['train_images']:,}"),
+        ("Test images", f"{about['test_images']:,}"),
+        ("Classes", f"{len(about['classes']):,}"),
+        ("Image side", f"{about['size_px']} px"),
+        ("Split", f"{about['split']}, seed {about['split_seed']}"),
+        ("Split digest", about["split_digest"][:16]),
+        ("Mean (red, green, blue)", mean),
+        ("Standard deviation", std),
+    )
+
+
+def _run_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
+    environment = results.environment
+    # Where files lay on the machine that trained is nobody's business, and no use elsewhere.
+    words = [PurePath(word).name if "/" in word else word for word in _words(environment)]
+    facts = [
+        ("Recipe", results.about["recipe_name"]),
+        ("Command", " ".join(["tinysight", *words]) if words else ""),
+        ("Started", environment.get("started_at", "").replace("T", " ").replace("Z", " UTC")),
+        ("Weights", _weights(results)),
+        ("Device", show_setting(environment.get("device", ""))),
+        ("Processor", environment.get("processor", "")),
+        ("Cores", show_setting(environment.get("cores", ""))),
+        ("Python", environment.get("python", "")),
+        ("System", environment.get("platform", "")),
+    ]
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _words(environment: Record) -> Sequence[str]:
+    return [str(word) for word in environment.get("command", ())]
+
+
+def _weights(results: RunResults) -> str:
+    if results.metrics is None:
+        return ""
+    return {"raw": "after the last step", "ema": "averaged over training"}.get(
+        results.metrics.get("weights", ""), str(results.metrics.get("weights", ""))
+    )
+
+
+def show_setting(value: Any) -> str:
+    """Return a value of a recipe as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,289 @@
+"""The page that sets several runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tinysight.report.chart_style import RUN_COLOURS, percent
+from tinysight.report.class_charts import class_change_chart
+from tinysight.report.classify_page import show_setting
+from tinysight.report.page import (
+    Block,
+    Callout,
+    Cell,
+    Column,
+    Columns,
+    Figure,
+    Key,
+    Page,
+    Section,
+    Stat,
+    Table,
+    Text,
+)
+from tinysight.report.run_results import RunResults
+from tinysight.report.training_charts import (
+    Curve,
+    epoch_chart,
+    measured_part,
+    series_of,
+    step_chart,
+    step_points,
+    value_range_of,
+)
+
+_MOST_RUNS = len(RUN_COLOURS)
+
+
+def build_comparison_page(runs: Sequence[RunResults]) -> Page:
+    """Build the page of two to six runs; the first one is what the others are compared with.
+
+    Args:
+        runs: In the order in which they are to be named.
+
+    Raises:
+        RunError: More runs than a chart has colours for.
+    """
+    from tinysight.errors import RunError
+
+    if len(runs) > _MOST_RUNS:
+        raise RunError(
+            f"a page must show at most {_MOST_RUNS} runs, got {len(runs)}. Compare fewer at a time."
+        )
+    names = run_names(runs)
+    sections = [_metrics_section(runs, names), _curves_section(runs, names)]
+    sections.append(_recipe_section(runs, names))
+    if len({_classes_of(run) for run in runs}) == 1 and all(run.metrics for run in runs):
+        sections.append(_classes_section(runs, names))
+    headline, lead = _headline(runs, names)
+    return Page(
+        title=f"{' · '.join(names)} · tinysight",
+        kicker=f"{len(runs)} runs side by side",
+        headline=headline,
+        lead=lead,
+        stats=tuple(
+            Stat(percent(run.metrics["accuracy"]), name)
+            for run, name in zip(runs, names, strict=True)
+            if run.metrics
+        ),
+        sections=tuple(sections),
+    )
+
+
+def run_names(runs: Sequence[RunResults]) -> tuple[str, ...]:
+    """Return a name for each run, numbered where folders have the same name."""
+    folders = [run.name for run in runs]
+    return tuple(
+        folder if folders.count(folder) == 1 else f"{folder} ({number})"
+        for number, folder in enumerate(folders, 1)
+    )
+
+
+def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, str]:
+    scored = [
+        (run.metrics["accuracy"], name)
+        for run, name in zip(runs, names, strict=True)
+        if run.metrics
+    ]
+    if len(scored) < 2:
+        return "Runs side by side", "Fewer than two of them were evaluated on their test part."
+    scored.sort(key=lambda score: -score[0])
+    (best, best_name), (second, second_name) = scored[:2]
+    if best == second:
+        return (
+            f"{best_name} and {second_name} are level",
+            f"Both recognise {percent(best)} of their test images.",
+        )
+    return (
+        f"{best_name} is {100 * (best - second):.1f} points ahead of {second_name}",
+        f"It recognises {percent(best)} of its test images, {second_name} {percent(second)}.",
+    )
+
+
+def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
+    blocks: list[Block] = []
+    if len({run.about["split_digest"] for run in runs}) > 1:
+        blocks.append(
+            Callout(
+                "warning",
+                "These runs were tested on different images, so their figures do not compare.",
+                "Train them on the same store.",
+            )
+        )
+    rows: list[tuple[Cell, ...]] = [
+        (label, *(_of(run, pick) for run in runs)) for label, pick in _METRICS
+    ]
+    # Values of a row have one unit and those of a column many, so they come as texts.
+    columns = (Column("Measure"), *(Column(name) for name in names))
+    blocks.append(Table("metrics", "Measures", columns, tuple(rows), shown=len(rows)))
+    return Section("measures", "What came out", tuple(blocks))
+
+
+def _of(run: RunResults, pick: Any) -> Cell:
+    try:
+        value: Cell = pick(run)
+    except (KeyError, TypeError, IndexError):
+        return None  # not measured in this run
+    return value
+
+
+_METRICS = (
+    ("Test accuracy", lambda run: percent(run.metrics["accuracy"])),
+    ("Among the first five", lambda run: percent(run.metrics["top5"])),
+    ("Test loss", lambda run: f"{run.metrics['loss']:.3f}"),
+    ("Calibration error", lambda run: percent(run.metrics["calibration_error"])),
+    ("Training accuracy", lambda run: percent(run.history[-1]["train_accuracy"])),
+    ("Training loss", lambda run: f"{run.history[-1]['train_loss']:.3f}"),
+    ("Epochs", lambda run: f"{run.history[-1]['epoch'] + 1:,}"),
+    ("Training time", lambda run: f"{run.history[-1]['seconds'] / 60:,.1f} min"),
+    ("Images a second", lambda run: f"{run.history[-1]['images_per_s']:,.0f}"),
+    ("Training images", lambda run: f"{run.about['train_images']:,}"),
+    ("Test images", lambda run: f"{run.about['test_images']:,}"),
+    ("Classes", lambda run: f"{len(run.about['classes']):,}"),
+    ("Processor", lambda run: run.environment["processor"]),
+)
+
+
+def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
+    keys = tuple(Key(name, colour) for name, colour in zip(names, RUN_COLOURS, strict=False))
+    blocks: list[Block] = []
+    for quantity, is_share in (("accuracy", True), ("loss", False)):
+        sides = [
+            (part, tuple(_curves(runs, names, part, quantity))) for part in ("measured", "train")
+        ]
+        sides = [(part, curves) for part, curves in sides if curves]
+        if not sides:
+            continue
+        every = [curve for _, curves in sides for curve in curves]
+        value_range = value_range_of(every, is_share=is_share)
+        titles = {"measured": f"Test {quantity}", "train": f"Training {quantity}"}
+        blocks.append(
+            Columns(
+                tuple(
+                    Figure(
+                        name=f"{part}-{quantity}",
+                        title=titles[part],
+                        chart=epoch_chart(curves, is_share=is_share, value_range=value_range),
+                        alt=f"Line chart of {titles[part].lower()} by epoch. "
+                        + " ".join(_end(curve, is_share=is_share) for curve in curves),
+                        keys=keys,
+                        height_px=290,
+                    )
+                    for part, curves in sides
+                )
+            )
+        )
+    rates = [
+        Curve(name, colour, step_points(run.steps, "lr"))
+        for run, name, colour in zip(runs, names, RUN_COLOURS, strict=False)
+    ]
+    rates = [curve for curve in rates if curve.points]
+    if rates:
+        blocks.append(
+            Figure(
+                name="lr",
+                title="Learning rate by step",
+                chart=step_chart(rates),
+                alt="Line chart of the learning rate by step. "
+                + " ".join(_end(curve, is_share=False) for curve in rates),
+                keys=keys,
+                height_px=170,
+            )
+        )
+    if not blocks:
+        blocks.append(Text("None of these runs has finished an epoch.", is_quiet=True))
+    return Section("curves", "How training went", tuple(blocks), lead="Axes are shared.")
+
+
+def _end(curve: Curve, *, is_share: bool) -> str:
+    end = curve.points[-1]["value"]
+    return f"{curve.label} ends at {percent(end) if is_share else format(end, '.3g')}."
+
+
+def _curves(
+    runs: Sequence[RunResults], names: Sequence[str], part: str, quantity: str
+) -> Iterator[Curve]:
+    for run, name, colour in zip(runs, names, RUN_COLOURS, strict=False):
+        prefix = measured_part(run.history) if part == "measured" else part
+        # Where weights are averaged, theirs are the values that count.
+        keys = (f"ema_{prefix}_{quantity}", f"{prefix}_{quantity}")
+        points = next((found for key in keys if (found := series_of(run.history, key))), ())
+        if points:
+            yield Curve(name, colour, points)
+
+
+def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
+    settings = [
+        {
+            f"{table}.{key}": value
+            for table, keys in run.recipe.items()
+            if isinstance(keys, dict)
+            for key, value in keys.items()
+        }
+        for run in runs
+    ]
+    keys = dict.fromkeys(key for values in settings for key in values)
+    rows = tuple(
+        (key, *(_shown(values, key) for values in settings))
+        for key in keys
+        if len({_shown(values, key) for values in settings}) > 1
+    )
+    table = Table(
+        "differences",
+        "",
+        (Column("Setting"), *(Column(name) for name in names)),
+        rows,
+        shown=100,
+        empty="Every setting of their recipes is the same.",
+    )
+    lead = f"{len(rows)} of {len(keys)} settings differ." if rows else ""
+    return Section("recipes", "What differs in their recipes", (table,), lead=lead)
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str | None:
+    return show_setting(values[key]) if key in values else None
+
+
+def _classes_of(run: RunResults) -> tuple[str, ...]:
+    return tuple(entry["name"] for entry in run.about["classes"])
+
+
+def _classes_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
+    """Compare classes of the first run with the last; every run has metrics and these classes."""
+    labels = runs[0].class_labels
+    shares = [[entry["accuracy"] for entry in (run.metrics or {})["classes"]] for run in runs]
+    rows: list[tuple[Cell, ...]] = []
+    for index, label in enumerate(labels):
+        before, after = shares[0][index], shares[-1][index]
+        change = None if before is None or after is None else 100 * (after - before)
+        rows.append((label, *(share[index] for share in shares), change))
+    known = [row for row in rows if row[-1] is not None]
+    known.sort(key=lambda row: (-abs(float(str(row[-1]))), str(row[0])))
+    better = sum(float(str(row[-1])) > 0 for row in known)
+    worse = sum(float(str(row[-1])) < 0 for row in known)
+    changes = [{"label": row[0], "before": row[1], "after": row[len(runs)]} for row in known]
+    figure = Figure(
+        name="class-changes",
+        title=f"Each class: {names[0]} against {names[-1]}",
+        chart=class_change_chart(changes),
+        alt=f"Scatter chart of class accuracies: {better} classes are recognised better by "
+        f"{names[-1]}, {worse} worse, {len(known) - better - worse} alike.",
+        caption="A dot is a class; above the dashed line the last run recognises more of it.",
+        height_px=430,
+    )
+    table = Table(
+        "class-table",
+        "Largest changes first",
+        (
+            Column("Class"),
+            *(Column(name, "share") for name in names),
+            Column("Change, points", "change"),
+        ),
+        tuple(known),
+    )
+    lead = (
+        f"From {names[0]} to {names[-1]}, {better:,} classes are recognised better and "
+        f"{worse:,} worse."
+    )
+    return Section("classes", "Class by class", (figure, table), lead=lead)

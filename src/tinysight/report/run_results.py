@@ -1,0 +1,147 @@
+"""What a run folder says, read once, as the pages need it. No torch, no store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinysight import run_folder
+from tinysight.run_folder import Record
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What ``tinysight explain`` found.
+
+    Attributes:
+        summary: Content of ``explanation.json``.
+        gallery: Columns of ``gallery.parquet``; maps as arrays (N, h * w) uint8.
+        gallery_about: What the metadata of that file says.
+        label_issues: Columns of ``label_issues.parquet``.
+        duplicates: Columns of ``duplicates.parquet``.
+        pictures: Image files by sample id.
+        is_stale: Whether the weights of the run have changed since.
+    """
+
+    summary: Record
+    gallery: Mapping[str, Any]
+    gallery_about: Record
+    label_issues: Mapping[str, list[Any]]
+    duplicates: Mapping[str, list[Any]]
+    pictures: Mapping[str, bytes]
+    is_stale: bool
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """One run.
+
+    Attributes:
+        name: Name of its folder.
+        about: Content of ``run.json``.
+        recipe: Content of ``recipe.toml``.
+        environment: Content of ``environment.json``; empty where there is none.
+        history: Rows of ``history.jsonl``.
+        steps: Rows of ``steps.jsonl``.
+        metrics: Content of ``metrics.json``, or None for a run that was not evaluated.
+        explanation: None for a run that was not explained.
+    """
+
+    name: str
+    about: Record
+    recipe: Record
+    environment: Record
+    history: Sequence[Record]
+    steps: Sequence[Record]
+    metrics: Record | None
+    explanation: Explanation | None
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """A short name for each class, by class index, see :func:`short_names`."""
+        return short_names([entry["name"] for entry in self.about["classes"]])
+
+    @property
+    def class_anchors(self) -> tuple[str, ...]:
+        """What a link to a class is made of: its WordNet id where every class has its own."""
+        classes = self.about["classes"]
+        wnids = [entry.get("wnid") or "" for entry in classes]
+        if all(wnids) and len(set(wnids)) == len(wnids):
+            return tuple(wnids)
+        return tuple(str(entry["index"]) for entry in classes)
+
+
+def load_run_results(run: Path) -> RunResults:
+    """Read a run folder.
+
+    Args:
+        run: Folder that ``tinysight train`` wrote, at whatever stage.
+
+    Raises:
+        RunError: Not a run folder, or a file in it is damaged.
+    """
+    about = run_folder.read_run(run)
+    return RunResults(
+        name=run.resolve().name,
+        about=about,
+        recipe=run_folder.read_recipe(run),
+        environment=_read_if_there(run / run_folder.ENVIRONMENT) or {},
+        history=run_folder.read_records(run / run_folder.HISTORY),
+        steps=run_folder.read_records(run / run_folder.STEPS),
+        metrics=_read_if_there(run / run_folder.METRICS),
+        explanation=_load_explanation(run) if run_folder.is_explained(run) else None,
+    )
+
+
+def short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of each class's synonyms, or all of them where the first says too little.
+
+    Args:
+        names: Names as WordNet writes them, synonyms after commas: ``goldfish, Carassius auratus``.
+
+    Returns:
+        Names of which no two are equal, unless whole names are.
+    """
+    firsts = [name.split(",")[0].strip() for name in names]
+    return tuple(
+        (first if first and firsts.count(first) == 1 else name.strip()) or f"class {index}"
+        for index, (first, name) in enumerate(zip(firsts, names, strict=True))
+    )
+
+
+def _read_if_there(path: Path) -> Record | None:
+    return run_folder.read_json(path) if path.exists() else None
+
+
+def _load_explanation(run: Path) -> Explanation:
+    from tinysight.run_tables import read_matrix, read_table
+
+    gallery, about = read_table(run / run_folder.GALLERY)
+    pictures, _ = read_table(run / run_folder.PICTURES)
+    maps = ("predicted_map", "target_map")
+    columns = {name: gallery[name].to_pylist() for name in gallery.column_names if name not in maps}
+    model = run / run_folder.MODEL
+    return Explanation(
+        summary=run_folder.read_explanation(run),
+        gallery=columns | {name: read_matrix(gallery, name) for name in maps},
+        gallery_about=about,
+        label_issues=read_table(run / run_folder.LABEL_ISSUES)[0].to_pydict(),
+        duplicates=read_table(run / run_folder.DUPLICATES)[0].to_pydict(),
+        pictures=dict(
+            zip(pictures["sample_id"].to_pylist(), pictures["picture"].to_pylist(), strict=True)
+        ),
+        is_stale=model.exists() and about.get("model_sha256") != _sha256(model),
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""The page of a run, or of several side by side: diagnosis and results put together.
+
+Neither the diagnosis nor the pages know of each other; this is the one place that knows both. It
+needs run folders only: neither torch nor the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinysight import run_folder
+from tinysight.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A written page.
+
+    Attributes:
+        path: The HTML file.
+        bytes: Its length.
+        is_explained: Whether pictures and maps of ``tinysight explain`` were there for every run.
+    """
+
+    path: Path
+    bytes: int
+    is_explained: bool
+
+
+def write_run_report(runs: Path | Sequence[Path], out: Path | None = None) -> RunReport:
+    """Write one self-contained HTML page about a run, or about several side by side.
+
+    Args:
+        runs: One run folder, or several.
+        out: File to write; when not given, ``report.html`` in the run, or ``comparison.html`` in
+            the first of several.
+
+    Raises:
+        RunError: Not a run folder, a damaged file in it, or a file that cannot be written.
+    """
+    from tinysight.classify.diagnosis import diagnose_run
+    from tinysight.report.classify_page import build_run_page
+    from tinysight.report.compare_page import build_comparison_page
+    from tinysight.report.page_html import render_page
+    from tinysight.report.run_results import load_run_results
+
+    folders = [runs] if isinstance(runs, Path) else list(runs)
+    if not folders:
+        raise RunError("A report must be about at least one run, none was named.")
+    is_one = len(folders) == 1
+    out = out or folders[0] / (run_folder.REPORT if is_one else run_folder.COMPARISON)
+    results = [load_run_results(folder) for folder in folders]
+    page = (
+        build_run_page(results[0], diagnose_run(folders[0]))
+        if is_one
+        else build_comparison_page(results)
+    )
+    html = render_page(page)
+    run_folder.write_text(out, html)
+    return RunReport(
+        path=out,
+        bytes=len(html.encode()),
+        is_explained=all(result.explanation is not None for result in results),
+    )

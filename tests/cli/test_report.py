@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.report.runs import explain_run, make_run
+from tinysight.classify.diagnosis import diagnose_run
+from tinysight.cli import FAULT, OK, USAGE, main
+from tinysight.report.classify_page import build_run_page
+from tinysight.report.page_html import render_page
+from tinysight.report.run_results import load_run_results
+
+
+def test_page_is_what_the_library_makes(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=20)
+    assert main(["report", str(run)]) == OK
+    page = build_run_page(load_run_results(run), diagnose_run(run))
+    assert (run / "report.html").read_text(encoding="utf-8") == render_page(page)
+
+
+def test_page_is_named_and_a_second_one_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=20)
+    pages = []
+    for _ in range(2):
+        assert main(["report", str(run)]) == OK
+        pages.append((run / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+    out = capsys.readouterr().out
+    assert f"page        {run / 'report.html'} (" in out
+    assert "explain" not in out
+
+
+def test_run_that_was_not_explained_gets_a_page_and_a_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    assert main(["report", str(run)]) == OK
+    assert f"add them with: tinysight explain {run}" in capsys.readouterr().out
+
+
+def test_several_runs_make_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    out = tmp_path / "both.html"
+    assert main(["report", *map(str, runs), "--out", str(out), "--json"]) == OK
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "runs": [str(run) for run in runs],
+        "page": str(out),
+        "bytes": out.stat().st_size,
+        "is_explained": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("page.pdf", "--out must be a file that ends with .html. Choose another name."),
+        ("absent/page.html", "--out must be in a folder that exists, "),
+    ],
+)
+def test_page_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, message: str
+) -> None:
+    assert main(["report", str(tmp_path / "no-run"), "--out", str(tmp_path / out)]) == FAULT
+    assert message in capsys.readouterr().err
+
+
+def test_folder_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == FAULT
+    assert "run.json: must be a readable file" in capsys.readouterr().err
+
+
+def test_report_without_a_run_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["report"])
+    assert end.value.code == USAGE

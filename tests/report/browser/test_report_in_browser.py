@@ -1,0 +1,405 @@
+"""The page of a run as a person meets it: from disk, with the network cut."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.browser.conftest import Visit, Visitor
+from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME
+
+WIDTHS_PX = (360, 768, 1280)
+
+MARKS_IN_CHARTS = """
+[...document.querySelectorAll('.chart')].map(place => [
+  place.dataset.spec,
+  place.querySelectorAll('svg [role=graphics-symbol], svg .role-mark path[d]').length,
+])
+"""
+
+
+def count_of(visit: Visit) -> str:
+    return visit.page.locator(".gallery .count").inner_text()
+
+
+def tiles_of(visit: Visit) -> list[str]:
+    return [
+        tile.get_attribute("aria-label") or "" for tile in visit.page.locator(".tile button").all()
+    ]
+
+
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
+def test_page_fits_and_draws_every_chart(visit: Visitor, report_html: Path, width_px: int) -> None:
+    seen = visit(report_html, width_px=width_px)
+    for fold in seen.page.locator("details").all():
+        fold.locator("summary").click()
+    seen.draw_all()
+    marks = dict(seen.page.evaluate(MARKS_IN_CHARTS))
+    assert len(marks) == 8
+    assert all(count > 0 for count in marks.values()), marks
+    assert seen.page.locator(".chart[data-state=drawn]").count() == len(marks)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+    seen.page.evaluate("scrollTo(0, 0)")
+    seen.keep_screenshot(f"report-{width_px}-light", full_page=True)
+    seen.page.emulate_media(color_scheme="dark")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+    seen.keep_screenshot(f"report-{width_px}-dark")
+
+
+def test_charts_follow_the_colours_of_the_page(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    seen.draw_all()
+    colour = "getComputedStyle(document.querySelector('#accuracy svg path[stroke^=var]')).stroke"
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert seen.page.evaluate(colour) == "rgb(0, 114, 178)"
+    light = seen.page.evaluate(ground)
+    seen.page.get_by_role("button", name="Use dark colours").click()
+    assert seen.page.evaluate(colour) == "rgb(92, 179, 236)"
+    assert seen.page.evaluate(ground) != light
+    seen.page.reload()
+    assert seen.page.evaluate(ground) != light, "the choice is kept"
+
+
+def test_charts_wait_until_they_come_into_view(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    assert seen.page.locator("#reliability .chart svg").count() == 0
+    seen.page.locator("#reliability").scroll_into_view_if_needed()
+    seen.page.locator("#reliability .chart svg").wait_for()
+
+
+def test_pointing_at_an_epoch_names_its_values(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    chart = seen.page.locator("#accuracy .chart")
+    chart.scroll_into_view_if_needed()
+    chart.locator("svg").wait_for()
+    box = chart.bounding_box()
+    assert box
+    seen.page.mouse.move(box["x"] + box["width"] / 2 - 3, box["y"] + 60)
+    seen.page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + 60)
+    tooltip = seen.page.locator("#vg-tooltip-element.visible")
+    tooltip.wait_for()
+    text = tooltip.inner_text()
+    assert "Epochs done" in text
+    assert "3" in text
+    assert "40.0%" in text, "training accuracy of the third epoch"
+
+
+def test_names_are_texts_whatever_they_hold(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    seen.draw_all()
+    for name in (HOSTILE_NAME, LONG_NAME.strip(), RTL_NAME):
+        assert seen.page.locator("#all-classes").get_by_text(name, exact=True).count() >= 1
+        assert seen.page.locator(".tile .true", has_text=name).count() >= 1
+    assert seen.page.locator("img[src=x]").count() == 0
+
+
+def test_filters_change_what_is_shown(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    page = seen.page
+    page.locator(".tile").first.wait_for()
+    assert count_of(seen) == "1 to 60 of 150 pictures"
+    page.select_option("select[name=class]", "n00000004")
+    of_class = tiles_of(seen)
+    assert of_class
+    assert all(label.startswith("lemon, ") for label in of_class)
+    page.select_option("select[name=predicted]", "n00000005")
+    of_pair = tiles_of(seen)
+    assert 0 < len(of_pair) < len(of_class)
+    assert all("lemon, taken for orange" in label for label in of_pair)
+    page.get_by_role("button", name="Show everything").click()
+    assert count_of(seen) == "1 to 60 of 150 pictures"
+    page.select_option("select[name=kind]", "unsure hit")
+    assert all("recognised" in label for label in tiles_of(seen))
+
+
+def test_confidence_range_leaves_out_what_lies_outside(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    seen.page.locator(".tile").first.wait_for()
+    seen.page.locator("input[name=min]").fill("60")
+    seen.page.locator("input[name=max]").fill("70")
+    shares = [float(label.split(", ")[-1].removesuffix(" % sure")) for label in tiles_of(seen)]
+    assert shares
+    assert all(60 <= share <= 70 for share in shares)
+    assert shares == sorted(shares, reverse=True)
+    seen.page.select_option("select[name=sort]", "unsure")
+    again = [float(label.split(", ")[-1].removesuffix(" % sure")) for label in tiles_of(seen)]
+    assert again == sorted(shares)
+    seen.page.locator("input[name=max]").fill("10")
+    assert seen.page.locator("input[name=min]").input_value() == "10", "the ends cannot cross"
+
+
+def test_filters_without_a_match_say_so(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    seen.page.locator(".tile").first.wait_for()
+    seen.page.locator("input[name=max]").fill("1")
+    assert count_of(seen) == "0 pictures"
+    assert seen.page.get_by_text("No picture matches these filters.").is_visible()
+
+
+def test_slider_fades_the_heat_map(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    heat = seen.page.locator(".tile canvas").first
+    heat.wait_for()
+    opacity = "element => Number(getComputedStyle(element).opacity)"
+    for strength, expected in (("0", 0.0), ("100", 1.0), ("30", 0.3)):
+        seen.page.locator("input[name=fade]").fill(strength)
+        assert heat.evaluate(opacity) == pytest.approx(expected)
+
+
+def test_heat_map_of_the_true_class_is_another_one(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    heat = seen.page.locator(".tile canvas")
+    heat.first.wait_for()
+    pixels = (
+        "element => [...element.getContext('2d')"
+        ".getImageData(0, 0, element.width, element.height).data]"
+    )
+    predicted = heat.first.evaluate(pixels)
+    assert len(predicted) == 4 * 4 * 4
+    seen.page.get_by_label("true class", exact=True).check()
+    assert heat.first.evaluate(pixels) != predicted
+
+
+def test_pictures_are_the_images_of_the_run(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    image = seen.page.locator(".tile img").first
+    image.wait_for()
+    image.evaluate("element => element.decode()")
+    assert image.evaluate("element => element.naturalWidth") == 32
+    assert (image.get_attribute("src") or "").startswith("data:image/webp;base64,")
+
+
+def test_gallery_turns_its_pages(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    seen.page.locator(".tile").first.wait_for()
+    first = tiles_of(seen)
+    seen.page.get_by_role("button", name="Next page").first.click()
+    assert count_of(seen) == "61 to 120 of 150 pictures"
+    assert tiles_of(seen) != first
+    seen.page.get_by_role("button", name="Next page").first.click()
+    assert len(tiles_of(seen)) == 30
+    assert seen.page.get_by_role("button", name="Next page").first.is_disabled()
+
+
+def test_address_of_a_class_survives_a_reload(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#class=n00000004&predicted=n00000005")
+    for _ in range(2):
+        seen.page.locator(".tile").first.wait_for()
+        assert all("lemon, taken for orange" in label for label in tiles_of(seen))
+        assert seen.page.locator("select[name=class]").input_value() == "n00000004"
+        assert seen.page.locator("#mistakes h2").is_visible()
+        seen.page.reload()
+
+
+def test_address_of_an_image_opens_it_again(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#image=val%2Fimages%2Fval_17.JPEG")
+    closeup = seen.page.locator("dialog.closeup")
+    closeup.wait_for()
+    assert "val/images/val_17.JPEG" in closeup.inner_text()
+    seen.page.reload()
+    closeup.wait_for()
+    assert "val/images/val_17.JPEG" in closeup.inner_text()
+
+
+def test_address_of_another_image_replaces_the_open_one(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#image=val%2Fimages%2Fval_17.JPEG")
+    closeup = seen.page.locator("dialog.closeup")
+    closeup.wait_for()
+    seen.page.evaluate("() => { location.hash = 'image=val%2Fimages%2Fval_18.JPEG'; }")
+    closeup.get_by_text("val/images/val_18.JPEG").wait_for()
+    seen.page.wait_for_timeout(100)
+    assert "val_18" in seen.page.evaluate("location.hash")
+
+
+def test_filters_are_part_of_the_address(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    seen.page.locator(".tile").first.wait_for()
+    seen.page.select_option("select[name=class]", "n00000004")
+    seen.page.select_option("select[name=sort]", "loss")
+    assert seen.page.evaluate("location.hash") == "#class=n00000004&sort=loss"
+    labels = tiles_of(seen)
+    seen.page.reload()
+    seen.page.locator(".tile").first.wait_for()
+    assert tiles_of(seen) == labels
+
+
+def test_open_picture_shows_both_maps_and_its_address(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, "#mistakes")
+    page = seen.page
+    page.locator(".tile button").first.click()
+    closeup = page.locator("dialog.closeup")
+    closeup.wait_for()
+    assert closeup.locator("img").count() == 3
+    assert closeup.locator("canvas").count() == 2
+    assert closeup.locator("tbody tr").count() == 5
+    assert "image=" in page.evaluate("location.hash")
+    seen.keep_screenshot("closeup")
+    bars = closeup.locator("tbody .bar > span")
+    lengths = bars.evaluate_all("found => found.map(e => e.offsetWidth / e.parentNode.offsetWidth)")
+    shown = [
+        float(cell.removesuffix(" %")) / 100
+        for cell in closeup.locator("tbody td.number").all_inner_texts()
+    ]
+    assert lengths == pytest.approx(shown, abs=0.02)
+    title = closeup.locator("h4").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert closeup.locator("h4").inner_text() != title or page.evaluate("location.hash")
+    page.keyboard.press("Escape")
+    assert not closeup.is_visible()
+    assert "image=" not in page.evaluate("location.hash")
+    assert page.evaluate("document.activeElement.closest('.tile') !== null"), "focus comes back"
+
+
+def test_number_of_a_confused_pair_leads_to_its_pictures(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    link = seen.page.locator("#pairs tbody a").first
+    images = int(link.inner_text())
+    link.click()
+    seen.page.locator(".tile").first.wait_for()
+    assert len(tiles_of(seen)) == images
+
+
+def test_tables_sort_by_value(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    table = seen.page.locator("#all-classes table")
+    heading = table.locator("th", has_text="Recognised")
+    shares = "rows => rows.map(row => parseFloat(row.cells[3].textContent))"
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    falling = table.locator("tbody tr").evaluate_all(shares)
+    assert falling == sorted(falling, reverse=True)
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert table.locator("tbody tr").evaluate_all(shares) == falling[::-1]
+    assert table.locator("th[aria-sort=ascending]").count() == 1
+
+
+def test_sorting_a_folded_table_keeps_it_folded(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    holder = seen.page.locator("#pairs")
+    shown = holder.locator("tbody tr:visible")
+    assert shown.count() == 12
+    holder.locator("th", has_text="Taken for").locator("button").click()
+    assert shown.count() == 12
+    holder.get_by_role("button", name="Show all").click()
+    assert shown.count() == 30
+    holder.get_by_role("button", name="Show the first").click()
+    assert shown.count() == 12
+
+
+def test_tables_are_copied_with_tabs_and_full_precision(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    seen.page.locator("#all-classes .copy-table").click()
+    seen.page.get_by_text("Copied 6 rows.").wait_for(state="attached")
+    text = seen.page.evaluate("navigator.clipboard.readText()")
+    lines = [line.split("\t") for line in text.strip().split("\n")]
+    assert lines[0][:4] == ["Class", "All its names", "Test images", "Recognised"]
+    assert len(lines) == 1 + len(CLASS_NAMES)
+    assert lines[2][0] == HOSTILE_NAME
+    assert len(lines[1][3]) > 10, "not rounded for the page"
+
+
+def test_tables_are_copied_where_the_clipboard_is_refused(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html)
+    seen.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject('no'); }")
+    seen.page.locator("#all-classes .copy-table").click()
+    seen.page.get_by_text("Copied 6 rows.").wait_for(state="attached")
+
+
+def cells_of_matrix(visit: Visit) -> Any:
+    canvas = visit.page.locator(".confusion canvas")
+    canvas.scroll_into_view_if_needed()
+    visit.page.locator(".confusion canvas[data-state=drawn]").wait_for()
+    return canvas
+
+
+def test_matrix_is_drawn_and_tells_a_cell(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    canvas = cells_of_matrix(seen)
+    colours = canvas.evaluate(
+        "element => new Set(new Uint32Array(element.getContext('2d')"
+        ".getImageData(0, 0, element.width, element.height).data.buffer)).size"
+    )
+    assert colours > 20
+    readout = seen.page.locator(".readout")
+    before = readout.inner_text()
+    assert "is taken for" in before
+    canvas.focus()
+    for _ in range(6):
+        seen.page.keyboard.press("ArrowUp")
+        seen.page.keyboard.press("ArrowLeft")
+    assert readout.inner_text().startswith("orange is recognised: "), "the first cell of the order"
+    seen.page.keyboard.press("ArrowRight")
+    assert "orange is taken for lemon" in readout.inner_text()
+    images = int(readout.inner_text().split(": ")[1].split(" of")[0])
+    seen.page.keyboard.press("Enter")
+    seen.page.locator(".tile").first.wait_for()
+    assert len(tiles_of(seen)) == images
+    assert all("orange, taken for lemon" in label for label in tiles_of(seen))
+
+
+def test_printing_draws_every_chart(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    assert seen.page.pdf()
+    visible = seen.page.locator(".chart:visible").count()
+    assert seen.page.locator(".chart[data-state=drawn]:visible").count() == visible
+
+
+def test_page_can_be_walked_with_the_keyboard(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    seen.page.keyboard.press("Tab")
+    assert seen.page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    seen.page.keyboard.press("Enter")
+    assert seen.page.evaluate("document.activeElement.id") == "main"
+    unnamed = seen.page.evaluate(
+        "[...document.querySelectorAll('button, select, input, canvas, [role=img], [role=region]')]"
+        ".filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
+    )
+    assert unnamed == 0
+    levels = seen.page.evaluate(
+        "[...document.querySelectorAll('main h1, main h2, main h3')].map(e => Number(e.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_contents_name_what_is_being_read(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    seen.page.get_by_role("link", name="Can its confidence be believed?").click()
+    seen.page.locator(".contents a[aria-current][href='#calibration']").wait_for()
+
+
+def test_two_runs_stand_side_by_side(visit: Visitor, comparison_html: Path) -> None:
+    seen = visit(comparison_html)
+    seen.draw_all()
+    marks = dict(seen.page.evaluate(MARKS_IN_CHARTS))
+    assert set(marks) == {
+        "measured-accuracy-chart",
+        "train-accuracy-chart",
+        "measured-loss-chart",
+        "train-loss-chart",
+        "lr-chart",
+        "class-changes-chart",
+    }
+    assert all(marks.values()), marks
+    lines = "[...document.querySelectorAll('#measured-accuracy .mark-line path')].length"
+    assert seen.page.evaluate(lines) == 2
+    assert seen.page.locator("#differences tbody tr").count() == 1
+    seen.page.evaluate("scrollTo(0, 0)")
+    seen.keep_screenshot("comparison-1280-light", full_page=True)
+
+
+@pytest.mark.parametrize("width_px", WIDTHS_PX[:2])
+def test_comparison_fits_on_small_screens(
+    visit: Visitor, comparison_html: Path, width_px: int
+) -> None:
+    seen = visit(comparison_html, width_px=width_px)
+    seen.draw_all()
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px

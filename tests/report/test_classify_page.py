@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.report.runs import MAP_HW, explain_run, make_run
+from tinysight import run_folder
+from tinysight.report.classify_page import build_run_page
+from tinysight.report.page import (
+    Callout,
+    Command,
+    Facts,
+    Figure,
+    Link,
+    Page,
+    PictureCell,
+    Severity,
+    Table,
+    Text,
+    Widget,
+)
+from tinysight.report.page_html import render_page
+from tinysight.report.run_results import load_run_results
+
+
+@dataclass(frozen=True)
+class Said:
+    severity: Severity
+    sentence: str
+    advice: str = ""
+
+
+def page_of(run: Path, *observations: Said) -> Page:
+    return build_run_page(load_run_results(run), observations)
+
+
+def named(page: Page, name: str) -> Any:
+    (block,) = [
+        block
+        for block in page.blocks()
+        if isinstance(block, Figure | Table | Widget) and block.name == name
+    ]
+    return block
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return explain_run(make_run(tmp_path_factory.mktemp("page") / "explained"))
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> Page:
+    return page_of(run, Said("warning", "Over-fitted: 92.5 % against 37.8 %.", "Try less."))
+
+
+def test_page_leads_with_the_figure_that_matters(page: Page) -> None:
+    assert page.headline == "55.0 % of the test images recognised"
+    assert "names the right one of 6 classes for 165" in page.lead
+    assert "Guessing would get 16.7 %" in page.lead
+    assert page.kicker == "explained: compact, trained from scratch on 700 images of 6 classes"
+    assert [(stat.value, stat.label) for stat in page.stats][:2] == [
+        ("90.0 %", "among the first five guesses"),
+        ("1.25", "test loss"),
+    ]
+
+
+def test_sections_stand_in_the_order_of_the_story(page: Page) -> None:
+    assert [section.name for section in page.sections] == [
+        "diagnosis",
+        "training",
+        "confusions",
+        "classes",
+        "calibration",
+        "mistakes",
+        "labels",
+        "duplicates",
+        "about",
+    ]
+
+
+def test_diagnosis_is_passed_on_in_its_order(run: Path) -> None:
+    said = (Said("warning", "First.", "Do."), Said("good", "Second."))
+    callouts = [block for block in page_of(run, *said).blocks() if isinstance(block, Callout)]
+    assert [(block.severity, block.text, block.advice) for block in callouts] == [
+        ("warning", "First.", "Do."),
+        ("good", "Second.", ""),
+    ]
+
+
+def test_diagnosis_without_findings_says_so(run: Path) -> None:
+    section = page_of(run).sections[0]
+    assert section.blocks == (Text("Nothing stands out.", is_quiet=True),)
+
+
+def test_confused_pairs_lead_to_their_pictures(page: Page) -> None:
+    table = named(page, "pairs")
+    images = [int(row[2].text) for row in table.rows]
+    assert images == sorted(images, reverse=True)
+    assert table.rows[0][2].anchor.startswith("#class=n0000000")
+    assert "&predicted=n0000000" in table.rows[0][2].anchor
+    lead = next(section.lead for section in page.sections if section.name == "confusions")
+    assert f": {images[0]} images, " in lead
+
+
+def test_matrix_has_every_cell_of_the_explanation(page: Page, run: Path) -> None:
+    confusion = run_folder.read_explanation(run)["confusion"]
+    data = named(page, "matrix").data
+    cells = np.array(data["counts"]).reshape(-1, 3)
+    assert cells.tolist() == confusion["counts"]
+    assert data["order"] == confusion["order"]
+    assert sum(data["images"]) == cells[:, 2].sum()
+
+
+def test_gallery_carries_the_rows_of_the_table_and_their_maps(page: Page, run: Path) -> None:
+    explanation = load_run_results(run).explanation
+    assert explanation is not None
+    data = named(page, "gallery").data
+    assert data["sample_id"] == explanation.gallery["sample_id"]
+    assert data["target"] == explanation.gallery["target"]
+    assert data["predicted_prob"] == pytest.approx(
+        explanation.gallery["predicted_prob"], abs=5.1e-5
+    )
+    for name in ("predicted_map", "target_map"):
+        maps = np.frombuffer(base64.b64decode(data[name]), dtype=np.uint8)
+        assert np.array_equal(maps.reshape(-1, 16), explanation.gallery[name])
+    first = data["picture"][0]
+    assert page.pictures[first] == explanation.pictures[data["sample_id"][0]]
+    reasons = [data["reasons"][index] for index in data["why"][1]]
+    assert reasons == explanation.gallery["why"][1]
+
+
+def test_fine_maps_are_averaged_to_what_a_picture_can_show(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=9, map_hw=(64, 32), label_issues=1)
+    explanation = load_run_results(run).explanation
+    assert explanation is not None
+    data = named(page_of(run), "gallery").data
+    assert data["map_hw"] == (16, 16)
+    maps = np.frombuffer(base64.b64decode(data["target_map"]), dtype=np.uint8).reshape(9, 16, 16)
+    fine = explanation.gallery["target_map"].reshape(9, 64, 32)
+    assert maps[1, 0, 0] == pytest.approx(fine[1, :4, :2].mean(), abs=0.51)
+    assert maps[2, 15, 15] == pytest.approx(fine[2, -4:, -2:].mean(), abs=0.51)
+
+
+def test_ramp_of_the_heat_map_has_256_colours(page: Page) -> None:
+    ramp = base64.b64decode(named(page, "gallery").data["ramp"])
+    assert len(ramp) == 3 * 256
+    lightness = np.frombuffer(ramp, dtype=np.uint8).reshape(256, 3) @ [0.2126, 0.7152, 0.0722]
+    assert lightness[-1] - lightness[0] > 100
+
+
+def test_pictures_are_on_the_page_once_and_only_where_something_names_them(page: Page) -> None:
+    numbers = [
+        cell.number
+        for block in page.blocks()
+        if isinstance(block, Table)
+        for row in block.rows
+        for cell in row
+        if isinstance(cell, PictureCell)
+    ]
+    numbers += named(page, "gallery").data["picture"]
+    assert set(numbers) == set(range(len(page.pictures)))
+    assert len(set(page.pictures)) == len(page.pictures)
+
+
+def test_suspected_labels_lead_to_their_picture(page: Page) -> None:
+    table = named(page, "label-issues")
+    assert len(table.rows) == 20
+    anchor = "#image=val%2Fimages%2Fval_0.JPEG"
+    assert table.rows[0][-1] == Link("val/images/val_0.JPEG", anchor)
+    assert table.rows[0][0].anchor == anchor
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (0.55, "not sure enough by 5.0 points."),
+        (0.45, "too sure by 5.0 points."),
+        (0.502, "as sure as it should be."),
+    ],
+)
+def test_confidence_is_judged_in_a_sentence(tmp_path: Path, accuracy: float, verdict: str) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    run_folder.write_json(run / run_folder.METRICS, metrics | {"accuracy": accuracy})
+    lead = next(s.lead for s in page_of(run).sections if s.name == "calibration")
+    assert lead.startswith("On average the network is 50.0 % sure")
+    assert lead.endswith(verdict)
+
+
+def test_more_suspected_labels_than_are_listed_are_counted(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=400, label_issues=350)
+    page = page_of(run)
+    table = named(page, "label-issues")
+    assert len(table.rows) == 300
+    assert table.title == "The 300 most suspicious"
+    lead = next(section.lead for section in page.sections if section.name == "labels")
+    assert lead == (
+        "The labels of 350 of 300 test images look suspicious to a network that itself recognises "
+        "55.0 %."
+    )
+
+
+def test_duplicates_that_can_do_harm_come_first(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"))
+    rows = named(page_of(run), "duplicate-pairs").rows
+    assert [row[6] for row in rows] == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04, 0.05])
+    assert rows[0][4] == "near"
+    assert rows[0][5] == "train and test"
+
+
+def test_run_without_mistakes_and_findings_has_its_page(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=1, label_issues=0, duplicates=0)
+    summary = run_folder.read_explanation(run)
+    summary["confused_pairs"] = []
+    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    page = page_of(run)
+    leads = {section.name: section.lead for section in page.sections}
+    assert leads["confusions"] == "Nothing: every test image is recognised."
+    assert leads["labels"] == "No test image looks as if its label were wrong."
+    assert leads["duplicates"] == "No two images of the data set show the same."
+    html = render_page(page)
+    assert "No image is taken for another class." in html
+    assert "None found." in html
+
+
+def test_stale_explanation_is_said(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"))
+    (run / run_folder.MODEL).write_bytes(b"other weights")
+    callouts = [block for block in page_of(run).blocks() if isinstance(block, Callout)]
+    assert "have changed since it was explained" in callouts[0].text
+    assert callouts[0].advice == "Write them again with: `tinysight explain run`"
+
+
+def test_run_that_was_not_explained_names_the_command(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path / "run"))
+    commands = [block.command for block in page.blocks() if isinstance(block, Command)]
+    assert commands == ["tinysight explain run"]
+    assert [section.name for section in page.sections] == [
+        "diagnosis",
+        "training",
+        "confusions",
+        "classes",
+        "calibration",
+        "about",
+    ]
+    assert not page.pictures
+    cells = [row[0] for row in named(page, "all-classes").rows]
+    assert cells[0] == "goldfish", "a link would lead to no picture"
+
+
+def test_run_that_was_not_evaluated_names_the_command(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / run_folder.METRICS).unlink()
+    page = page_of(run)
+    assert page.headline == "55.0 % of the test images recognised so far"
+    assert page.lead.startswith("After 5 epochs of 5.")
+    commands = [block.command for block in page.blocks() if isinstance(block, Command)]
+    assert commands == ["tinysight evaluate run"]
+
+
+def test_run_measured_on_training_alone_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / run_folder.METRICS).unlink()
+    history = run_folder.read_records(run / run_folder.HISTORY)
+    kept = [{key: value for key, value in row.items() if "test" not in key} for row in history]
+    run_folder.write_records(run / run_folder.HISTORY, kept)
+    assert page_of(run).headline == "60.0 % of the training images recognised"
+
+
+def test_run_without_an_epoch_has_its_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for name in (run_folder.HISTORY, run_folder.STEPS, run_folder.METRICS, run_folder.ENVIRONMENT):
+        (run / name).unlink()
+    page = page_of(run)
+    assert page.headline == "This run has not finished an epoch"
+    assert not page.stats
+    assert "No epoch is finished yet." in render_page(page)
+
+
+def test_page_says_how_the_run_was_made_but_not_where_files_lay(run: Path, page: Page) -> None:
+    facts = {
+        key: value
+        for block in page.blocks()
+        if isinstance(block, Facts)
+        for key, value in block.items
+    }
+    assert facts["Store"] == "store"
+    assert facts["Command"] == "tinysight train store --out run"
+    assert facts["batch_size"] == "32"
+    assert facts["Started"] == "2026-01-02 03:04:05 UTC"
+    html = render_page(page)
+    assert "/somewhere" not in html
+    assert "/home/me" not in html
+    assert str(run.parent) not in html
+
+
+def test_same_run_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
+    pages = [
+        render_page(page_of(explain_run(make_run(tmp_path / place / "run"), images=20)))
+        for place in ("here", "elsewhere")
+    ]
+    assert pages[0] == pages[1]
+
+
+def test_classes_without_test_images_do_not_break_the_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics["classes"][0] |= {"images": 0, "accuracy": None, "precision": None, "guesses": 0}
+    metrics["calibration"][0] |= {"images": 0, "accuracy": None, "confidence": None}
+    run_folder.write_json(run / run_folder.METRICS, metrics)
+    html = render_page(page_of(run))
+    rows = json.loads(html.split('id="class-accuracy-chart">')[1].split("</script>")[0])
+    (drawn,) = rows["datasets"].values()
+    assert sum(row["classes"] for row in drawn) == 5
+
+
+def test_explained_page_has_maps_of_the_size_it_says(page: Page) -> None:
+    assert tuple(named(page, "gallery").data["map_hw"]) == MAP_HW

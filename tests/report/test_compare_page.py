@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.runs import make_run
+from tests.report.test_classify_page import named
+from tinysight import run_folder
+from tinysight.errors import RunError
+from tinysight.report.compare_page import build_comparison_page, run_names
+from tinysight.report.page import Callout, Figure, Page
+from tinysight.report.run_results import load_run_results
+
+
+def page_of(*runs: Path) -> Page:
+    return build_comparison_page([load_run_results(run) for run in runs])
+
+
+def change_metrics(run: Path, **changes: Any) -> Path:
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    run_folder.write_json(run / run_folder.METRICS, metrics | changes)
+    return run
+
+
+def test_headline_says_which_run_is_ahead_and_by_how_much(tmp_path: Path) -> None:
+    better = change_metrics(make_run(tmp_path / "b"), accuracy=0.6)
+    page = page_of(make_run(tmp_path / "a"), better)
+    assert page.headline == "b is 5.0 points ahead of a"
+    assert page.lead == "It recognises 60.0 % of its test images, a 55.0 %."
+    assert [(stat.label, stat.value) for stat in page.stats] == [("a", "55.0 %"), ("b", "60.0 %")]
+
+
+def test_equal_runs_are_level(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b"))
+    assert page.headline == "a and b are level"
+    table = named(page, "differences")
+    assert table.rows == ()
+    assert table.empty == "Every setting of their recipes is the same."
+
+
+def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b", train__epochs=9, schedule__max_lr=0.1)
+    table = named(page_of(make_run(tmp_path / "a"), other), "differences")
+    assert {row[0]: row[1:] for row in table.rows} == {
+        "schedule.max_lr": ("0.05", "0.1"),
+        "train.epochs": ("5", "9"),
+    }
+
+
+def test_curves_of_every_run_share_their_axes(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b", epochs=8, seed=3))
+    figures = [block for block in page.blocks() if isinstance(block, Figure)]
+    test, train = (
+        next(figure for figure in figures if figure.name == name)
+        for name in ("measured-accuracy", "train-accuracy")
+    )
+    domains = [
+        figure.chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"]
+        for figure in (test, train)
+    ]
+    assert domains[0] == domains[1] == [0.0, 1.0]
+    assert [key.label for key in test.keys] == ["a", "b"]
+    assert "a ends at 55.0 %. b ends at 82.0 %." in test.alt
+
+
+def test_averaged_weights_count_where_there_are_any(tmp_path: Path) -> None:
+    averaged = make_run(tmp_path / "b")
+    rows = run_folder.read_records(averaged / run_folder.HISTORY)
+    run_folder.write_records(
+        averaged / run_folder.HISTORY, [row | {"ema_test_accuracy": 0.777} for row in rows]
+    )
+    page = page_of(make_run(tmp_path / "a"), averaged)
+    assert "b ends at 77.7 %." in named(page, "measured-accuracy").alt
+
+
+def test_change_of_each_class_is_from_the_first_run_to_the_last(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    page = page_of(*runs)
+    table = named(page, "class-table")
+    changes = [abs(row[-1]) for row in table.rows]
+    assert changes == sorted(changes, reverse=True)
+    metrics = [run_folder.read_json(run / run_folder.METRICS)["classes"] for run in runs]
+    first = next(row for row in table.rows if row[0] == "goldfish")
+    expected = 100 * (metrics[1][0]["accuracy"] - metrics[0][0]["accuracy"])
+    assert first[-1] == pytest.approx(expected)
+
+
+def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b")
+    about = run_folder.read_json(other / run_folder.RUN)
+    run_folder.write_json(other / run_folder.RUN, about | {"split_digest": "another"})
+    page = page_of(make_run(tmp_path / "a"), other)
+    (callout,) = [block for block in page.blocks() if isinstance(block, Callout)]
+    assert callout.text.startswith("These runs were tested on different images")
+
+
+def test_runs_of_other_classes_are_not_compared_class_by_class(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b")
+    about = run_folder.read_json(other / run_folder.RUN)
+    about["classes"][0]["name"] = "another"
+    run_folder.write_json(other / run_folder.RUN, about)
+    page = page_of(make_run(tmp_path / "a"), other)
+    assert "classes" not in [section.name for section in page.sections]
+
+
+def test_run_that_was_not_evaluated_is_shown_with_dashes(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b")
+    for name in (run_folder.METRICS, run_folder.HISTORY, run_folder.STEPS):
+        (other / name).unlink()
+    page = page_of(make_run(tmp_path / "a"), other)
+    assert page.headline == "Runs side by side"
+    assert named(page, "metrics").rows[0] == ("Test accuracy", "55.0 %", None)
+
+
+def test_runs_of_one_name_are_numbered(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / place / "run") for place in ("a", "b")]
+    assert run_names([load_run_results(run) for run in runs]) == ("run (1)", "run (2)")
+
+
+def test_more_runs_than_colours_are_refused(tmp_path: Path) -> None:
+    results = load_run_results(make_run(tmp_path / "a"))
+    with pytest.raises(RunError, match=r"a page must show at most 6 runs, got 7\. Compare fewer"):
+        build_comparison_page([results] * 7)
