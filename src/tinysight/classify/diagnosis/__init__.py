@@ -1,0 +1,143 @@
+"""How a run went, in plain words, with the figures behind each sentence and what to try next.
+
+NumPy only; everything here is read from the run folder, so it needs neither the network nor the
+images. The thresholds are named constants beside the rules that use them: :mod:`.fit`,
+:mod:`.schedule` and :mod:`.predictions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinysight import run_folder
+from tinysight.classify.diagnosis.fit import judge_fit
+from tinysight.classify.diagnosis.learning_curve import has_learned, read_curve
+from tinysight.classify.diagnosis.observation import Observation
+from tinysight.classify.diagnosis.predictions import (
+    judge_calibration,
+    judge_classes,
+    judge_labels,
+)
+from tinysight.classify.diagnosis.schedule import judge_average, judge_end, judge_learning_rate
+from tinysight.classify.settings import Recipe
+
+__all__ = ["Observation", "diagnose", "diagnose_run"]
+
+_ORDER = ("warning", "note", "good")
+
+_TEST_PART_CHOOSES = Observation(
+    "test-part-chooses",
+    "note",
+    "These findings come from the test images. Settings that are chosen by them fit the test "
+    "images a little, and the test accuracy then flatters the network.",
+    "To compare settings, hold training images back: `tinysight train STORE --out RUN "
+    "--tuning-fraction 0.1`.",
+)
+
+Record = Mapping[str, Any]
+
+
+def diagnose_run(run: Path) -> tuple[Observation, ...]:
+    """Diagnose a run from its folder, whatever it holds so far.
+
+    Args:
+        run: A run folder; metrics and explanation are used where they are there.
+
+    Raises:
+        RunError: Not a run folder, or a damaged file in it.
+    """
+    is_explained = run_folder.is_explained(run)
+    return diagnose(
+        run_folder.read_records(run / run_folder.HISTORY),
+        run_folder.read_json(run / run_folder.METRICS)
+        if (run / run_folder.METRICS).exists()
+        else None,
+        Recipe.model_validate(run_folder.read_recipe(run)),
+        about=run_folder.read_run(run),
+        explanation=run_folder.read_explanation(run) if is_explained else None,
+    )
+
+
+def diagnose(
+    history: Sequence[Record],
+    metrics: Record | None,
+    recipe: Recipe,
+    *,
+    about: Record,
+    explanation: Record | None = None,
+) -> tuple[Observation, ...]:
+    """Say how a run went.
+
+    A finding is made only where chance cannot explain it: accuracies are compared with their
+    standard error on the images that they were measured on.
+
+    Args:
+        history: Rows of ``history.jsonl``.
+        metrics: Content of ``metrics.json``, or None for a run that was not evaluated.
+        recipe: Settings of the run.
+        about: Content of ``run.json``: number of images and classes.
+        explanation: Content of ``explanation.json``, where the run was explained.
+
+    Returns:
+        Warnings first, then notes, then what is good.
+    """
+    found = list(_observations(history, metrics, recipe, about, explanation))
+    is_choice_ahead = any(observation.severity != "good" for observation in found)
+    if history and is_choice_ahead and recipe.train.tuning_fraction == 0:
+        found.append(_TEST_PART_CHOOSES)
+    return tuple(sorted(found, key=lambda observation: _ORDER.index(observation.severity)))
+
+
+def _observations(
+    history: Sequence[Record],
+    metrics: Record | None,
+    recipe: Recipe,
+    about: Record,
+    explanation: Record | None,
+) -> Iterator[Observation]:
+    if not history:
+        yield Observation(
+            "no-epoch",
+            "note",
+            f"No epoch is finished yet, of {recipe.train.epochs:,}.",
+            "Go on with `tinysight train STORE --out RUN --resume`.",
+        )
+        return
+    last = history[-1]
+    curve = read_curve(history, about, recipe)
+    if curve is not None:
+        num_classes = len(about["classes"])
+        yield from judge_fit(
+            curve,
+            last["train_accuracy"],
+            recipe,
+            num_classes=num_classes,
+            size_px=about["size_px"],
+        )
+        schedule = [
+            *judge_learning_rate(curve, history, recipe),
+            *judge_end(curve, history, recipe),
+            *judge_average(curve, recipe, steps=last["steps"]),
+        ]
+        # Where nothing was learned, it is no comfort that it was done steadily.
+        has = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+        yield from (found for found in schedule if has or found.severity != "good")
+    if metrics is not None:
+        yield from judge_classes(metrics)
+        yield from judge_calibration(metrics, recipe)
+    elif recipe.train.tuning_fraction == 0:
+        yield Observation(
+            "not-evaluated",
+            "note",
+            "The test images were not predicted one by one, so classes and confidence cannot be "
+            "judged.",
+            "Run `tinysight evaluate RUN`.",
+        )
+    if explanation is not None:
+        yield from judge_labels(
+            explanation,
+            test_images=about["test_images"],
+            all_images=about["train_images"] + about["test_images"],
+        )

@@ -1,0 +1,186 @@
+"""What a network knows of its training images, set against what it knows of others.
+
+Training accuracy in the history is that of augmented batches while they were learned from, with
+the weights of that moment. On plain images and with the final weights it would be higher, so a gap
+to the test accuracy is at least as large as it looks. Under mixup and cutmix an image has two
+labels, and the two accuracies cannot be compared at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tinysight.classify.diagnosis.learning_curve import (
+    CHANCE_STANDARD_ERRORS,
+    LearningCurve,
+    has_learned,
+)
+from tinysight.classify.diagnosis.observation import Observation, counted, in_points, percent
+from tinysight.classify.settings import Recipe
+
+GAP_NOTE = 0.10
+GAP_WARNING = 0.25
+"""Training minus test accuracy. Of the public runs on Tiny ImageNet at 70/30, those that are called
+over-fitted end 0.36 (98.4 and 62.6 %) and 0.55 (92.5 and 37.8 %) apart; a run that is still limited
+by its network or its epochs ends below 0.1."""
+LOSS_RISE = 0.10
+"""Rise of the test loss above its lowest value, relative to it. Between neighbouring epochs of a
+healthy run it moves by a few hundredths."""
+UNDER_FIT_ACCURACY = 0.70
+"""Below this training accuracy more than three in ten of the very images that a network learns
+from are missed, so generalising is not yet what holds it back."""
+
+_MOST_SETTINGS = 3  # that one advice names
+_USUAL_WEIGHT_DECAY = 5e-4  # that of most published ResNets on small images
+_STRONG_WEIGHT_DECAY = 10 * _USUAL_WEIGHT_DECAY
+
+
+def judge_fit(
+    curve: LearningCurve, train_accuracy: float, recipe: Recipe, *, num_classes: int, size_px: int
+) -> Iterator[Observation]:
+    """Compare what the network knows of its training images with what it knows of others.
+
+    Args:
+        curve: The evaluations.
+        train_accuracy: Of the last epoch.
+        recipe: Settings of the run.
+        num_classes: Classes of the store.
+        size_px: Side of its images.
+    """
+    held_out = float(curve.accuracy[-1])
+    if not has_learned(held_out, curve.images, num_classes):
+        yield Observation(
+            "not-learning",
+            "warning",
+            f"Nothing that helps on new images was learned: after "
+            f"{counted(int(curve.epochs_done[-1]), 'epoch')} {percent(held_out)} of the "
+            f"{curve.part} images are recognised, and guessing among {num_classes:,} classes "
+            f"reaches {percent(1 / num_classes)}. Of the training images it is "
+            f"{percent(train_accuracy)}.",
+            "Look at the images and their classes with `tinysight data show STORE --out FILE.png`, "
+            "and let `tinysight lr-find STORE --out DIR` suggest a schedule.max_lr.",
+        )
+        return
+    rise = _loss_rise(curve)
+    if recipe.augment.mix_probability > 0:
+        yield Observation(
+            "training-not-comparable",
+            "note",
+            f"The training accuracy of {percent(train_accuracy)} cannot be set against the "
+            f"{curve.part} accuracy of {percent(held_out)}: "
+            f"{percent(recipe.augment.mix_probability)} of the training images were mixed from two "
+            f"(augment.mix_probability) and have two classes, so neither over-fitting nor "
+            f"under-fitting shows in it.",
+            f"Judge by the {curve.part} loss and accuracy alone.",
+        )
+        if rise:
+            yield Observation(
+                "over-fitting", "warning", rise, _more_regularisation(recipe, size_px)
+            )
+        return
+    gap = train_accuracy - held_out
+    noise = CHANCE_STANDARD_ERRORS * curve.noise
+    figures = (
+        f"{percent(train_accuracy)} of the training images (augmented, while they were learned "
+        f"from) and {percent(held_out)} of the {curve.part} images are recognised"
+    )
+    if gap >= max(GAP_NOTE, noise):
+        strong = gap >= GAP_WARNING or bool(rise)
+        apart = f"{in_points(gap)} apart and on plain training images still more"
+        words = "Over-fitted" if strong else "Slightly over-fitted"
+        yield Observation(
+            "over-fitting",
+            "warning" if strong else "note",
+            f"{words}: {figures}, {apart}." + (f" {rise}" if rise else ""),
+            _more_regularisation(recipe, size_px),
+        )
+    elif rise:
+        yield Observation("over-fitting", "warning", rise, _more_regularisation(recipe, size_px))
+    elif train_accuracy < UNDER_FIT_ACCURACY:
+        is_harder = gap < -noise
+        how = (
+            f"Augmentation makes the training images harder by {in_points(gap)}, and neither share"
+            if is_harder
+            else f"The two are close ({in_points(gap)}) and neither"
+        )
+        yield Observation(
+            "under-fitting",
+            "note",
+            f"Under-fitted: {figures}. {how} is high: the network or the time to learn sets the "
+            f"limit, not the number of images.",
+            _more_capacity(recipe, size_px, is_augmentation_strong=is_harder),
+        )
+    else:
+        yield Observation(
+            "fit",
+            "good",
+            f"No over-fitting: {figures}, {in_points(gap)} apart.",
+        )
+
+
+def fewer_epochs(recipe: Recipe) -> str:
+    """Return the setting that halves a run, as ``--set`` takes it; empty where it cannot be."""
+    peak = math.ceil(recipe.schedule.peak_epoch)
+    fewer = max(1, peak, recipe.train.epochs // 2)
+    return f"train.epochs={fewer}" if fewer < recipe.train.epochs else ""
+
+
+def _loss_rise(curve: LearningCurve) -> str:
+    """Say how the loss of held-out images rose while that of the training images fell, if so."""
+    lowest = int(curve.loss.argmin())
+    is_rise = curve.loss[-1] >= (1 + LOSS_RISE) * curve.loss[lowest]
+    if not is_rise or curve.train_loss[-1] >= curve.train_loss[lowest]:
+        return ""
+    return (
+        f"The {curve.part} loss was lowest after epoch {curve.epochs_done[lowest]} "
+        f"({curve.loss[lowest]:.2f}) and rose to {curve.loss[-1]:.2f}, while the training loss "
+        f"fell from {curve.train_loss[lowest]:.2f} to {curve.train_loss[-1]:.2f}."
+    )
+
+
+def _more_regularisation(recipe: Recipe, size_px: int) -> str:
+    augment, train = recipe.augment, recipe.train
+    settings = []
+    if augment.pad_px == 0:
+        settings.append(f"augment.pad_px={size_px // 8}")
+    if augment.flip_probability == 0:
+        settings.append("augment.flip_probability=0.5")
+    if recipe.optimizer.weight_decay < _USUAL_WEIGHT_DECAY:
+        settings.append(f"optimizer.weight_decay={_USUAL_WEIGHT_DECAY:g}")
+    if augment.dropout_probability == 0:
+        settings.append("augment.dropout_probability=0.5")
+    if augment.mix_probability == 0:
+        settings.append("augment.mix_probability=0.5")
+    if train.label_smoothing == 0:
+        # The other form of the loss has no smoothing.
+        loss = "train.loss=cross-entropy --set " if train.loss == "nll" else ""
+        settings.append(f"{loss}train.label_smoothing=0.1")
+    if not settings:
+        fewer = fewer_epochs(recipe)
+        return f"Try `--set {fewer}`, or add images." if fewer else "Add images."
+    return f"Make the training images harder to learn by heart: {_listed(settings)}."
+
+
+def _more_capacity(recipe: Recipe, size_px: int, *, is_augmentation_strong: bool) -> str:
+    settings = [f"train.epochs={2 * recipe.train.epochs}"]
+    if recipe.model.name != "compact" and recipe.model.stem == "7x7" and size_px <= 96:
+        settings.append("model.stem=3x3")
+    elif recipe.model.name == "compact":
+        settings.append("model.name=resnet18")
+    elif recipe.model.name == "resnet18":
+        settings.append("model.name=resnet34")
+    if recipe.optimizer.weight_decay >= _STRONG_WEIGHT_DECAY and recipe.optimizer.name == "sgd":
+        settings.append(f"optimizer.weight_decay={_USUAL_WEIGHT_DECAY:g}")
+    if is_augmentation_strong:
+        return (
+            f"Try {_listed(settings)}; or weaker augmentation, for it makes the training images "
+            f"harder than the others."
+        )
+    return f"Try {_listed(settings)}."
+
+
+def _listed(settings: Sequence[str]) -> str:
+    """Join settings that may be tried one by one."""
+    *first, last = (f"`--set {setting}`" for setting in settings[:_MOST_SETTINGS])
+    return f"{', '.join(first)} or {last}" if first else last

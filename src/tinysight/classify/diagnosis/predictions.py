@@ -1,0 +1,225 @@
+"""What the predictions of a run say: classes that fail, confidence, doubtful labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tinysight.classify.diagnosis.fit import fewer_epochs
+from tinysight.classify.diagnosis.learning_curve import CHANCE_STANDARD_ERRORS, has_learned
+from tinysight.classify.diagnosis.observation import (
+    Observation,
+    counted,
+    in_points,
+    percent,
+    standard_error,
+)
+from tinysight.classify.settings import Recipe
+
+MIN_CLASS_IMAGES = 20
+"""Classes with fewer test images are not judged: the share of hits among them says little."""
+WEAK_SHARE = 0.5
+"""A weak class is recognised less than so many times as often as the average image."""
+MISCALIBRATED = 0.05
+"""Distance between mean confidence and accuracy that a reader of the probabilities would notice:
+"90 %" that is right 85 times in a hundred."""
+
+_MOST_NAMED = 5
+
+Record = Mapping[str, Any]
+
+
+def judge_classes(metrics: Record) -> Iterator[Observation]:
+    """Look for classes that are recognised no better than by guessing, or far below the average.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+    """
+    classes = [entry for entry in metrics["classes"] if entry["images"] >= MIN_CLASS_IMAGES]
+    num_classes = len(metrics["classes"])
+    if not classes or not has_learned(metrics["accuracy"], metrics["images"], num_classes):
+        return
+    never = [
+        entry
+        for entry in classes
+        if not has_learned(entry["accuracy"], entry["images"], num_classes)
+    ]
+    if never:
+        yield Observation(
+            "classes-never-learned",
+            "warning",
+            f"{_of_classes(len(never), num_classes)} no more often recognised than by "
+            f"guessing (which reaches {percent(1 / num_classes)}): {_named(never)}.",
+            "`tinysight explain RUN` and `tinysight report RUN` show what their images are taken "
+            "for; look for wrong labels, for classes that look alike, and for too few images.",
+        )
+    average = metrics["accuracy"]
+    weak = [
+        entry
+        for entry in classes
+        if entry not in never
+        and entry["accuracy"] < WEAK_SHARE * average
+        and average - entry["accuracy"]
+        > CHANCE_STANDARD_ERRORS * standard_error(entry["accuracy"], entry["images"])
+    ]
+    if weak:
+        yield Observation(
+            "weak-classes",
+            "note",
+            f"{_of_classes(len(weak), num_classes)} recognised less than half as often as "
+            f"the average image ({percent(average)}): {_named(weak)}.",
+            "`tinysight explain RUN` and `tinysight report RUN` show what their images are taken "
+            "for.",
+        )
+    if not never and not weak:
+        worst = min(classes, key=lambda entry: float(entry["accuracy"]))
+        yield Observation(
+            "classes-learned",
+            "good",
+            f"Every class was learned: the worst, {_short(worst['name'])}, is recognised in "
+            f"{percent(worst['accuracy'])} of its {counted(worst['images'], 'test image')}.",
+        )
+
+
+def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
+    """Compare how sure the network is with how often it is right.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+        recipe: Settings of the run.
+
+    Source:
+        Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599).
+    """
+    filled = [entry for entry in metrics["calibration"] if entry["images"]]
+    images, accuracy = metrics["images"], metrics["accuracy"]
+    confidence = sum(entry["images"] * entry["confidence"] for entry in filled) / images
+    difference = confidence - accuracy
+    noise = CHANCE_STANDARD_ERRORS * standard_error(accuracy, images)
+    error = metrics["calibration_error"]
+    figures = (
+        f"its first guesses have a mean probability of {percent(confidence)} and "
+        f"{percent(accuracy)} of them are right"
+    )
+    if abs(difference) < max(MISCALIBRATED, noise):
+        if error < max(MISCALIBRATED, noise):
+            yield Observation(
+                "calibrated",
+                "good",
+                f"The probabilities can be believed: {figures}; probability and share of right "
+                f"guesses are {in_points(error)} apart on average (expected calibration error).",
+            )
+        return
+    example = max(
+        (
+            entry
+            for entry in filled
+            if (entry["confidence"] > entry["accuracy"]) == (difference > 0)
+        ),
+        key=lambda entry: entry["images"] * abs(entry["confidence"] - entry["accuracy"]),
+    )
+    shown = (
+        f"Of the {counted(example['images'], 'image')} with a guess between "
+        f"{percent(example['low'])} and {percent(example['high'])}, "
+        f"{percent(example['accuracy'])} are right. The expected calibration error is "
+        f"{percent(error)}."
+    )
+    train = recipe.train
+    if difference > 0:
+        change = "train.label_smoothing=0.1"
+        if train.loss == "nll":
+            change = f"train.loss=cross-entropy --set {change}"
+        if train.label_smoothing > 0:
+            change = "augment.mix_probability=0.5"
+        if train.label_smoothing > 0 and recipe.augment.mix_probability > 0:
+            change = fewer_epochs(recipe)
+        yield Observation(
+            "over-confident",
+            "note",
+            f"Over-confident: {figures}. {shown}",
+            "Do not read the probabilities as chances of being right"
+            + (f"; `--set {change}` makes them lower." if change else "."),
+        )
+        return
+    causes = []
+    if train.label_smoothing > 0:
+        causes.append(f"`--set train.label_smoothing={train.label_smoothing / 2:g}`")
+    if recipe.augment.mix_probability > 0:
+        causes.append(f"`--set augment.mix_probability={recipe.augment.mix_probability / 2:g}`")
+    change = f"; {' or '.join(causes)} makes it surer" if causes else ""
+    yield Observation(
+        "under-confident",
+        "note",
+        f"Under-confident: {figures}. {shown}",
+        f"A guess is more often right than its probability says{change}.",
+    )
+
+
+def judge_labels(
+    explanation: Record, *, test_images: int, all_images: int
+) -> Iterator[Observation]:
+    """Say how far doubtful labels and images on both sides of the split limit what can be known.
+
+    Args:
+        explanation: Content of ``explanation.json``.
+        test_images: Images of the test part.
+        all_images: Images of the store.
+    """
+    duplicates = explanation.get("duplicates", {})
+    two_labels = duplicates.get("two_labels", 0)
+    if two_labels:
+        yield Observation(
+            "two-labels",
+            "note",
+            f"{counted(two_labels, 'pair')} of equal or nearly equal images {_have(two_labels)} "
+            f"two different labels. At least one label of each pair is wrong or incomplete: no "
+            f"fewer than {percent(two_labels / all_images)} of the {all_images:,} labels.",
+            "`tinysight report RUN` shows the pairs; give both images one label, or remove them.",
+        )
+    across = duplicates.get("across_split", 0)
+    if across:
+        most = min(across, test_images)
+        yield Observation(
+            "seen-before",
+            "note",
+            f"{counted(across, 'pair')} of equal or nearly equal images {_have(across)} one image "
+            f"in the training part and one in the test part: at most "
+            f"{in_points(most / test_images)} of the test accuracy can come from having seen "
+            f"them.",
+            "`tinysight report RUN` shows the pairs; remove one image of each and pack again.",
+        )
+    issues = explanation.get("label_issues", {})
+    if issues.get("found"):
+        found, of_images = issues["found"], issues["of_images"]
+        missed = percent(explanation["mistakes"] / of_images)
+        yield Observation(
+            "label-issues",
+            "note",
+            f"{found:,} of {of_images:,} test labels are suspected to be wrong "
+            f"({percent(found / of_images)}). The network itself misses {missed} of these images, "
+            f"so it is a list to look through, not a count of errors.",
+            "`tinysight report RUN` shows them, the most suspicious first.",
+        )
+
+
+def _of_classes(number: int, num_classes: int) -> str:
+    return f"{number:,} of {num_classes:,} classes {'is' if number == 1 else 'are'}"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
+
+
+def _named(classes: Sequence[Record]) -> str:
+    """Name the worst of some classes with their accuracy."""
+    worst = sorted(classes, key=lambda entry: (entry["accuracy"], entry["index"]))
+    names = [f"{_short(entry['name'])} {percent(entry['accuracy'])}" for entry in worst]
+    left_out = len(names) - _MOST_NAMED
+    if left_out > 1:
+        names = [*names[:_MOST_NAMED], f"and {left_out:,} more"]
+    return ", ".join(names)
+
+
+def _short(name: str) -> str:
+    """Return the first of the synonyms that WordNet lists for a class."""
+    return name.split(",")[0]

@@ -1,0 +1,271 @@
+"""What the curves say about the learning rate, the last epochs and the averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinysight.classify.diagnosis.fit import fewer_epochs
+from tinysight.classify.diagnosis.learning_curve import LearningCurve
+from tinysight.classify.diagnosis.observation import (
+    Observation,
+    Severity,
+    in_points,
+    percent,
+    standard_error,
+)
+from tinysight.classify.settings import Recipe
+
+FALL = 0.02
+"""Falls of the test accuracy from one evaluation to the next that are smaller are never counted,
+however many test images make them significant: every optimizer with noise in it shows them."""
+FALL_STANDARD_ERRORS = 3.0
+"""Of a fall that counts; two draws of test images are so far apart once in several dozen times."""
+MIN_FALLS = 2
+"""One fall may have any cause; a learning rate that is too high makes them again and again."""
+HIGH_LR = 0.2
+"""Share of the highest learning rate from which on a fall can be laid to the learning rate."""
+TRAIN_LOSS_RISE = 0.02
+"""Rise of the training loss from one epoch to the next, relative: a sound step size makes it
+fall."""
+IMAGE_LOSS_SPREAD = 1.0
+"""About the standard deviation of the loss among images; the mean over n of them, which an epoch
+reports, has the n-th part of its variance."""
+RECOVERED_STANDARD_ERRORS = 2.0
+"""Within these of its best, an accuracy is as good as its best."""
+SLOPE_STANDARD_ERRORS = 2.0
+"""A rise or fall at the end must be so many standard errors steep. They are those of evaluations
+on different images; on the same images there is less noise, so two are enough."""
+WORTHWHILE_SLOPE = 0.002
+"""Rise of the test accuracy an epoch, below which another epoch is not worth its time."""
+END_SHARE = 0.2
+MIN_END = 3
+"""The end of a run is its last fifth, and at least three evaluations: a slope needs them."""
+ANNEALED_LR = 0.05
+"""Share of the highest learning rate that should be reached at the end. The last steps down bring
+much of the accuracy: 12.8 of 56.3 points in the last 8 of 48 epochs of a public run."""
+LONG_AVERAGE = 0.1
+"""Share of all steps that the average of the weights should look back on at most; beyond, it still
+holds weights from when the learning rate was high."""
+
+
+def judge_learning_rate(
+    curve: LearningCurve, history: Sequence[Mapping[str, Any]], recipe: Recipe
+) -> Iterator[Observation]:
+    """Look for a test accuracy that fluctuates, or a training loss that rises.
+
+    Args:
+        curve: The evaluations.
+        history: Rows of ``history.jsonl``, at least one.
+        recipe: Settings of the run.
+    """
+    falls = _falls(curve)
+    rises = _train_loss_rises(history, curve.train_images)
+    if len(falls) < MIN_FALLS and not rises:
+        if len(curve.raw_accuracy) >= MIN_END and not falls:
+            largest = max(float(-np.diff(curve.raw_accuracy).min()), 0.0)
+            words = f"fell by at most {in_points(largest)}" if largest else "never fell"
+            yield Observation(
+                "steady",
+                "good",
+                f"Learning was steady: the {curve.part} accuracy {words} from one evaluation to "
+                f"the next, with learning rates up to {curve.lr.max():.3g}.",
+            )
+        return
+    raw = curve.raw_accuracy
+    best, last = float(raw.max()), float(raw[-1])
+    noise = RECOVERED_STANDARD_ERRORS * standard_error(last, curve.images)
+    has_recovered = last >= best - noise
+    signs = []
+    if len(falls) >= MIN_FALLS:
+        number = max(falls, key=lambda index: float(raw[index - 1] - raw[index]))
+        fall = float(raw[number - 1] - raw[number])
+        ses = fall / standard_error(float(raw[number - 1 : number + 1].mean()), curve.images)
+        signs.append(
+            f"the {curve.part} accuracy fluctuates, it fell {len(falls)} times by more than "
+            f"chance, furthest in epoch {curve.epochs_done[number]} from "
+            f"{percent(raw[number - 1])} to {percent(raw[number])} ({ses:.0f} standard errors) "
+            f"at learning rate {curve.lr[number]:.3g}"
+        )
+    if rises:
+        before, after = rises[0]
+        signs.append(
+            f"the training loss rose from {before['train_loss']:.2f} to {after['train_loss']:.2f} "
+            f"in epoch {after['epoch'] + 1} at learning rate {after['lr']:.3g}"
+        )
+    severity: Severity = "note" if has_recovered else "warning"
+    max_lr = recipe.schedule.max_lr
+    advice = (
+        f"Look at learning rates with `tinysight lr-find STORE --out DIR`, or try "
+        f"`--set schedule.max_lr={max_lr / 3:.2g}` or a longer warm-up (schedule.peak_epoch)."
+    )
+    if has_recovered:
+        words = "The learning rate was high for a while"
+        end = (
+            f" As it fell, the accuracy recovered to {percent(last)}"
+            f"{', its best' if last == best else f' (best {percent(best)})'}."
+        )
+        if not curve.is_averaged:
+            advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
+    else:
+        words = "The learning rate is too high"
+        end = f" It ended at {percent(last)}, {in_points(best - last)} below its best."
+    yield Observation("lr-too-high", severity, f"{words}: {'; '.join(signs)}.{end}", advice)
+
+
+def judge_end(
+    curve: LearningCurve, history: Sequence[Mapping[str, Any]], recipe: Recipe
+) -> Iterator[Observation]:
+    """Look at the last epochs: does the accuracy still rise, has the learning rate come down?
+
+    Args:
+        curve: The evaluations.
+        history: Rows of ``history.jsonl``, at least one.
+        recipe: Settings of the run.
+
+    Source:
+        The standard error of a least-squares slope over evaluations of equal noise.
+    """
+    settings = recipe.train
+    done = history[-1]["epoch"] + 1
+    if done < settings.epochs:
+        yield Observation(
+            "unfinished",
+            "note",
+            f"The run is not finished: {done:,} of {settings.epochs:,} epochs are done.",
+            "Go on with `tinysight train STORE --out RUN --resume`.",
+        )
+        return
+    highest, last_lr = recipe.schedule.max_lr, float(history[-1]["lr"])
+    if last_lr >= ANNEALED_LR * highest:
+        change = (
+            "schedule.final_div_factor=1e4"
+            if recipe.schedule.kind == "one-cycle"
+            else "schedule.kind=one-cycle"
+        )
+        yield Observation(
+            "lr-ended-high",
+            "warning",
+            f"The learning rate ended high: at {last_lr:.3g}, {percent(last_lr / highest)} of its "
+            f"highest value {highest:.3g}. The last steps down usually bring much of the accuracy.",
+            f"Let it fall to nearly 0: `--set {change}`.",
+        )
+    count = max(MIN_END, math.ceil(END_SHARE * len(curve.accuracy)))
+    if len(curve.accuracy) < MIN_END:
+        return
+    epochs = curve.epochs_done[-count:].astype(np.float64)
+    accuracy = curve.accuracy[-count:]
+    centred = epochs - epochs.mean()
+    spread = float((centred**2).sum())
+    slope = float((centred * accuracy).sum()) / spread
+    slope_noise = curve.noise / math.sqrt(spread)
+    span = f"from epoch {curve.epochs_done[-count]} to {curve.epochs_done[-1]}"
+    path = f"{percent(accuracy[0])} to {percent(accuracy[-1])}"
+    least = max(SLOPE_STANDARD_ERRORS * slope_noise, WORTHWHILE_SLOPE)
+    if slope > least:
+        is_annealed = last_lr < ANNEALED_LR * highest
+        why = (
+            " Part of that is the falling learning rate, so the whole schedule must be longer; "
+            "more epochs at the end of this one would bring little."
+            if is_annealed
+            else ""
+        )
+        yield Observation(
+            "still-improving",
+            "note",
+            f"Still improving at the end: {span} the {curve.part} accuracy rose from {path}, "
+            f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.{why}",
+            f"Train a new run with `--set train.epochs={2 * settings.epochs}`.",
+        )
+    elif slope < -least:
+        yield Observation(
+            "declining",
+            "warning",
+            f"Getting worse at the end: {span} the {curve.part} accuracy fell from {path}, "
+            f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.",
+            f"Train a new run with fewer epochs: `--set {fewer_epochs(recipe)}`."
+            if fewer_epochs(recipe)
+            else "Train a new run with an earlier peak: schedule.peak_epoch.",
+        )
+    elif abs(slope) <= max(slope_noise, WORTHWHILE_SLOPE):  # more may be a rise, or chance
+        yield Observation(
+            "settled",
+            "good",
+            f"Settled: {span} the {curve.part} accuracy went from {path}, {in_points(slope)} an "
+            f"epoch where chance makes {in_points(slope_noise)}.",
+        )
+
+
+def judge_average(curve: LearningCurve, recipe: Recipe, *, steps: int) -> Iterator[Observation]:
+    """Compare the averaged weights with the raw ones.
+
+    Args:
+        curve: The evaluations.
+        recipe: Settings of the run.
+        steps: Optimizer steps done.
+    """
+    if not curve.is_averaged:
+        return
+    gains = curve.accuracy - curve.raw_accuracy
+    gain, noise = float(gains[-1]), RECOVERED_STANDARD_ERRORS * curve.noise
+    window = 1 / (1 - recipe.train.ema_decay)
+    figures = (
+        f"{percent(curve.accuracy[-1])} with the averaged weights and "
+        f"{percent(curve.raw_accuracy[-1])} with the raw ones"
+    )
+    if gain > noise:
+        yield Observation(
+            "average-gains",
+            "good",
+            f"The averaged weights gain {in_points(gain)}: {figures} on the {curve.part} images.",
+        )
+    elif gain < -noise:
+        is_long = window > LONG_AVERAGE * steps
+        shorter = 1 - 1 / max(2.0, LONG_AVERAGE / 4 * steps)
+        yield Observation(
+            "average-lags",
+            "warning",
+            f"The averaged weights, which the run delivers, lose {in_points(gain)}: {figures} on "
+            f"the {curve.part} images. They look back on about {window:,.0f} of {steps:,} steps.",
+            f"Average over fewer steps: `--set train.ema_decay={shorter:.3g}`."
+            if is_long
+            else "Leave the average out: `--set train.ema_decay=0`.",
+        )
+    else:
+        during = float(np.median(gains))
+        yield Observation(
+            "average-even",
+            "good",
+            f"Averaged and raw weights end even: {figures} on the {curve.part} images, no more "
+            f"than chance apart; over the run the averaged ones were "
+            f"{in_points(during)} {'ahead' if during >= 0 else 'behind'} in the median.",
+        )
+
+
+def _falls(curve: LearningCurve) -> list[int]:
+    """Return the evaluations at which the accuracy had fallen at a high learning rate."""
+    raw = curve.raw_accuracy
+    is_high = curve.lr >= HIGH_LR * curve.lr.max()
+    falls = []
+    for number in range(1, len(raw)):
+        middle = float(raw[number - 1 : number + 1].mean())
+        least = max(FALL, FALL_STANDARD_ERRORS * standard_error(middle, curve.images))
+        if is_high[number] and raw[number - 1] - raw[number] > least:
+            falls.append(number)
+    return falls
+
+
+def _train_loss_rises(
+    history: Sequence[Mapping[str, Any]], train_images: int
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    noise = FALL_STANDARD_ERRORS * IMAGE_LOSS_SPREAD / math.sqrt(train_images)
+    return [
+        (before, after)
+        for before, after in pairwise(history)
+        if after["train_loss"] - before["train_loss"]
+        > max(TRAIN_LOSS_RISE * before["train_loss"], noise)
+    ]

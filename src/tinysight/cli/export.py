@@ -1,0 +1,99 @@
+"""``tinysight export``: a trained network, or its model card, for other people and programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tinysight.cli.output import print_json
+
+FORMATS = ("onnx", "safetensors", "card")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="write a trained network as ONNX or safetensors, or its model card",
+        description="Write the trained network of a run for other programs, or its model card. "
+        "ONNX takes float32 RGB images (batch, 3, S, S) in [0, 1], normalises them itself, and is "
+        "compared with torch on 100 test images before the file appears.",
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder `train` wrote")
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--store", type=Path, help="the run's store, if it was moved (default: where it was)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_export)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the file and say what is in it."""
+    out: Path = arguments.out
+    _check_out(out)
+    write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "card": _write_card}
+    result, sentence = write[arguments.format](arguments.run_folder, out, arguments.store)
+    if arguments.json:
+        print_json({"run": str(arguments.run_folder), "format": arguments.format} | result)
+    else:
+        print(f"{out}: {sentence}")
+    return 0
+
+
+def _check_out(out: Path) -> None:
+    from tinysight.errors import RunError
+
+    if out.is_dir():
+        raise RunError(f"{out}: --out must be a file, but a folder has this name. Choose another.")
+    if not out.parent.is_dir():
+        raise RunError(
+            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
+            f"Make it or choose another."
+        )
+
+
+def _write_onnx(run: Path, out: Path, store: Path | None) -> tuple[dict[str, Any], str]:
+    from tinysight.classify.export import INPUT_NAME, MAX_DIFFERENCE, OUTPUT_NAME, export_onnx
+    from tinysight.classify.store import load_store
+    from tinysight.run_folder import read_run
+
+    images = load_store(store or Path(read_run(run)["store"]), verify=False)
+    done = export_onnx(run, images, out)
+    result = {
+        "out": str(out),
+        "bytes": done.bytes,
+        "opset": done.opset,
+        "input": INPUT_NAME,
+        "output": OUTPUT_NAME,
+        "images_compared": done.images,
+        "max_difference": done.max_difference,
+        "allowed_difference": MAX_DIFFERENCE,
+    }
+    return result, (
+        f"ONNX with opset {done.opset}, {done.bytes / 1e6:,.1f} MB, normalisation inside; on "
+        f"{done.images} test images its logits differ from torch's by at most "
+        f"{done.max_difference:.1e} (allowed {MAX_DIFFERENCE:.0e})"
+    )
+
+
+def _write_safetensors(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
+    from tinysight.classify.export import export_safetensors
+
+    size = export_safetensors(run, out).stat().st_size
+    return {"out": str(out), "bytes": size}, (
+        f"safetensors, {size / 1e6:,.1f} MB, with classes, normalisation and recipe in its metadata"
+    )
+
+
+def _write_card(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
+    from tinysight.classify.diagnosis import diagnose_run
+    from tinysight.report.model_card import render_model_card
+    from tinysight.run_folder import write_text
+
+    findings = [each.sentence for each in diagnose_run(run) if each.severity == "warning"]
+    write_text(out, render_model_card(run, findings=findings))
+    size = out.stat().st_size
+    return {"out": str(out), "bytes": size}, f"model card, {size / 1e3:,.1f} kB of Markdown"

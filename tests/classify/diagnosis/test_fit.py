@@ -1,0 +1,147 @@
+from typing import Any
+
+import pytest
+
+from tests.classify.diagnosis.conftest import (
+    ABOUT,
+    found,
+    kinds,
+    make_about,
+    make_history,
+    make_recipe,
+)
+from tinysight.classify.diagnosis import Observation, diagnose
+from tinysight.config import load_recipe
+
+
+def judge(
+    test: float, train: float, *, about: Any = ABOUT, **tables: Any
+) -> tuple[Observation, ...]:
+    history = make_history([test] * 3, train_accuracy=[train] * 3)
+    return diagnose(history, None, make_recipe(3, **tables), about=about)
+
+
+def test_the_textbook_case_of_over_fitting() -> None:
+    history = make_history(
+        [0.1, 0.3, 0.36, 0.378],
+        train_accuracy=[0.1, 0.35, 0.7, 0.925],
+        test_loss=[4.2, 3.1, 3.3, 4.6],
+        train_loss=[4.3, 2.9, 1.2, 0.3],
+    )
+    recipe = load_recipe("reference-nll", ["train.epochs=4", "schedule.peak_epoch=1"])
+    observation = found(diagnose(history, None, recipe, about=ABOUT), "over-fitting")
+    assert observation.severity == "warning"
+    assert observation.sentence == (
+        "Over-fitted: 92.5 % of the training images (augmented, while they were learned from) and "
+        "37.8 % of the test images are recognised, 54.7 points apart and on plain training images "
+        "still more. The test loss was lowest after epoch 2 (3.10) and rose to 4.60, while the "
+        "training loss fell from 2.90 to 0.30."
+    )
+    assert observation.advice == (
+        "Make the training images harder to learn by heart: `--set augment.pad_px=8`, "
+        "`--set optimizer.weight_decay=0.0005` or `--set augment.dropout_probability=0.5`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "kind", "severity"),
+    [
+        (0.749, "fit", "good"),
+        (0.751, "over-fitting", "note"),
+        (0.899, "over-fitting", "note"),
+        (0.901, "over-fitting", "warning"),
+    ],
+)
+def test_a_gap_is_good_worth_a_note_or_a_warning(train: float, kind: str, severity: str) -> None:
+    observations = judge(0.65, train)
+    assert found(observations, kind).severity == severity
+    assert kinds(observations) & {"fit", "over-fitting", "under-fitting"} == {kind}
+
+
+def test_a_gap_that_few_test_images_can_make_by_chance_is_none() -> None:
+    few = make_about(test_images=30, classes=10)
+    assert "fit" in kinds(judge(0.70, 0.90, about=few))
+    many = make_about(test_images=3_000, classes=10)
+    assert "over-fitting" in kinds(judge(0.70, 0.90, about=many))
+
+
+def test_under_fitting_names_a_larger_network_and_more_epochs() -> None:
+    observation = found(judge(0.487, 0.547, model={"name": "compact"}), "under-fitting")
+    assert observation.severity == "note"
+    assert observation.sentence.startswith("Under-fitted: 54.7 % of the training images")
+    assert "48.7 % of the test images are recognised. The two are close (6.0 points)" in (
+        observation.sentence
+    )
+    assert observation.advice == "Try `--set train.epochs=6` or `--set model.name=resnet18`."
+
+
+@pytest.mark.parametrize(
+    ("tables", "setting"),
+    [
+        ({"model": {"stem": "7x7"}}, "`--set model.stem=3x3`"),
+        ({"model": {"name": "resnet18"}}, "`--set model.name=resnet34`"),
+        ({"optimizer": {"weight_decay": 0.01}}, "`--set optimizer.weight_decay=0.0005`"),
+    ],
+)
+def test_under_fitting_names_what_this_recipe_can_change(tables: Any, setting: str) -> None:
+    assert setting in found(judge(0.3, 0.3, **tables), "under-fitting").advice
+
+
+def test_augmentation_that_is_too_strong_shows_as_a_negative_gap() -> None:
+    observation = found(judge(0.5, 0.4), "under-fitting")
+    assert "Augmentation makes the training images harder by 10.0 points" in observation.sentence
+    assert "weaker augmentation" in observation.advice
+
+
+@pytest.mark.parametrize(("train", "kind"), [(0.699, "under-fitting"), (0.70, "fit")])
+def test_under_fitting_ends_at_its_threshold(train: float, kind: str) -> None:
+    assert kind in kinds(judge(0.65, train))
+
+
+def test_mixed_training_images_are_not_compared() -> None:
+    observations = judge(0.6, 0.3, augment={"mix_probability": 0.5})
+    assert not kinds(observations) & {"fit", "over-fitting", "under-fitting"}
+    observation = found(observations, "training-not-comparable")
+    assert observation.sentence == (
+        "The training accuracy of 30.0 % cannot be set against the test accuracy of 60.0 %: 50.0 % "
+        "of the training images were mixed from two (augment.mix_probability) and have two "
+        "classes, so neither over-fitting nor under-fitting shows in it."
+    )
+
+
+def test_a_rising_test_loss_shows_over_fitting_also_of_mixed_images() -> None:
+    history = make_history([0.5, 0.6, 0.6], test_loss=[2.0, 1.8, 2.1])
+    recipe = make_recipe(3, augment={"mix_probability": 0.5})
+    observation = found(diagnose(history, None, recipe, about=ABOUT), "over-fitting")
+    assert observation.sentence.startswith("The test loss was lowest after epoch 2 (1.80)")
+    assert observation.advice == "Try `--set train.epochs=1`, or add images."
+
+
+@pytest.mark.parametrize(
+    ("last_loss", "train_loss", "is_found"),
+    [
+        (1.99, [3.0, 2.0, 1.0], True),
+        (1.97, [3.0, 2.0, 1.0], False),  # less than a tenth above the lowest
+        (1.99, [3.0, 2.0, 2.1], False),  # the training loss rose as well: not over-fitting
+    ],
+)
+def test_the_loss_must_rise_while_that_of_training_falls(
+    last_loss: float, train_loss: list[float], is_found: bool
+) -> None:
+    history = make_history([0.6] * 3, test_loss=[2.0, 1.8, last_loss], train_loss=train_loss)
+    observations = diagnose(history, None, make_recipe(3), about=ABOUT)
+    assert ("over-fitting" in kinds(observations)) == is_found
+
+
+def test_a_run_that_learned_nothing_is_told_so_and_nothing_else_about_its_fit() -> None:
+    observations = judge(0.0055, 0.006)
+    observation = found(observations, "not-learning")
+    assert observation.severity == "warning"
+    assert observation.sentence == (
+        "Nothing that helps on new images was learned: after 3 epochs 0.5 % of the test images are "
+        "recognised, and guessing among 200 classes reaches 0.5 %. Of the training images it is "
+        "0.6 %."
+    )
+    assert "tinysight lr-find" in observation.advice
+    assert not [each for each in observations if each.severity == "good"]
+    assert "fit" not in kinds(observations)

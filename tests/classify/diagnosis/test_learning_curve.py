@@ -1,0 +1,43 @@
+import pytest
+
+from tests.classify.diagnosis.conftest import ABOUT, make_about, make_history, make_recipe
+from tinysight.classify.diagnosis.learning_curve import has_learned, read_curve
+from tinysight.classify.diagnosis.observation import standard_error
+
+
+def test_epochs_without_evaluation_are_left_out() -> None:
+    curve = read_curve(make_history([None, 0.2, None, 0.4]), ABOUT, make_recipe(4))
+    assert curve is not None
+    assert curve.epochs_done.tolist() == [2, 4]
+    assert curve.accuracy.tolist() == curve.raw_accuracy.tolist() == [0.2, 0.4]
+    assert not curve.is_averaged
+    assert curve.part == "test"
+    assert curve.noise == standard_error(0.4, 33_000)
+
+
+def test_a_history_without_evaluations_has_no_curve() -> None:
+    assert read_curve(make_history([None, None]), ABOUT, make_recipe(4)) is None
+
+
+def test_the_averaged_weights_are_the_ones_that_count() -> None:
+    history = make_history([0.2, 0.3], ema_accuracy=[0.25, 0.35])
+    curve = read_curve(history, ABOUT, make_recipe(2))
+    assert curve is not None
+    assert curve.is_averaged
+    assert curve.accuracy.tolist() == [0.25, 0.35]
+    assert curve.raw_accuracy.tolist() == [0.2, 0.3]
+
+
+def test_a_tuning_run_is_judged_by_its_tuning_images() -> None:
+    recipe = make_recipe(2, train={"tuning_fraction": 0.1})
+    curve = read_curve(make_history([0.2, 0.3], part="tuning"), ABOUT, recipe)
+    assert curve is not None
+    assert (curve.part, curve.images, curve.train_images) == ("tuning", 7_700, 69_300)
+
+
+def test_chance_is_left_behind_by_more_than_three_standard_errors() -> None:
+    limit = 0.1 + 3 * standard_error(0.1, 100)
+    assert limit == pytest.approx(0.19)
+    assert not has_learned(0.19, 100, 10)
+    assert has_learned(0.20, 100, 10)
+    assert make_about(classes=10)["classes"][-1]["index"] == 9

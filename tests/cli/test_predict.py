@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tinysight.classify.picture_predictions import predict_images
+from tinysight.cli import main, predict
+from tinysight.report import pictures
+
+QUICK = ("--recipe", "smoke", "--set", "train.epochs=2", "--set", "train.batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def finished(packed_shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["train", str(packed_shapes), "--out", str(run), *QUICK]) == 0
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.effect_noise((120, 80), 60).save(path)
+    return path
+
+
+def test_predict_prints_the_likeliest_classes_of_each_picture(
+    finished: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(finished), str(photo), str(photo), "--top", "2"]) == 0
+    printed = capsys.readouterr()
+    first, second = printed.out.rstrip().split("\n\n")
+    assert first == second
+    heading, *lines = first.split("\n")
+    assert heading == f"{photo}: 120x80 px (grey, resized, cropped to its centre)"
+    (prediction,) = predict_images(finished, [photo], top_k=2).predictions
+    assert [line.split()[0] for line in lines] == [f"{prob:.2%}" for prob in prediction.probs]
+    assert printed.err == ""
+
+
+def test_predict_prints_one_json_object_and_names_what_failed(
+    finished: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a picture")
+    words = ["predict", str(finished), str(text), str(photo), str(tmp_path / "absent"), "--json"]
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert printed.out.count("\n") == 1
+    (image,) = result["images"]
+    assert image["file"] == str(photo)
+    assert [set(entry) for entry in image["top"]] == [{"index", "wnid", "name", "probability"}] * 3
+    assert sum(entry["probability"] for entry in image["top"]) == pytest.approx(1)
+    assert [entry["reason"] for entry in result["unusable"]] == ["not an image", "not readable"]
+    assert result["sheet"] is None
+    formats = "Give a file in one of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP."
+    must = "must be a picture that can be read, found:"
+    assert printed.err.splitlines() == [
+        f"tinysight: {text}: {must} not an image (begins with b'not '). {formats}",
+        f"tinysight: {tmp_path / 'absent'}: {must} not readable (No such file or directory). "
+        f"{formats}",
+    ]
+
+
+def test_predict_draws_what_the_network_saw(
+    finished: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    assert main(["predict", str(finished), str(photo), str(photo), "--out", str(sheet)]) == 0
+    assert f"{sheet} shows where the network looked" in capsys.readouterr().out
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+        assert min(image.size) >= 64
+
+
+def test_a_long_sheet_is_cut_and_says_so(
+    finished: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    monkeypatch.setattr(predict, "_MOST_DRAWN", 2)
+    monkeypatch.setattr(
+        pictures,
+        "contact_sheet",
+        lambda images, captions, **words: (
+            titles.append((len(images), words["title"])) or photo_of()
+        ),
+    )
+    sheet = str(tmp_path / "sheet.png")
+    assert main(["predict", str(finished), *[str(photo)] * 3, "--out", sheet]) == 0
+    assert titles == [(4, "finished: what speaks for the first guess, first 2 pictures")]
+
+
+def photo_of() -> Image.Image:
+    return Image.new("RGB", (8, 8))
+
+
+def test_no_sheet_is_drawn_when_nothing_could_be_read(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    assert main(["predict", str(finished), str(tmp_path / "absent"), "--out", str(sheet)]) == 1
+    assert "absent: must be a picture that can be read" in capsys.readouterr().err
+    assert not sheet.exists()
+
+
+def test_a_sheet_that_cannot_be_written_is_named_before_any_work(
+    finished: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(finished), str(photo), "--out", str(tmp_path / "sheet.jpg")]) == 1
+    assert "--out must be a file that ends with .png" in capsys.readouterr().err
+    assert main(["predict", str(finished), str(photo), "--out", "/no/such/folder/sheet.png"]) == 1
+    assert "--out must be in a folder that exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_top_is_a_whole_number(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "run", "x.png", "--top", count])
+    assert "must be a whole number from 1 up" in capsys.readouterr().err
