@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.boxes.tables import draw_table, write_coco
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.reading import read_boxes
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 
 
@@ -58,3 +62,10 @@ def real_shards() -> Path:
     if not (folder / "part-0.parquet").is_file():
         pytest.skip(f"{folder} holds no Tiny ImageNet shards")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    """400 random boxes of five classes on 60 images, read from a COCO file."""
+    path = write_coco(draw_table(), tmp_path_factory.mktemp("drawn") / "drawn.json")
+    return read_boxes(path)

@@ -1,0 +1,196 @@
+"""Everything that a report on a set of annotations says, computed in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.anchors import AnchorSet, FitSettings, fit_sets_to_sizes
+from tinysight.boxes.choice_of_k import ChoiceOfK, choose_k
+from tinysight.boxes.clustering import WeightedSizes, distinct_sizes, histogram_points
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.geometry import Fit, sizes_at_input
+from tinysight.boxes.quality import AnchorQuality, score_anchors
+from tinysight.boxes.sizes import size_histogram
+from tinysight.boxes.summary import BoxSummary, summarize_boxes
+from tinysight.boxes.verdict import (
+    PresetScore,
+    Verdict,
+    closest_default,
+    judge_anchors,
+    score_presets,
+)
+from tinysight.errors import DataError
+
+MOST_POINTS = 1500
+"""Points that stand for all box sizes in a drawing."""
+
+CURVE_K = 10
+"""Anchors are fitted for every k up to this, whatever was asked for: one k alone says little."""
+
+
+@dataclass(frozen=True)
+class AnchorAnalysis:
+    """Anchors for one set of boxes at one input, and how they compare."""
+
+    num_boxes: int
+    """Boxes that are not crowd regions."""
+
+    points: WeightedSizes
+    """At most ``MOST_POINTS`` sizes in pixels at the input that stand for all."""
+
+    sets: tuple[AnchorSet, ...]
+    """For each k that was asked for, ascending; with an upper bound where there was time for it."""
+
+    curve: tuple[AnchorSet, ...]
+    """For every k from 1 to ``CURVE_K`` and those asked for, ascending; these with their bound."""
+
+    choice: ChoiceOfK
+    chosen: AnchorSet
+    """The set at the elbow if it was asked for, else the smallest set."""
+
+    quality: AnchorQuality
+    """Of the chosen set."""
+
+    presets: tuple[PresetScore, ...]
+    """Published anchors, the best first."""
+
+    verdicts: tuple[Verdict, ...]
+    """Each set against the published anchors that are nearest to it in number."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The one on the chosen set."""
+        ks = [one.k for one in self.sets]
+        return self.verdicts[ks.index(self.chosen.k)]
+
+
+@dataclass(frozen=True)
+class BoxAnalysis:
+    """What is in a set of annotations, what is wrong with it, and which anchors fit it."""
+
+    reading: Reading
+    summary: BoxSummary
+    input_size_wh: tuple[int, int]
+    fit: str
+    anchors: AnchorAnalysis | None
+    why_no_anchors: str
+    """Why there are none, as a sentence; empty if there are."""
+
+    left_out_ks: tuple[int, ...]
+    """Numbers of anchors that were asked for and are more than there are distinct sizes."""
+
+
+def analyse_boxes(
+    reading: Reading,
+    ks: Sequence[int] = (3, 4, 5, 6),
+    *,
+    input_size_wh: tuple[int, int] = (640, 640),
+    fit: Fit = "letterbox",
+    certify_s: float = 5.0,
+    seed: int = 0,
+) -> BoxAnalysis:
+    """Summarise boxes, fit anchors for each k, and compare them with published ones.
+
+    Args:
+        reading: What was read.
+        ks: Numbers of anchors, each at least 1.
+        input_size_wh: Network input, width and height in pixels.
+        fit: How images meet the input.
+        certify_s: Most seconds for the proof of each set; 0 for none.
+        seed: Of every search and every bootstrap.
+
+    Returns:
+        Everything a page needs. Without boxes, or without the sizes of their images, there are no
+        anchors and the result says why.
+    """
+    summary = summarize_boxes(reading.table)
+    anchors: AnchorAnalysis | None = None
+    why = ""
+    left_out: tuple[int, ...] = ()
+    try:
+        sizes = sizes_at_input(reading.table, input_size_wh, fit)
+    except DataError as fault:
+        why = str(fault)
+    else:
+        num_distinct = len(distinct_sizes(sizes).weights) if len(sizes) else 0
+        fitted = sorted({k for k in ks if k <= num_distinct})
+        left_out = tuple(sorted({*ks} - {*fitted}))
+        if fitted:
+            others = [k for k in range(1, min(CURVE_K, num_distinct) + 1) if k not in fitted]
+            sets, rest = (
+                fit_sets_to_sizes(
+                    sizes,
+                    some_ks,
+                    input_size_wh=input_size_wh,
+                    fit=fit,
+                    settings=FitSettings(certify_s=seconds, seed=seed),
+                )
+                for some_ks, seconds in ((fitted, certify_s), (others, 0.0))
+            )
+            curve = tuple(sorted((*sets, *rest), key=lambda one: one.k))
+            anchors = _compare(reading, sizes, sets, curve, seed)
+        else:
+            why = (
+                f"There are {num_distinct:,} distinct box sizes, fewer than the anchors asked for "
+                f"(k = {', '.join(map(str, left_out))})."
+            )
+    return BoxAnalysis(
+        reading=reading,
+        summary=summary,
+        input_size_wh=input_size_wh,
+        fit=fit,
+        anchors=anchors,
+        why_no_anchors=why,
+        left_out_ks=left_out,
+    )
+
+
+def _compare(
+    reading: Reading,
+    sizes_wh_px: NDArray[np.float64],
+    sets: tuple[AnchorSet, ...],
+    curve: tuple[AnchorSet, ...],
+    seed: int,
+) -> AnchorAnalysis:
+    table = reading.table
+    choice = choose_k(table, most=curve[-1].k, seed=seed)
+    chosen = next((one for one in sets if one.k == choice.k), sets[0])
+    image_index = table.image_index[~table.is_crowd]
+    verdicts = [
+        judge_anchors(
+            one.anchors_wh_px,
+            closest_default(one.k, sizes_wh_px, one.input_size_wh),
+            sizes_wh_px,
+            image_index,
+            seed=seed,
+        )
+        for one in sets
+    ]
+    return AnchorAnalysis(
+        num_boxes=len(sizes_wh_px),
+        points=points_for(sizes_wh_px),
+        sets=sets,
+        curve=curve,
+        choice=choice,
+        chosen=chosen,
+        quality=score_anchors(table, sizes_wh_px, chosen.anchors_wh_px),
+        presets=score_presets(table, sizes_wh_px),
+        verdicts=tuple(verdicts),
+    )
+
+
+def points_for(sizes_wh_px: NDArray[np.float64], most: int = MOST_POINTS) -> WeightedSizes:
+    """Return few points that stand for many box sizes in a drawing.
+
+    Args:
+        sizes_wh_px: (n, 2) width and height, > 0, n >= 1.
+        most: Points at the most; as many distinct sizes or fewer are the points themselves.
+    """
+    distinct = distinct_sizes(sizes_wh_px)
+    if len(distinct.weights) <= most:
+        return distinct
+    return histogram_points(size_histogram(sizes_wh_px), most, 1)

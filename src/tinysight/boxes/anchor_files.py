@@ -1,0 +1,313 @@
+"""Anchors read back from files: our JSON and CSV, yolov5 yaml, darknet cfg, plain numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.presets import PRESET_FITS, PRESETS, PresetFit, find_preset
+from tinysight.boxes.quality import checked_anchors
+from tinysight.errors import DataError
+
+_MOST_BYTES = 2**20  # a file of anchors has some hundred bytes; a whole model yaml some thousand
+_LARGEST_PX = 1e9  # a whole number in JSON can be too long for a float
+_LONGEST_NUMBER = 40  # characters
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+
+@dataclass(frozen=True)
+class AnchorFile:
+    """Anchors as a file gives them; what it does not say is None."""
+
+    levels_wh_px: tuple[NDArray[np.float64], ...]
+    """One array (a, 2) for each level, or a single one where the file has no levels."""
+
+    strides_px: tuple[int, ...] | None = None
+    input_size_wh: tuple[int, int] | None = None
+    fit: PresetFit | None = None
+
+    @property
+    def anchors_wh_px(self) -> NDArray[np.float64]:
+        """All anchors, (k, 2), ascending area."""
+        anchors = np.concatenate(self.levels_wh_px)
+        return anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
+
+
+def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
+    """Read anchors from a file of any of these forms, known by its content.
+
+    * JSON: what ``boxes export --to json`` writes, what ``boxes anchors --json`` prints, or a plain
+      list ``[[width, height], …]`` as mmdetection's optimizer writes it
+    * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``
+    * the ``anchors:`` of a yolov5 or yolov7 yaml
+    * the ``anchors =`` and ``mask =`` of a darknet cfg with [yolo] layers
+    * numbers separated by commas and spaces: width, height, width, height, …
+
+    Args:
+        path: The file.
+        k: Which set to take where the file has several.
+
+    Raises:
+        DataError: The file cannot be read, has none of these forms, or a side is not above 0.
+    """
+    text = _read_text(path)
+    try:
+        if text.lstrip()[:1] in ("{", "["):
+            found = _from_json(path, text, k)
+            if found is not None:
+                return _checked(found)
+        if re.search(r"^[ \t]*\[yolo\]", text, re.MULTILINE):
+            return _checked(_from_darknet(path, text))
+        if re.search(r"^anchors[ \t]*:", text, re.MULTILINE):
+            return _checked(_from_yaml(path, text))
+        if re.match(r"\s*[A-Za-z_]+\s*,", text):
+            return _checked(_from_csv(path, text))
+        return _checked(_from_numbers(path, text))
+    except DataError as fault:
+        if str(fault).startswith(str(path)):
+            raise
+        raise DataError(f"{path}: {fault}") from fault
+
+
+def find_anchors(name: str, k: int | None = None) -> AnchorFile:
+    """Return published anchors by the name of their preset, or those of a file.
+
+    Args:
+        name: A name of ``presets.PRESETS``, or a path.
+        k: Which set to take where a file has several.
+
+    Raises:
+        DataError: There is neither such a preset nor such a file, or the file has no anchors.
+    """
+    if name not in PRESETS and Path(name).exists():
+        return load_anchors(Path(name), k)
+    preset = find_preset(name)
+    return AnchorFile(preset.levels_wh_px, preset.strides_px, preset.input_size_wh, preset.fit)
+
+
+def _checked(found: AnchorFile) -> AnchorFile:
+    checked_anchors(np.concatenate(found.levels_wh_px))
+    return found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise DataError(
+            f"{path}: must be a readable file of anchors, but {error.strerror}. "
+            f"Name a file or a preset."
+        ) from error
+    if len(data) > _MOST_BYTES:
+        raise DataError(
+            f"{path}: a file of anchors must be at most {_MOST_BYTES // 2**20} MiB, "
+            f"this is larger. Is it a file of boxes?"
+        )
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith("["):  # a darknet cfg also begins with a bracket
+            return None
+        raise DataError(f"{path}: must be JSON, but {error}. Export the anchors again.") from error
+    if isinstance(value, list):
+        return AnchorFile((_pairs(path, value),))
+    size = _input_size(path, value.get("input_size_wh"))
+    fit = value.get("fit")
+    if fit is not None and fit not in PRESET_FITS:
+        raise DataError(
+            f"{path}: fit must be one of {', '.join(PRESET_FITS)}, got {fit!r}. "
+            f"Export the anchors again."
+        )
+    if "sets" in value:
+        chosen = _chosen_set(path, value["sets"], k)
+        return AnchorFile((_pairs(path, chosen.get("anchors_wh_px")),), None, size, fit)
+    if "levels" in value and isinstance(value["levels"], list) and value["levels"]:
+        levels = tuple(
+            _pairs(path, _entry(path, level, "anchors_wh_px"), may_be_empty=True)
+            for level in value["levels"]
+        )
+        strides = tuple(
+            _stride(path, _entry(path, level, "stride_px")) for level in value["levels"]
+        )
+        return AnchorFile(levels, strides, size, fit)
+    return AnchorFile((_pairs(path, _entry(path, value, "anchors_wh_px")),), None, size, fit)
+
+
+def _chosen_set(path: Path, sets: Any, k: int | None) -> dict[str, Any]:
+    entries = [entry for entry in sets if isinstance(entry, dict)] if isinstance(sets, list) else []
+    fitting = [entry for entry in entries if k is None or entry.get("k") == k]
+    if len(fitting) != 1:
+        sizes = ", ".join(str(entry.get("k")) for entry in entries) or "none"
+        raise DataError(
+            f"{path}: must hold one set of anchors{'' if k is None else f' with k = {k}'}, got "
+            f"{len(fitting)} of the sets k = {sizes}. Choose one with --k."
+        )
+    return fitting[0]
+
+
+def _from_darknet(path: Path, text: str) -> AnchorFile:
+    layers = re.split(r"^[ \t]*\[yolo\]", text, flags=re.MULTILINE)[1:]
+    levels = []
+    for layer in layers:
+        own = re.split(r"^[ \t]*\[", layer, flags=re.MULTILINE)[0]
+        anchors = re.search(r"^[ \t]*anchors[ \t]*=(.*)$", own, re.MULTILINE)
+        mask = re.search(r"^[ \t]*mask[ \t]*=(.*)$", own, re.MULTILINE)
+        if anchors is None or mask is None:
+            raise DataError(
+                f"{path}: each [yolo] layer must have `mask =` and `anchors =`, one has not. "
+                f"Is the file whole?"
+            )
+        pairs = _paired(path, anchors[1])
+        rows = [int(row) for row in re.findall(r"\d{1,6}", mask[1])]
+        if not rows or max(rows) >= len(pairs):
+            raise DataError(
+                f"{path}: a mask must name anchors 0 to {len(pairs) - 1}, got "
+                f"{mask[1].strip() or 'nothing'}. Mend the mask."
+            )
+        levels.append(pairs[rows])
+    size = [
+        re.search(rf"^[ \t]*{side}[ \t]*=[ \t]*(\d{{1,6}})", text, re.MULTILINE)
+        for side in ("width", "height")
+    ]
+    known = (int(size[0][1]), int(size[1][1])) if size[0] and size[1] else None
+    levels.sort(key=lambda level: float(level.prod(axis=1).mean()))
+    return AnchorFile(tuple(levels), None, known, None)
+
+
+def _from_yaml(path: Path, text: str) -> AnchorFile:
+    block = re.search(r"^anchors[ \t]*:(.*(?:\n(?:[ \t].*|-.*|#.*|[ \t]*$))*)", text, re.MULTILINE)
+    lines = re.findall(
+        r"^[ \t]*-[ \t]*\[([^\]\n]*)\](?:[ \t]*#.*?/(\d{1,6}))?",
+        block[1] if block else "",
+        re.MULTILINE,
+    )
+    if not lines:
+        raise DataError(
+            f"{path}: anchors must be a list of lists of numbers, one a level, as in "
+            f"`- [10,13, 16,30, 33,23]`; found none. A number there means automatic anchors."
+        )
+    strides = tuple(int(stride) for _, stride in lines if stride)
+    return AnchorFile(
+        tuple(_paired(path, line) for line, _ in lines),
+        strides if len(strides) == len(lines) else None,
+    )
+
+
+def _from_csv(path: Path, text: str) -> AnchorFile:
+    rows = list(csv.DictReader(text.splitlines()))
+    names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
+    width, height = (names.get(f"{side}_px", names.get(side)) for side in ("width", "height"))
+    if width is None or height is None:
+        raise DataError(
+            f"{path}: the first row must name the columns width_px and height_px, got "
+            f"{', '.join(names) or 'none'}. Mend the first row."
+        )
+    try:
+        pairs = np.array([[float(row[width]), float(row[height])] for row in rows])
+        strides = [int(row[names["stride_px"]]) for row in rows] if "stride_px" in names else None
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: every row must hold numbers, but {error}. Mend the row."
+        ) from error
+    if strides is None:
+        return AnchorFile((pairs,))
+    levels = sorted(set(strides))
+    owner = np.asarray(strides)
+    return AnchorFile(tuple(pairs[owner == stride] for stride in levels), tuple(levels))
+
+
+def _from_numbers(path: Path, text: str) -> AnchorFile:
+    if not all(_is_number_word(word) for word in _words(text)):
+        raise DataError(
+            f"{path}: must hold anchors as JSON, CSV, yolov5 yaml, darknet cfg or plain numbers; "
+            f"this is none of them. Export anchors with `tinysight boxes export`."
+        )
+    return AnchorFile((_paired(path, text),))
+
+
+def _paired(path: Path, text: str) -> NDArray[np.float64]:
+    words = _words(text)
+    wrong = next((word for word in words if not _is_number_word(word)), None)
+    if wrong is not None or not words or len(words) % 2:
+        found = f"{len(words)} numbers" if wrong is None else repr(wrong[:60])
+        raise DataError(
+            f"{path}: anchors must be pairs of width and height, got {found}. Mend the line."
+        )
+    return np.array([float(word) for word in words]).reshape(-1, 2)
+
+
+def _is_number_word(word: str) -> bool:
+    return len(word) <= _LONGEST_NUMBER and re.fullmatch(_NUMBER, word) is not None
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,;]+", text) if word]
+
+
+def _pairs(path: Path, value: Any, *, may_be_empty: bool = False) -> NDArray[np.float64]:
+    is_pairs = isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(_is_number(side) for side in pair)
+        for pair in value
+    )
+    if not is_pairs or not (value or may_be_empty):
+        raise DataError(
+            f"{path}: anchors must be a list of [width, height], got {_shown(value)}. "
+            f"Export the anchors again."
+        )
+    return np.array(value, dtype=np.float64).reshape(-1, 2)
+
+
+def _entry(path: Path, value: Any, key: str) -> Any:
+    if not isinstance(value, dict) or key not in value:
+        raise DataError(
+            f"{path}: must have the key {key!r}, got {_shown(value)}. Export the anchors again."
+        )
+    return value[key]
+
+
+def _stride(path: Path, value: Any) -> int:
+    if not _is_number(value) or value < 1 or value != int(value):
+        raise DataError(
+            f"{path}: stride_px must be a whole number from 1 up, got {_shown(value)}. "
+            f"Export the anchors again."
+        )
+    return int(value)
+
+
+def _input_size(path: Path, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(_is_number(v) and v >= 1 for v in value)
+    ):
+        raise DataError(
+            f"{path}: input_size_wh must be [width, height] in pixels, got {_shown(value)}. "
+            f"Export the anchors again."
+        )
+    return int(value[0]), int(value[1])
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGEST_PX
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with the keys {', '.join(map(str, list(value)[:5])) or 'none'}"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,262 @@
+"""Anchors for boxes: fitted, scored on every box, and proved to be near the best possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinysight.boxes.certificate import Certificate, certify
+from tinysight.boxes.clustering import (
+    WeightedSizes,
+    distinct_sizes,
+    histogram_points,
+    search_anchors,
+)
+from tinysight.boxes.euclidean import fit_kmeans
+from tinysight.boxes.geometry import Fit, best_possible_recall, mean_best_iou, sizes_at_input
+from tinysight.boxes.objectives import MeanIoU, Objective, RatioFitness
+from tinysight.boxes.sizes import SizeHistogram, size_histogram
+from tinysight.errors import DataError
+
+if TYPE_CHECKING:
+    from tinysight.boxes.table import BoxTable
+
+Distance = Literal["iou", "log", "wh", "ratio"]
+DISTANCES: tuple[Distance, ...] = ("iou", "log", "wh", "ratio")
+
+Floats = NDArray[np.float64]
+
+# Up to so many distinct sizes anchors are refined on the boxes themselves; beyond, the cells of the
+# histogram are so full that it makes no difference in the fifth digit.
+_MOST_REFINED = 50_000
+# Points on which to exchange anchors (each is compared with each), to move those of every start,
+# and those of the best start.
+_POINTS = (1_200, 6_000, 20_000)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How anchors are fitted."""
+
+    distance: Distance = "iou"
+    """``iou``: the largest mean best IoU; ``ratio``: the largest mean of yolov5's fitness; ``wh``
+    and ``log``: Euclidean k-means on width and height or on their logarithms."""
+
+    recall_weight: float = 0.0
+    """With ``iou``: lambda in IoU + lambda * [the worse side within the factor 4], >= 0."""
+
+    num_starts: int = 8
+    """Starts of the search with ``iou`` and ``ratio``, >= 1."""
+
+    seed: int = 0
+    """Same boxes, in any order, and same seed give identical anchors."""
+
+    certify_s: float = 0.0
+    """Seconds to spend on the certificate of each set; 0 for none."""
+
+
+@dataclass(frozen=True)
+class AnchorSet:
+    """k anchors and how well they fit; fractions in [0, 1]."""
+
+    anchors_wh_px: Floats
+    """(k, 2) width and height in pixels at ``input_size_wh``, ascending area."""
+
+    input_size_wh: tuple[int, int]
+    """Network input, pixels."""
+
+    fit: str
+    """How images meet the input: ``letterbox`` or ``stretch``."""
+
+    distance: str
+    """One of ``DISTANCES``."""
+
+    mean_best_iou: float
+    """Mean over all boxes of the IoU with the best anchor."""
+
+    best_possible_recall: float
+    """Share of boxes with an anchor no side of which differs by the factor 4 or more."""
+
+    upper_bound: float | None = None
+    """No k anchors have a larger mean best IoU on these boxes; None if not asked for."""
+
+    gap: float | None = None
+    """(upper_bound - mean_best_iou) / upper_bound."""
+
+    is_proof_finished: bool | None = None
+    """False if more time would make the bound smaller."""
+
+    @property
+    def k(self) -> int:
+        """Number of anchors."""
+        return len(self.anchors_wh_px)
+
+
+def fit_anchors(
+    table: BoxTable,
+    k: int,
+    *,
+    input_size_wh: tuple[int, int] = (640, 640),
+    fit: Fit = "letterbox",
+    settings: FitSettings | None = None,
+) -> AnchorSet:
+    """Fit ``k`` anchors to the boxes of a table, crowd boxes left out.
+
+    Args:
+        table: Boxes and the sizes of their images.
+        k: Number of anchors, 1 <= k <= number of distinct sizes.
+        input_size_wh: Network input, width and height in pixels.
+        fit: How images meet the input.
+        settings: How to fit; the defaults of ``FitSettings`` when not given.
+
+    Raises:
+        DataError: There are no boxes, fewer distinct sizes than ``k``, or a size is not known.
+
+    Source:
+        Redmon and Farhadi 2017, "YOLO9000", section 2, dimension clusters (arXiv:1612.08242); the
+        search and the certificate are described in ``clustering`` and ``certificate``.
+    """
+    return fit_anchor_sets(table, (k,), input_size_wh=input_size_wh, fit=fit, settings=settings)[0]
+
+
+def fit_anchor_sets(
+    table: BoxTable,
+    ks: Sequence[int],
+    *,
+    input_size_wh: tuple[int, int] = (640, 640),
+    fit: Fit = "letterbox",
+    settings: FitSettings | None = None,
+) -> tuple[AnchorSet, ...]:
+    """Fit a set of anchors for each k; arguments as ``fit_anchors``."""
+    sizes = sizes_at_input(table, input_size_wh, fit)
+    return fit_sets_to_sizes(
+        sizes, ks, input_size_wh=input_size_wh, fit=fit, settings=settings or FitSettings()
+    )
+
+
+def fit_sets_to_sizes(
+    sizes_wh_px: ArrayLike,
+    ks: Sequence[int],
+    *,
+    input_size_wh: tuple[int, int],
+    fit: Fit,
+    settings: FitSettings,
+) -> tuple[AnchorSet, ...]:
+    """Fit a set of anchors for each k to sizes that are already at the input.
+
+    Args:
+        sizes_wh_px: (n, 2) width and height, pixels at ``input_size_wh``, > 0.
+        ks: Numbers of anchors, each >= 1.
+        input_size_wh: Network input, width and height in pixels; said in the result.
+        fit: How images met the input; said in the result.
+        settings: How to fit.
+
+    Raises:
+        DataError: There are no sizes or fewer distinct ones than the largest k.
+    """
+    _check_settings(settings)
+    sizes = np.asarray(sizes_wh_px, dtype=np.float64).reshape(-1, 2)
+    histogram = size_histogram(sizes)
+    distinct = _checked_sizes(sizes, ks)
+    sets = []
+    for k in ks:
+        anchors = _fit(distinct, histogram, k, settings)
+        certificate = None
+        if settings.certify_s > 0:
+            certificate = certify(distinct, histogram, anchors, budget_s=settings.certify_s)
+        sets.append(_as_set(sizes, anchors, input_size_wh, fit, settings, certificate))
+    return tuple(sets)
+
+
+def _as_set(
+    sizes_wh_px: Floats,
+    anchors: Floats,
+    input_size_wh: tuple[int, int],
+    fit: Fit,
+    settings: FitSettings,
+    certificate: Certificate | None,
+) -> AnchorSet:
+    return AnchorSet(
+        anchors_wh_px=anchors,
+        input_size_wh=input_size_wh,
+        fit=fit,
+        distance=settings.distance,
+        mean_best_iou=mean_best_iou(sizes_wh_px, anchors),
+        best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
+        upper_bound=certificate.upper_bound if certificate else None,
+        gap=certificate.gap if certificate else None,
+        is_proof_finished=certificate.is_finished if certificate else None,
+    )
+
+
+def _fit(
+    distinct: WeightedSizes, histogram: SizeHistogram, k: int, settings: FitSettings
+) -> Floats:
+    if settings.distance in ("wh", "log"):
+        return _fit_euclidean(distinct, histogram, k, settings)
+    objective: Objective = MeanIoU(settings.recall_weight)
+    if settings.distance == "ratio":
+        objective = RatioFitness()
+    return search_anchors(
+        _levels(distinct, histogram, k),
+        k,
+        objective,
+        seed=settings.seed,
+        num_starts=settings.num_starts,
+    )
+
+
+def _levels(distinct: WeightedSizes, histogram: SizeHistogram, k: int) -> list[WeightedSizes]:
+    """Return the sizes to search on, coarse to fine; few sizes are their own level."""
+    if len(distinct.weights) <= _POINTS[0]:
+        return [distinct]
+    levels = [histogram_points(histogram, most, k) for most in _POINTS]
+    if len(distinct.weights) <= _MOST_REFINED:
+        levels.append(distinct)
+    return levels
+
+
+def _fit_euclidean(
+    distinct: WeightedSizes, histogram: SizeHistogram, k: int, settings: FitSettings
+) -> Floats:
+    sizes = distinct
+    if len(distinct.weights) > _MOST_REFINED:
+        sizes = histogram_points(histogram, _MOST_REFINED, k)
+    is_log = settings.distance == "log"
+    points = np.log(sizes.wh) if is_log else sizes.wh
+    centers = fit_kmeans(points, sizes.weights, k, seed=settings.seed).centers
+    anchors = np.exp(centers) if is_log else centers
+    return np.asarray(anchors[np.lexsort((anchors[:, 0], anchors.prod(axis=1)))])
+
+
+def _check_settings(settings: FitSettings) -> None:
+    if settings.distance not in DISTANCES:
+        raise DataError(
+            f"`distance` must be one of {', '.join(DISTANCES)}, got {settings.distance!r}."
+        )
+    if not settings.recall_weight >= 0:
+        raise DataError(
+            f"`recall_weight` must be 0 or more, got {settings.recall_weight}. 0 is plain IoU."
+        )
+    if settings.num_starts < 1:
+        raise DataError(f"`num_starts` must be at least 1, got {settings.num_starts}.")
+
+
+def _checked_sizes(sizes: Floats, ks: Sequence[int]) -> WeightedSizes:
+    if not len(sizes):
+        raise DataError(
+            "Anchors need at least one box that is not a crowd region, got none. "
+            "See what was rejected with `tinysight boxes check`."
+        )
+    distinct = distinct_sizes(sizes)
+    for k in ks:
+        if not 1 <= k <= len(distinct.weights):
+            raise DataError(
+                f"`k` (={k}) must be from 1 to the number of distinct box sizes "
+                f"(={len(distinct.weights)}) at this input. Use another k."
+            )
+    return distinct

@@ -1,0 +1,194 @@
+"""The schema of files that are not JSON, shown on their own first records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tinysight.boxes.explanation import RecordNote, field_notes
+from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
+from tinysight.boxes.readers.file_bytes import read_head
+
+Records = tuple[tuple[str, ...], tuple[RecordNote, ...]]
+
+_YOLO = {
+    "class": "the number of the class, from 0, in the order of `names`",
+    "cx": "x of the centre of the box as a fraction of the image width",
+    "cy": "y of the centre of the box as a fraction of the image height",
+    "w": "width of the box as a fraction of the image width",
+    "h": "height of the box as a fraction of the image height",
+    "more": "a confidence, or the points of an outline",
+}
+_WIDER = (
+    ("x1", "left edge of the face in pixels"),
+    ("y1", "top edge of the face in pixels"),
+    ("w", "width of the face in pixels"),
+    ("h", "height of the face in pixels"),
+    ("blur", "0 clear, 1 blurred, 2 heavily blurred"),
+    ("expression", "0 typical, 1 exaggerated"),
+    ("illumination", "0 normal, 1 extreme"),
+    ("invalid", "1 when the annotators found the face hard to call one"),
+    ("occlusion", "0 none, 1 partial, 2 heavy"),
+    ("pose", "0 typical, 1 not"),
+)
+_TINY = {
+    "file": "the image file",
+    "wnid": "the class, as a WordNet id",
+    "xmin": "first pixel column of the box, from 0",
+    "ymin": "first pixel row of the box, from 0",
+    "xmax": "last pixel column of the box, 63 at most",
+    "ymax": "last pixel row of the box, 63 at most",
+}
+_VOC = {
+    "filename": "the image file",
+    "width": "width of the image in pixels",
+    "height": "height of the image in pixels",
+    "name": "the class of the first object",
+    "xmin": "first pixel column of its box, counted from 1",
+    "ymin": "first pixel row of its box, counted from 1",
+    "xmax": "last pixel column of its box",
+    "ymax": "last pixel row of its box",
+}
+_PLAIN = {
+    "id": "the class; the rows name no image",
+    "height": "height of the image in pixels",
+    "width": "width of the image in pixels",
+    "bbox": "the box in pixels; nothing says in which order, so the order is measured",
+}
+
+
+def text_records(format: str, files: Sequence[str]) -> Records:
+    """Return how a file of a format is built, and its first record with what its fields mean.
+
+    Args:
+        format: One of the formats that are not JSON.
+        files: The files of the source, of which the first with a record is shown.
+    """
+    if format in ("csv", "parquet"):
+        return _table_records(format, Path(files[0]))
+    explain = {
+        "yolo": _yolo_record,
+        "voc": _voc_record,
+        "wider-face": _wider_record,
+        "tiny-imagenet": _tiny_record,
+        "plain-rows": _plain_record,
+    }[format]
+    for name in files:
+        record = explain(Path(name))
+        if record is not None:
+            return (_LAYOUT[format],), (record,)
+    return (_LAYOUT[format],), ()
+
+
+_LAYOUT = {
+    "yolo": "Each image has a text file of its own name with one line a box; the classes are in "
+    "`names` of data.yaml. There are no image sizes: they are read from the images.",
+    "voc": "Each image has an XML file with its size and an <object> for each box.",
+    "wider-face": "The file names an image, says how many faces follow, then has a line for each.",
+    "tiny-imagenet": "Each line has one image and its one box, between tabs.",
+    "plain-rows": "Each line is one box with the size of its image.",
+    "csv": "Each row is one box; the first row names the columns, which may come in any order.",
+    "parquet": "Each row is one box, in named and typed columns.",
+}
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in read_head(path).decode(errors="replace").splitlines() if line.strip()]
+
+
+def _note(path: Path, record: Mapping[str, Any], meanings: Mapping[str, str]) -> RecordNote:
+    fields = field_notes(record, meanings, frozenset(meanings))
+    return RecordNote(f"first record of {path.name}", fields)
+
+
+def _yolo_record(path: Path) -> RecordNote | None:
+    lines = _lines(path)
+    if not lines:
+        return None
+    fields = lines[0].split()
+    record = dict(zip(("class", "cx", "cy", "w", "h"), fields, strict=False))
+    if len(fields) > 5:
+        record["more"] = " ".join(fields[5:])
+    return _note(path, record, _YOLO)
+
+
+def _voc_record(path: Path) -> RecordNote | None:
+    from tinysight.boxes.readers.voc import parse_voc
+    from tinysight.errors import DataError
+
+    try:
+        found = parse_voc(path)
+    except DataError:  # one bad file of a tree is a finding of the reading
+        return None
+    record = {"filename": found.filename, "width": found.width, "height": found.height}
+    if found.objects:
+        record |= {"name": found.objects[0].name, **found.objects[0].corners}
+    return _note(path, record, _VOC)
+
+
+def _wider_record(path: Path) -> RecordNote | None:
+    lines = _lines(path)
+    row = next((line.split() for line in lines if len(line.split()) >= 4), None)
+    if row is None:
+        return None
+    record = {"image": lines[0], "faces": lines[1] if len(lines) > 1 else ""}
+    record |= dict(zip((name for name, _ in _WIDER), row, strict=False))
+    meanings = {"image": "the image file", "faces": "how many lines follow", **dict(_WIDER)}
+    used = frozenset({"image", "faces", "x1", "y1", "w", "h"})
+    return RecordNote(f"first record of {path.name}", field_notes(record, meanings, used))
+
+
+def _tiny_record(path: Path) -> RecordNote | None:
+    lines = _lines(path)
+    if not lines:
+        return None
+    fields = lines[0].split("\t")
+    # The files of the training classes leave out the wnid, which is in their name.
+    names = [name for name in _TINY if name != "wnid" or len(fields) == 6]
+    return _note(path, dict(zip(names, fields, strict=False)), _TINY)
+
+
+def _plain_record(path: Path) -> RecordNote | None:
+    from tinysight.boxes.readers.plain_rows import row_fields
+
+    lines = _lines(path)
+    return _note(path, row_fields(lines[0]), _PLAIN) if lines else None
+
+
+def _table_records(format: str, path: Path) -> Records:
+    if format == "csv":
+        from tinysight.boxes.readers.delimited_text import read_delimited_text
+
+        text = read_delimited_text(path)
+        names: Sequence[str] = text.names
+        table = text.table.slice(0, 1)
+    else:
+        from pyarrow import parquet
+
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        table = next(file.iter_batches(batch_size=1), None)
+    values = [] if table is None or table.num_rows == 0 else list(table.to_pydict().values())
+    roles = find_columns(names, path)
+    record = {name: column[0] for name, column in zip(names, values, strict=False)}
+    note = RecordNote("first row", field_notes(record, _meanings(roles), frozenset(roles.used)))
+    return (_LAYOUT[format],), (note,) if record else ()
+
+
+def _meanings(roles: ColumnRoles) -> dict[str, str]:
+    order = roles.order.describe().split(" in ")[0].split(", ") if roles.order else ["the box"]
+    found = {name: f"{word} of the box" for name, word in zip(roles.box, order, strict=False)}
+    if len(roles.box) == 1:
+        found[roles.box[0]] = "the four numbers of the box; their order is measured"
+    for name, meaning in (
+        (roles.image, "the image the box is in"),
+        (roles.class_name, "the class of what is in the box"),
+        (roles.image_width, "width of the image in pixels"),
+        (roles.image_height, "height of the image in pixels"),
+        (roles.annotation_id, "the number of this box"),
+        (roles.is_crowd, "1 when the box is around a group that was not told apart"),
+    ):
+        if name is not None:
+            found.setdefault(name, meaning)
+    return found

@@ -1,0 +1,113 @@
+"""Anchors written in the form that each framework reads, and as JSON and CSV.
+
+Frameworks that only know sizes times ratios get exactly that where the anchors have this structure;
+otherwise a few lines of code that hand the framework the anchors themselves, or a fault that says
+what to use instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tinysight.boxes.export_pyramids import (
+    render_detectron2,
+    render_detectron2_code,
+    render_mmdetection,
+    render_ssd,
+    render_torchvision,
+)
+from tinysight.boxes.export_yolo import (
+    render_darknet,
+    render_darknet_v2,
+    render_darknet_v3,
+    render_yolov5,
+)
+from tinysight.boxes.leveled_anchors import LeveledAnchors
+from tinysight.errors import DataError
+from tinysight.run_folder import write_text
+
+FORMAT_VERSION = 1
+"""Of the JSON form, which ``anchor_files.load_anchors`` reads back."""
+
+
+def render_anchors(leveled: LeveledAnchors, to: str) -> str:
+    """Return the text of one framework's file.
+
+    Args:
+        leveled: The anchors on their levels.
+        to: A name of :data:`FORMATS`.
+
+    Raises:
+        DataError: The name is unknown, or the format cannot hold these anchors.
+    """
+    if to not in FORMATS:
+        close = difflib.get_close_matches(to, FORMATS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise DataError(f"{to}: the format must be one of {', '.join(FORMATS)}.{hint}")
+    return FORMATS[to](leveled)
+
+
+def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:
+    """Write one framework's file; arguments as :func:`render_anchors`.
+
+    Raises:
+        DataError: As :func:`render_anchors`; nothing is written.
+        RunError: The file cannot be written; an older one is still there.
+    """
+    write_text(path, render_anchors(leveled, to))
+
+
+def render_json(leveled: LeveledAnchors) -> str:
+    """Write everything at full precision, to be read again by this package."""
+    value = {
+        "format_version": FORMAT_VERSION,
+        "input_size_wh": leveled.input_size_wh,
+        "fit": leveled.fit,
+        "anchors_wh_px": _by_area(leveled),
+        "levels": [
+            {"stride_px": level.stride_px, "anchors_wh_px": level.anchors_wh_px.tolist()}
+            for level in leveled.levels
+        ],
+    }
+    return json.dumps(value, indent=1) + "\n"
+
+
+def render_csv(leveled: LeveledAnchors) -> str:
+    """Write a row for each anchor: its stride, width and height in pixels."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("stride_px", "width_px", "height_px"))
+    for level in leveled.levels:
+        for width, height in level.anchors_wh_px.tolist():
+            rows.writerow((level.stride_px, width, height))
+    return text.getvalue()
+
+
+def _by_area(leveled: LeveledAnchors) -> list[list[float]]:
+    anchors = leveled.assignment.anchors_wh_px
+    ordered: list[list[float]] = anchors[np.argsort(anchors.prod(axis=1), kind="stable")].tolist()
+    return ordered
+
+
+FORMATS: dict[str, Callable[[LeveledAnchors], str]] = {
+    "csv": render_csv,
+    "darknet": render_darknet,
+    "darknet-v2": render_darknet_v2,
+    "darknet-v3": render_darknet_v3,
+    "detectron2": render_detectron2,
+    "detectron2-code": render_detectron2_code,
+    "json": render_json,
+    "mmdetection": render_mmdetection,
+    "ssd": render_ssd,
+    "torchvision": render_torchvision,
+    "yolov5": render_yolov5,
+    "yolov7": render_yolov5,
+}
+"""The writer of each format by its name."""

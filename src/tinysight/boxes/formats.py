@@ -1,0 +1,202 @@
+"""Which format a file or folder is in, found by its content."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tinysight.boxes.readers.file_bytes import read_head
+from tinysight.boxes.readers.json_text import check_nesting
+from tinysight.boxes.records import RawBoxes, ReadOptions
+from tinysight.errors import DataError
+
+Reader = Callable[[Sequence[Path], ReadOptions], RawBoxes]
+
+
+def _reader(module: str, function: str) -> Reader:
+    """Return a reader that imports its module when it is called."""
+
+    def read(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
+        reader: Reader = getattr(import_module(f"tinysight.boxes.readers.{module}"), function)
+        return reader(paths, options)
+
+    return read
+
+
+READERS: Mapping[str, Reader] = {
+    "coco": _reader("coco", "read_coco"),
+    "yolo": _reader("yolo", "read_yolo"),
+    "voc": _reader("voc", "read_voc"),
+    "csv": _reader("named_columns", "read_csv"),
+    "parquet": _reader("named_columns", "read_parquet"),
+    "via": _reader("via", "read_via"),
+    "wider-face": _reader("wider_face", "read_wider_face"),
+    "tiny-imagenet": _reader("tiny_imagenet", "read_tiny_imagenet"),
+    "plain-rows": _reader("plain_rows", "read_plain_rows"),
+}
+"""The reader of each format, by the name that ``--format`` takes."""
+
+TREE_FORMATS = frozenset({"yolo", "voc"})
+"""Formats with one file an image: many paths are one source."""
+
+_MOST_FILES_LOOKED_AT = 200_000
+_ANNOTATION_SUFFIXES = (".json", ".json.gz", ".csv", ".csv.gz", ".tsv", ".parquet")
+_LISTED_FILES = 5
+_LINES_LOOKED_AT = 50
+_HEAD_CHARACTERS = 16 * 1024
+
+_PLAIN_ROW = re.compile(r"(?=.*height\s*:)(?=.*width\s*:).*bbox\s*:\s*\[[^\]]*\]", re.IGNORECASE)
+_YOLO_ROW = re.compile(r"\d+(\.0+)?(\s+[-+.\deE]+){4,}")
+
+
+def find_annotations(path: Path) -> tuple[str, Path]:
+    """Return the format of a file or folder, and the file in it where a folder holds just one.
+
+    Raises:
+        DataError: It is of no known format, or of one of several.
+    """
+    if path.is_dir():
+        return _format_of_folder(path)
+    return _format_of_file(path), path
+
+
+def _format_of_file(path: Path) -> str:
+    head = read_head(path)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff")
+    body = text.lstrip()
+    if not body:
+        raise DataError(f"{path}: must hold box annotations, but it is empty.")
+    if body.startswith(("{", "[")):
+        check_nesting(head, path)
+    if body.startswith("{"):
+        return _format_of_json(text, path)
+    if body.startswith("[") and not _PLAIN_ROW.match(body):
+        return "coco"
+    if body.startswith("<"):
+        return "voc"
+    if "\0" in text:
+        raise _unknown(path, "it is a binary file")
+    found = _format_of_text(body, path)
+    if found is None:
+        raise _unknown(path, f"its first line is {body.splitlines()[0][:60]!r}")
+    return found
+
+
+def _format_of_json(text: str, path: Path) -> str:
+    via_keys = ('"_via_img_metadata"', '"regions"', '"_via_settings"', '"region_attributes"')
+    coco_keys = ('"annotations"', '"images"', '"categories"', '"bbox"', '"licenses"', '"info"')
+    is_via = any(key in text for key in via_keys)
+    is_coco = any(key in text for key in coco_keys)
+    if is_via and not is_coco:
+        return "via"
+    if is_via:
+        raise DataError(
+            f"{path}: must be COCO or VGG Image Annotator json, but it has keys of both. "
+            f"Pass --format coco or --format via."
+        )
+    return "coco"
+
+
+def _format_of_text(text: str, path: Path) -> str | None:
+    # The head of a large file may end within its last line.
+    lines = text.splitlines()[: -1 if len(text) >= _HEAD_CHARACTERS else None]
+    lines = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()] or [text]
+    if all(_is_image_name(line) for line in lines):
+        raise DataError(
+            f"{path}: must hold box annotations, but it is a list of images without boxes. Name "
+            f"the file or folder with the boxes."
+        )
+    if _PLAIN_ROW.search(lines[0]):
+        return "plain-rows"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return "yolo"
+    is_wider = len(lines) >= 2 and _is_image_name(lines[0]) and lines[1].strip().isdecimal()
+    if is_wider:
+        return "wider-face"
+    fields = lines[0].split("\t")
+    if len(fields) in (5, 6) and _is_image_name(fields[0]):
+        if all(field.strip().lstrip("-").isdecimal() for field in fields[-4:]):
+            return "tiny-imagenet"
+    # Most lines, not all: one damaged line must not hide the format of a file.
+    if sum(_YOLO_ROW.fullmatch(line.strip()) is not None for line in lines) * 2 > len(lines):
+        return "yolo"
+    if any(mark in lines[0] for mark in ",;\t|"):
+        return "csv"
+    return None
+
+
+def _is_image_name(text: str) -> bool:
+    return bool(re.fullmatch(r".*\.(jpe?g|png|bmp|gif|tiff?|webp)", text.strip(), re.IGNORECASE))
+
+
+def _format_of_folder(folder: Path) -> tuple[str, Path]:
+    names = {entry.name for entry in os.scandir(folder)}
+    if {"wnids.txt"} <= names or any(name.endswith("_boxes.txt") for name in names):
+        return "tiny-imagenet", folder
+    xml = text = 0
+    others: list[Path] = []
+    looked_at = 0
+    # os.walk does not follow links to folders, so that a loop of links cannot catch it.
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            looked_at += 1
+            lower = name.lower()
+            xml += lower.endswith(".xml")
+            text += lower.endswith(".txt")
+            if lower.endswith(_ANNOTATION_SUFFIXES):
+                others.append(Path(parent, name))
+        if looked_at > _MOST_FILES_LOOKED_AT:
+            break
+    has_yaml = any(name.endswith((".yaml", ".yml")) for name in names)
+    found = []
+    if xml:
+        found.append("voc")
+    if text and (has_yaml or not xml):
+        if has_yaml or _has_yolo_labels(folder):
+            found.append("yolo")
+    if len(found) == 1 and not others:
+        return found[0], folder
+    if len(others) == 1 and not found:
+        return _format_of_file(others[0]), others[0]
+    if not found and not others:
+        raise DataError(
+            f"{folder}: must hold box annotations, but of its {looked_at:,} files none is one: "
+            f"no .json, .xml, .csv, .parquet or YOLO .txt. Name the file or folder that does."
+        )
+    listed = ", ".join(str(path.relative_to(folder)) for path in others[:_LISTED_FILES])
+    more = f" and {len(others) - _LISTED_FILES:,} more" if len(others) > _LISTED_FILES else ""
+    trees = f"a tree of {' and one of '.join(found)}" if found else ""
+    parts = " and ".join(part for part in (trees, f"{listed}{more}" if others else "") if part)
+    advice = f"Pass --format {' or --format '.join(found)}, or name" if found else "Name"
+    raise DataError(
+        f"{folder}: must hold one set of annotations, but it holds {parts}. "
+        f"{advice} the file that is meant."
+    )
+
+
+def _has_yolo_labels(folder: Path) -> bool:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if not name.lower().endswith(".txt") or name.lower() in ("classes.txt", "readme.txt"):
+                continue
+            try:
+                head = read_head(Path(parent, name), 2000).decode(errors="replace").strip()
+            except DataError:  # one bad file must not hide the others
+                continue
+            if head and _YOLO_ROW.fullmatch(head.splitlines()[0].strip()):
+                return True
+    return False
+
+
+def _unknown(path: Path, found: str) -> DataError:
+    return DataError(
+        f"{path}: must be of a known format, but {found}. Pass --format with one of "
+        f"{', '.join(READERS)}."
+    )

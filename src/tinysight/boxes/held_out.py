@@ -1,0 +1,180 @@
+"""Do anchors fitted on some images also fit others? And how sure is that?
+
+Boxes of one image resemble each other, so the bootstrap draws images and not boxes: intervals over
+boxes would be too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinysight.boxes.geometry import RECALL_RATIO, best_iou, best_ratio
+from tinysight.boxes.quality import GroupQuality, match_anchors
+from tinysight.errors import DataError
+
+Interval = tuple[float, float]
+
+RESAMPLES = 400
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class HeldOutCheck:
+    """The same anchors on the boxes they were fitted to and on others."""
+
+    fitted: GroupQuality
+    """On the boxes the anchors were fitted to."""
+
+    held_out: GroupQuality
+    """On boxes of other images."""
+
+    interval: Interval
+    """95 % bootstrap interval over images of the held-out mean best IoU."""
+
+    @property
+    def drop(self) -> float:
+        """By how much the mean best IoU is lower on the held-out boxes; below 0 if higher."""
+        return (self.fitted.mean_best_iou or 0.0) - (self.held_out.mean_best_iou or 0.0)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the fitted value is not above the held-out interval."""
+        return (self.fitted.mean_best_iou or 0.0) <= self.interval[1]
+
+
+def check_held_out(
+    anchors_wh: ArrayLike,
+    fitted_wh: NDArray[np.float64],
+    held_out_wh: NDArray[np.float64],
+    held_out_image: NDArray[np.integer],
+    *,
+    seed: int = 0,
+) -> HeldOutCheck:
+    """Compare anchors on the boxes they were fitted to with others.
+
+    Args:
+        anchors_wh: (k, 2), pixels at an input.
+        fitted_wh: (n, 2) the boxes they were fitted to, same input.
+        held_out_wh: (m, 2) boxes of other images, same input.
+        held_out_image: (m,) the image of each of those.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: One of the two has no box.
+    """
+    for name, boxes in (("fitted", fitted_wh), ("held-out", held_out_wh)):
+        if not len(boxes):
+            raise DataError(
+                f"The {name} boxes must be at least one, got none. Name a file that has boxes."
+            )
+    matches = match_anchors(held_out_wh, anchors_wh)
+    return HeldOutCheck(
+        fitted=GroupQuality.of("fitted", match_anchors(fitted_wh, anchors_wh)),
+        held_out=GroupQuality.of("held out", matches),
+        interval=bootstrap_mean(matches.iou, held_out_image, np.random.default_rng(seed)),
+    )
+
+
+def bootstrap_gain(
+    anchors_wh: ArrayLike,
+    others_wh: ArrayLike,
+    boxes_wh: NDArray[np.float64],
+    image_index: NDArray[np.integer],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """Return a 95 % interval of how much higher the mean best IoU of some anchors is.
+
+    Args:
+        anchors_wh: (k, 2), pixels at an input.
+        others_wh: (l, 2), the anchors they are compared with.
+        boxes_wh: (n, 2), same input.
+        image_index: (n,) the image of each box.
+        seed: Of the bootstrap.
+    """
+    gain = best_iou(boxes_wh, anchors_wh) - best_iou(boxes_wh, others_wh)
+    return bootstrap_mean(gain, image_index, np.random.default_rng(seed))
+
+
+def bootstrap_recall_gain(
+    anchors_wh: ArrayLike,
+    others_wh: ArrayLike,
+    boxes_wh: NDArray[np.float64],
+    image_index: NDArray[np.integer],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """Return a 95 % interval of how much higher the best possible recall of some anchors is.
+
+    Arguments as :func:`bootstrap_gain`.
+    """
+    is_near, other_is_near = (
+        (best_ratio(boxes_wh, anchors) > 1 / RECALL_RATIO).astype(np.float64)
+        for anchors in (anchors_wh, others_wh)
+    )
+    return bootstrap_mean(is_near - other_is_near, image_index, np.random.default_rng(seed))
+
+
+def bootstrap_mean(
+    scores: NDArray[np.float64],
+    image_index: NDArray[np.integer],
+    rng: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return the 95 % percentile interval of a mean over boxes, drawing images with replacement.
+
+    Args:
+        scores: (n,) one for each box, n >= 1.
+        image_index: (n,) the image of each box.
+        rng: The draws.
+        resamples: How many sets of images to draw.
+    """
+    _, image = np.unique(image_index, return_inverse=True)
+    boxes = np.bincount(image).astype(np.float64)
+    sums = np.bincount(image, scores)
+    means = np.empty(resamples)
+    for index in range(resamples):
+        times = np.bincount(rng.integers(0, len(boxes), len(boxes)), minlength=len(boxes))
+        means[index] = times @ sums / (times @ boxes)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_anchors(
+    boxes_wh: NDArray[np.float64],
+    image_index: NDArray[np.integer],
+    fit: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    resamples: int = 30,
+) -> NDArray[np.float64]:
+    """Fit anchors again and again on images drawn with replacement: how far do they move?
+
+    Args:
+        boxes_wh: (n, 2), n >= 1.
+        image_index: (n,) the image of each box.
+        fit: From boxes (m, 2) to anchors (k, 2).
+        seed: Of the draws.
+        resamples: How often.
+
+    Returns:
+        (2, k, 2) the low and high end of the 95 % interval of each anchor's width and height,
+        anchors in the order of their area.
+    """
+    rng = np.random.default_rng(seed)
+    _, image = np.unique(image_index, return_inverse=True)
+    order = np.argsort(image, kind="stable")
+    ends = np.concatenate([[0], np.bincount(image).cumsum()])
+    fitted = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(ends) - 1, len(ends) - 1)
+        rows = np.concatenate([order[ends[index] : ends[index + 1]] for index in drawn])
+        anchors = fit(boxes_wh[rows])
+        fitted.append(anchors[np.argsort(anchors.prod(axis=1), kind="stable")])
+    levels = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    return np.asarray(np.quantile(np.stack(fitted), levels, axis=0))

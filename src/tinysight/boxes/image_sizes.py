@@ -1,0 +1,79 @@
+"""Sizes of images that the annotations do not state: from the image files, or as given."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tinysight.boxes.records import RawBoxes, ReadOptions
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
+
+
+def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
+    """Return the records with every image size that can be known.
+
+    A size in the annotations stands; then the header of the image file beside them or in
+    ``images_dir`` counts, and last ``image_size_wh``.
+    """
+    unknown = np.flatnonzero(~np.isfinite(raw.image_wh_px).all(axis=1))
+    if len(unknown) == 0:
+        return raw
+    wh_px = raw.image_wh_px.copy()
+    files = ImageFiles(options.images_dir) if options.images_dir is not None else None
+    for row in unknown.tolist():
+        path = raw.image_paths[row] if raw.image_paths is not None else None
+        if path is None and files is not None:
+            path = files.find(raw.image_names[row])
+        size = read_image_size_wh(path) if path is not None else None
+        if size is None:
+            size = options.image_size_wh
+        if size is not None:
+            wh_px[row] = size
+    return replace(raw, image_wh_px=wh_px)
+
+
+def read_image_size_wh(path: Path) -> tuple[int, int] | None:
+    """Return width, height in pixels from the header of an image; None if it is no image."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        # Pillow warns of large images; only the header is read here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+class ImageFiles:
+    """The image files below a folder, found by path, by name, or by name without suffix."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._by_name: dict[str, Path | None] = {}
+        self._by_stem: dict[str, Path | None] = {}
+        for parent, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(names):
+                if name.lower().endswith(IMAGE_SUFFIXES):
+                    path = Path(parent, name)
+                    # Two files of one name in different folders: neither is known to be meant.
+                    self._by_name[name] = None if name in self._by_name else path
+                    stem = path.stem
+                    self._by_stem[stem] = None if stem in self._by_stem else path
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of an image that annotations call ``name``."""
+        plain = Path(name.replace("\\", "/"))
+        if not plain.is_absolute() and ".." not in plain.parts and "\0" not in name:
+            path = self._folder / plain
+            if name.lower().endswith(IMAGE_SUFFIXES) and path.is_file():
+                return path
+        return self._by_name.get(plain.name) or self._by_stem.get(plain.name)

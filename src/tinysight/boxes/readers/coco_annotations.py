@@ -1,0 +1,112 @@
+"""The list ``annotations`` of a COCO file as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.readers.box_numbers import box_columns
+from tinysight.boxes.readers.ids import id_column, repeated_rows
+from tinysight.boxes.records import Mark
+
+
+class SoundAnnotation(msgspec.Struct, gc=False):
+    """An annotation as it should be; ``segmentation`` and all else is skipped unparsed."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    iscrowd: int = 0
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """An annotation with fields of any type, so that one bad record does not cost a file."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    iscrowd: Any = 0
+
+
+@dataclass(frozen=True)
+class AnnotationColumns:
+    """Columns of n annotations."""
+
+    numbers: NDArray[np.float64]
+    """(n, 4) as in the file, NaN where there is no number."""
+    ids: NDArray[Any] | None
+    """(n,) int64 or str; None where no annotation has one."""
+    image_ids: Sequence[Any] | NDArray[np.int64]
+    category_ids: Sequence[Any] | NDArray[np.int64]
+    is_crowd: NDArray[np.bool_]
+    marks: tuple[Mark, ...]
+
+
+def sound_columns(annotations: Sequence[SoundAnnotation]) -> AnnotationColumns:
+    """Return the columns of annotations of the right types."""
+    count = len(annotations)
+    flat = chain.from_iterable([record.bbox for record in annotations])
+    numbers = np.fromiter(flat, np.float64, 4 * count).reshape(-1, 4)
+    try:
+        ids = np.fromiter([record.id for record in annotations], np.int64, count)
+        image_ids = np.fromiter([record.image_id for record in annotations], np.int64, count)
+        category_ids = np.fromiter([record.category_id for record in annotations], np.int64, count)
+    except OverflowError:  # a number of more than 64 bits for an id
+        loose = [
+            Annotation(record.id, record.image_id, record.category_id, list(record.bbox))
+            for record in annotations
+        ]
+        return tolerant_columns(loose)
+    is_crowd = np.array([record.iscrowd == 1 for record in annotations], np.bool_)
+    marks = _id_marks(ids, np.zeros(0, np.int64))
+    return AnnotationColumns(numbers, ids, image_ids, category_ids, is_crowd, tuple(marks))
+
+
+def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:
+    """Return the columns of records of which each may be anything."""
+    marks: list[Mark] = []
+    strays = [row for row, record in enumerate(records) if type(record) is not Annotation]
+    annotations = [r if type(r) is Annotation else Annotation() for r in records]
+    numbers, box_marks = box_columns([record.bbox for record in annotations])
+    ids, missing = id_column([record.id for record in annotations])
+    if strays:
+        message = "an annotation must be an object, got {0}."
+        found = [str(records[row])[:40] for row in strays]
+        marks.append(
+            Mark("record_not_an_object", "unusable", message, np.array(strays, np.int64), (found,))
+        )
+        box_marks = [mark.without(strays) for mark in box_marks]
+        missing = np.setdiff1d(missing, strays)
+    is_crowd = np.array([r.iscrowd in (1, "1", "true") for r in annotations], np.bool_)
+    return AnnotationColumns(
+        numbers,
+        ids,
+        [record.image_id for record in annotations],
+        [record.category_id for record in annotations],
+        is_crowd,
+        (*marks, *box_marks, *_id_marks(ids, missing)),
+    )
+
+
+def _id_marks(ids: NDArray[Any] | None, missing: NDArray[np.int64]) -> list[Mark]:
+    if ids is None:
+        return []
+    marks = []
+    if len(missing):
+        message = "an annotation must have an id, got none. Its position is used instead."
+        marks.append(Mark("annotation_without_id", "lossless", message, missing))
+    repeated = np.setdiff1d(repeated_rows(ids), missing)
+    if len(repeated):
+        message = "the id of an annotation must be its own, but {0} was used before."
+        marks.append(
+            Mark("repeated_annotation_id", "harmless", message, repeated, (ids[repeated],))
+        )
+    return marks

@@ -1,0 +1,179 @@
+"""The lists ``images`` and ``categories`` of a COCO file: names, sizes and the row of each id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.findings import Action, FindingGroup
+from tinysight.boxes.readers.box_numbers import as_number
+from tinysight.boxes.readers.ids import plain_id
+
+_LARGEST_SIDE_PX = 1e9
+
+
+class Image(msgspec.Struct, gc=False):
+    """One of ``images``; every field of any type, so that one bad record does not cost a file."""
+
+    id: Any = None
+    width: Any = None
+    height: Any = None
+    file_name: Any = None
+
+
+class Category(msgspec.Struct, gc=False):
+    """One of ``categories``."""
+
+    id: Any = None
+    name: Any = None
+
+
+class _Notes:
+    """Findings of the records of one list, gathered by kind."""
+
+    def __init__(self, path: Path, list_name: str) -> None:
+        self._path, self._list_name = path, list_name
+        self._rows: dict[tuple[str, Action, str], list[int]] = {}
+        self._found: dict[tuple[str, Action, str], list[str]] = {}
+
+    def add(self, kind: str, action: Action, message: str, row: int, found: str) -> None:
+        key = (kind, action, message)
+        self._rows.setdefault(key, []).append(row)
+        self._found.setdefault(key, []).append(found)
+
+    def groups(self) -> list[FindingGroup]:
+        return [
+            FindingGroup(
+                kind=key[0],
+                action=key[1],
+                message=key[2],
+                files=(str(self._path),),
+                file_index=np.zeros(len(rows), np.int32),
+                record_format=f"{self._list_name}[{{position}}]",
+                positions=np.array(rows, np.int64),
+                values=(self._found[key],),
+            )
+            for key, rows in self._rows.items()
+        ]
+
+
+def read_images(
+    records: Sequence[Any] | None, path: Path, notes: list[FindingGroup]
+) -> tuple[list[str], NDArray[np.float64], dict[Any, int]]:
+    """Return names, sizes and the row of each id."""
+    sound = _sound_images(records or ())
+    if sound is not None:
+        return sound
+    found = _Notes(path, "images")
+    names: list[str] = []
+    sizes: list[tuple[float, float]] = []
+    listed: dict[Any, int] = {}
+    for row, record in enumerate(records or ()):
+        if type(record) is not Image:
+            message = "an image must be an object, got {0}. Left out."
+            found.add("image_not_an_object", "rejected", message, row, str(record)[:40])
+            continue
+        key = record.id if isinstance(record.id, int | float | str) else plain_id(record.id)
+        if key is None:
+            message = "an image must have an id, got none{0}. No box can refer to it."
+            found.add("image_without_id", "accepted", message, row, "")
+        elif key in listed:
+            message = "the id of an image must be its own, but {0} was used before. Left out."
+            found.add("repeated_image_id", "rejected", message, row, repr(record.id)[:60])
+            continue
+        else:
+            listed[key] = len(names)
+        name = record.file_name
+        names.append(
+            name if isinstance(name, str) and name else unlisted_name("image", plain_id(key))
+        )
+        sizes.append(_size_of(record, row, found))
+    notes += found.groups()
+    return names, np.array(sizes, np.float64).reshape(-1, 2), listed
+
+
+def _sound_images(
+    records: Sequence[Any],
+) -> tuple[list[str], NDArray[np.float64], dict[Any, int]] | None:
+    """Return the same where every image is as it should be, which is the rule."""
+    if not set(map(type, records)) <= {Image}:
+        return None
+    ids = [record.id for record in records]
+    names = [record.file_name for record in records]
+    sides = [side for record in records for side in (record.width, record.height)]
+    if not (
+        set(map(type, ids)) | set(map(type, sides)) <= {int} and set(map(type, names)) <= {str}
+    ):
+        return None
+    listed = dict(zip(ids, range(len(ids)), strict=True))
+    is_sound = len(listed) == len(ids) and all(names)
+    if not is_sound or not all(0 < side < _LARGEST_SIDE_PX for side in sides):
+        return None
+    return names, np.array(sides, np.float64).reshape(-1, 2), listed
+
+
+def _size_of(record: Image, row: int, found: _Notes) -> tuple[float, float]:
+    width, height = record.width, record.height
+    if type(width) is int and type(height) is int and 0 < width < 1e9 and 0 < height < 1e9:
+        return width, height
+    sides = [as_number(side) for side in (width, height)]
+    if any(side is None or not 0 < side < _LARGEST_SIDE_PX for side in sides):
+        message = (
+            "an image must have a width and a height > 0 pixels, got {0}. Its boxes were not "
+            "checked against its edges."
+        )
+        shown = f"{'none' if width is None else repr(width)[:30]} x "
+        shown += f"{'none' if height is None else repr(height)[:30]}"
+        found.add("no_image_size", "accepted", message, row, shown)
+        return np.nan, np.nan
+    if isinstance(width, str) or isinstance(height, str):
+        message = "the size of an image must be numbers, got the text {0}. Read as numbers."
+        found.add("image_size_as_text", "repaired", message, row, f"{width!r} x {height!r}")
+    return float(sides[0] or 0), float(sides[1] or 0)
+
+
+def read_categories(
+    records: Sequence[Any] | None, path: Path, notes: list[FindingGroup]
+) -> tuple[list[str], list[int | str], dict[Any, int]]:
+    """Return names, ids and the row of each id, a repeated category once."""
+    found = _Notes(path, "categories")
+    names: list[str] = []
+    ids: list[int | str] = []
+    listed: dict[Any, int] = {}
+    for row, record in enumerate(records or ()):
+        if type(record) is not Category:
+            message = "a category must be an object, got {0}. Left out."
+            found.add("category_not_an_object", "rejected", message, row, str(record)[:40])
+            continue
+        key = record.id if isinstance(record.id, int | float | str) else plain_id(record.id)
+        name = record.name if isinstance(record.name, str) and record.name else ""
+        if key is None:
+            message = "a category must have an id, got none for {0}. Left out."
+            found.add("category_without_id", "rejected", message, row, repr(name)[:60])
+            continue
+        name = name or unlisted_name("category", plain_id(key))
+        if key in listed:
+            first = names[listed[key]]
+            if first == name:
+                message = "a category must be listed once, but {0} is listed before. Merged."
+                found.add("repeated_category", "repaired", message, row, repr(name)[:60])
+            else:
+                message = "the id of a category must be its own, but {0}. The first name is used."
+                shown = f"{record.id!r} is {name[:30]!r} here and {first[:30]!r} before"
+                found.add("conflicting_category", "repaired", message, row, shown)
+            continue
+        listed[key] = len(names)
+        names.append(name)
+        ids.append(plain_id(key) if plain_id(key) is not None else "")  # type: ignore[arg-type]
+    notes += found.groups()
+    return names, ids, listed
+
+
+def unlisted_name(what: str, value: int | str | None) -> str:
+    """Return a name for an image or category of which only an id is known."""
+    return f"({what} without id)" if value is None else f"({what} {value})"

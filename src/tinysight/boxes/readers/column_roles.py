@@ -1,0 +1,177 @@
+"""Which column of a table is what, found by its name, in any order and spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinysight.boxes.box_order import BoxOrder
+from tinysight.errors import DataError
+
+# Names without case and punctuation; the first of a list that a table has is taken.
+_IMAGE = (
+    "filename",
+    "imagename",
+    "imagepath",
+    "imagefile",
+    "imagefilename",
+    "filepath",
+    "imageid",
+    "patientid",
+    "image",
+    "img",
+    "path",
+    "file",
+    "frame",
+)
+_CLASS = (
+    "classname",
+    "labelname",
+    "categoryname",
+    "class",
+    "label",
+    "category",
+    "target",
+    "classid",
+    "categoryid",
+    "labelid",
+    "name",
+)
+_IDS = ("annotationid", "annid", "boxid", "bboxid", "id")
+_CROWD = ("iscrowd", "isgroupof")
+_IMAGE_WIDTH = ("imagewidth", "imgwidth", "imwidth", "imagew", "imgw")
+_IMAGE_HEIGHT = ("imageheight", "imgheight", "imheight", "imageh", "imgh")
+_LEFT = ("xmin", "x1", "left", "x0", "minx", "xtopleft")
+_TOP = ("ymin", "y1", "top", "y0", "miny", "ytopleft")
+_RIGHT = ("xmax", "x2", "right", "maxx", "xbottomright")
+_BOTTOM = ("ymax", "y2", "bottom", "maxy", "ybottomright")
+_CENTRE_X = ("xcenter", "xcentre", "centerx", "centrex", "cx", "xc")
+_CENTRE_Y = ("ycenter", "ycentre", "centery", "centrey", "cy", "yc")
+_X = ("x", *_LEFT)
+_Y = ("y", *_TOP)
+_WIDTH = ("boxwidth", "bboxwidth", "width", "w")
+_HEIGHT = ("boxheight", "bboxheight", "height", "h")
+_BOX = ("bbox", "box", "boundingbox")
+
+
+@dataclass(frozen=True)
+class ColumnRoles:
+    """The columns of a table that are read."""
+
+    image: str | None
+    class_name: str | None
+    box: tuple[str, ...]
+    """Four columns of numbers, or one with a list of four."""
+    order: BoxOrder | None
+    """What the names of the four columns say; None where a list of four says nothing."""
+    image_width: str | None
+    image_height: str | None
+    annotation_id: str | None
+    is_crowd: str | None
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        single = (
+            self.image,
+            self.class_name,
+            self.image_width,
+            self.image_height,
+            self.annotation_id,
+            self.is_crowd,
+        )
+        return tuple(dict.fromkeys([*self.box, *(name for name in single if name is not None)]))
+
+
+def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
+    """Find the columns of boxes, images and classes by their names.
+
+    Raises:
+        DataError: No four columns of a box are recognised, or two columns have one name.
+    """
+    plain: dict[str, str] = {}
+    for name in names:
+        key = re.sub(r"[^a-z0-9]", "", name.lower())
+        if key in plain and name in plain.values():
+            raise DataError(f"{path}: columns must have names of their own, got {name!r} twice.")
+        plain.setdefault(key, name)
+        # bbox_x, box.xmin and the like
+        for prefix in ("bbox", "box"):
+            bare = key.removeprefix(prefix)
+            if bare != key and bare not in plain and bare not in ("id", "name", "label"):
+                plain.setdefault(bare, name)
+
+    def first(candidates: Sequence[str]) -> str | None:
+        return next((plain[key] for key in candidates if key in plain), None)
+
+    box, order = _box_columns(first)
+    if not box:
+        raise DataError(
+            f"{path}: must have four columns of a box, such as xmin, ymin, xmax, ymax or x, y, "
+            f"width, height, or one called bbox; got the columns {', '.join(names[:12])}. "
+            f"Rename the columns."
+        )
+    image_width, image_height = first(_IMAGE_WIDTH), first(_IMAGE_HEIGHT)
+    if image_width is None and first(_WIDTH) not in (None, *box):
+        image_width = first(_WIDTH)
+    if image_height is None and first(_HEIGHT) not in (None, *box):
+        image_height = first(_HEIGHT)
+    return ColumnRoles(
+        image=first(_IMAGE),
+        class_name=first(_CLASS),
+        box=box,
+        order=order,
+        image_width=image_width,
+        image_height=image_height,
+        annotation_id=first(_IDS),
+        is_crowd=first(_CROWD),
+    )
+
+
+def _box_columns(
+    first: Callable[[Sequence[str]], str | None],
+) -> tuple[tuple[str, ...], BoxOrder | None]:
+    """Return the columns of a box and what their names say of the order."""
+
+    def four(*columns: Sequence[str]) -> tuple[str, ...]:
+        found = [name for name in map(first, columns) if name is not None]
+        return tuple(found) if len(found) == 4 else ()
+
+    if corners := four(_LEFT, _TOP, _RIGHT, _BOTTOM):
+        return corners, BoxOrder("xyxy")
+    if centre := four(_CENTRE_X, _CENTRE_Y, _WIDTH, _HEIGHT):
+        return centre, BoxOrder("cxcywh")
+    # A column of lists goes before x, y, width, height: beside one, width is that of the image.
+    if (box := first(_BOX)) is not None:
+        return (box,), None
+    sides = four(_X, _Y, _WIDTH, _HEIGHT)
+    return sides, BoxOrder("xywh") if sides else None
+
+
+def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], bool]:
+    """Return column names for a first row, and whether that row is a header.
+
+    Two layouts without header are common: image, four corners, class; and the same with the width
+    and height of the image.
+    """
+    if not any(_is_number(field) for field in row):
+        return list(row), True
+    names = ["image", "x1", "y1", "x2", "y2", "class", "image_width", "image_height"]
+    are_numbers = [_is_number(field) or not field.strip() for field in row]
+    expected = [False, True, True, True, True, False, True, True]
+    if len(row) in (6, 8) and are_numbers[1:5] == expected[1:5] and not are_numbers[0]:
+        return names[: len(row)], False
+    raise DataError(
+        f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
+        f"ymax; got {', '.join(row)[:80]!r}. Add a header."
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

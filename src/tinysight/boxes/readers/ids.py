@@ -1,0 +1,143 @@
+"""Joining records by ids that files write in different ways: 7, 7.0, "7", "007"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LONGEST_ID = 100
+_LARGEST_TABLE = 20_000_000
+
+
+@dataclass(frozen=True)
+class Join:
+    """Where each id was found among the listed ones."""
+
+    rows: NDArray[np.int32]
+    """(n,) row of the listed id; rows past the listed ones for ids that are not listed."""
+    is_converted: NDArray[np.bool_]
+    """(n,) found only after text was turned into a number or the other way round."""
+    is_unlisted: NDArray[np.bool_]
+    """(n,)"""
+    unlisted: tuple[int | str | None, ...]
+    """The ids that are not listed, in the order of their rows; None stands for no id."""
+
+
+def plain_id(value: object) -> int | str | None:
+    """Return an id as an int or a text; None where there is none.
+
+    Text of decimal digits is the int it spells, a float without fraction is that int.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else str(value)[:_LONGEST_ID]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else str(value)
+    text = str(value).strip()[:_LONGEST_ID]
+    is_int = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 19
+    return int(text) if is_int else text
+
+
+def join_ids(
+    values: Sequence[Any] | NDArray[np.int64], listed: dict[Any, int], num_listed: int
+) -> Join:
+    """Find the row of each id.
+
+    Args:
+        values: The ids to look up, of any JSON type.
+        listed: Row of each listed id, as the file has it.
+        num_listed: Number of rows; ids that are not listed get rows from here on.
+    """
+    if isinstance(values, np.ndarray):
+        rows = _rows_of_numbers(values, listed)
+        if (rows >= 0).all():
+            none = np.zeros(len(rows), np.bool_)
+            return Join(rows, none, none, ())
+        values = values.tolist()
+    try:
+        rows = np.fromiter((listed.get(v, -1) for v in values), np.int32, len(values))
+    except TypeError:  # a list or an object for an id
+        safe = [v if isinstance(v, int | float | str) else None for v in values]
+        rows = np.fromiter((listed.get(v, -1) for v in safe), np.int32, len(safe))
+    is_converted = np.zeros(len(rows), np.bool_)
+    is_unlisted = np.zeros(len(rows), np.bool_)
+    unlisted: dict[int | str | None, int] = {}
+    missed = np.flatnonzero(rows < 0)
+    if len(missed):
+        loose = _loose(listed)
+        for row in missed.tolist():
+            key = plain_id(values[row])
+            if key is not None and key in loose:
+                rows[row] = loose[key]
+                is_converted[row] = True
+            else:
+                rows[row] = unlisted.setdefault(key, num_listed + len(unlisted))
+                is_unlisted[row] = True
+    return Join(rows, is_converted, is_unlisted, tuple(unlisted))
+
+
+def _rows_of_numbers(values: NDArray[np.int64], listed: dict[Any, int]) -> NDArray[np.int32]:
+    """Return the row of each whole number, -1 where it is not listed."""
+    numbers = [(key, row) for key, row in listed.items() if type(key) is int and abs(key) < 2**62]
+    if not numbers:
+        return np.full(len(values), -1, np.int32)
+    keys, rows = np.array(sorted(numbers), np.int64).T
+    first, span = int(keys[0]), int(keys[-1] - keys[0]) + 1
+    if span <= _LARGEST_TABLE:
+        # Ids mostly lie close together: a table of them all is ten times quicker than a search.
+        table = np.full(span + 1, -1, np.int32)
+        table[keys - first] = rows
+        is_within = (values >= first) & (values <= int(keys[-1]))
+        return table[np.where(is_within, values - first, span)]
+    at = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
+    return np.where(keys[at] == values, rows[at], -1).astype(np.int32)
+
+
+def _loose(listed: dict[Any, int]) -> dict[int | str, int]:
+    """Return the row of each listed id in its plain form, without those that two rows share."""
+    loose: dict[int | str, int] = {}
+    shared = set()
+    for value, row in listed.items():
+        key = plain_id(value)
+        if key is None:
+            continue
+        if loose.setdefault(key, row) != row:
+            shared.add(key)
+    return {key: row for key, row in loose.items() if key not in shared}
+
+
+def id_column(values: Sequence[Any]) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
+    """Return ids as one column, int64 where all are whole numbers and text otherwise.
+
+    Returns:
+        (n,) ids, with the position for a record that has none, or None where no record has one;
+        and the rows of the records that have none.
+    """
+    types = set(map(type, values))
+    if types <= {int} and values:
+        try:
+            return np.fromiter(values, np.int64, len(values)), np.zeros(0, np.int64)
+        except OverflowError:
+            pass
+    plain = [plain_id(value) for value in values]
+    missing = np.array([row for row, value in enumerate(plain) if value is None], np.int64)
+    if len(missing) == len(plain):
+        return None, missing
+    filled = [row if value is None else value for row, value in enumerate(plain)]
+    if all(isinstance(value, int) for value in filled):
+        return np.array(filled, np.int64), missing
+    return np.array([str(value) for value in filled]), missing
+
+
+def repeated_rows(ids: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the rows whose id an earlier row has, ascending."""
+    order = np.argsort(ids, kind="stable")
+    is_repeat = ids[order][1:] == ids[order][:-1]
+    return np.sort(order[1:][is_repeat]).astype(np.int64)

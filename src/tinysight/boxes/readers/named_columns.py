@@ -1,0 +1,333 @@
+"""CSV and Parquet tables of one box a row, with named columns in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.readers.box_numbers import as_number, box_columns
+from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
+from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
+from tinysight.boxes.readers.file_bytes import check_file
+from tinysight.boxes.readers.ids import id_column, plain_id
+from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
+from tinysight.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_NO_IMAGE = "(no image)"
+_NO_CLASS = "(no class)"
+_ONE_CLASS = "object"
+
+
+def read_csv(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
+    """Read a CSV file of one box a row.
+
+    A row without any of the four numbers is an image without boxes.
+
+    Args:
+        paths: The one file.
+        options: Not used here; missing sizes are filled in later.
+
+    Raises:
+        DataError: The columns of a box cannot be found.
+    """
+    (path,) = paths
+    text = read_delimited_text(path)
+    roles = find_columns(text.names, path)
+    columns = {name: text.table.column(text.names.index(name)) for name in roles.used}
+    raw = _raw_boxes("csv", path, roles, columns, text.row_numbers, text.notes)
+    return _with_misfits(raw, text)
+
+
+def read_parquet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
+    """Read a Parquet file of one box a row; only the columns that are needed are decoded.
+
+    Args:
+        paths: The one file.
+        options: Not used here; missing sizes are filled in later.
+
+    Raises:
+        DataError: The file is no sound Parquet file, or the columns of a box cannot be found.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    (path,) = paths
+    check_file(path)
+    try:
+        file = parquet.ParquetFile(path)
+        roles = find_columns(file.schema_arrow.names, path)
+        table = file.read(columns=list(roles.used))
+    except (pyarrow.ArrowException, OSError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: must be a sound Parquet file, but: {said}. Write or copy it again."
+        ) from error
+    columns = {name: table.column(name) for name in roles.used}
+    return _raw_boxes(
+        "parquet", path, roles, columns, np.arange(table.num_rows, dtype=np.int64), ()
+    )
+
+
+def _raw_boxes(
+    format: str,
+    path: Path,
+    roles: ColumnRoles,
+    columns: dict[str, pyarrow.ChunkedArray],
+    positions: NDArray[np.int64],
+    notes: Sequence[FindingGroup],
+) -> RawBoxes:
+    num_rows = len(positions)
+    numbers, marks, is_empty = _numbers_of([columns[name] for name in roles.box])
+    images = _codes(columns.get(roles.image or ""), num_rows, _NO_IMAGE)
+    classes = _codes(columns.get(roles.class_name or ""), num_rows, _NO_CLASS)
+    gathered = list(notes)
+    if roles.image is None:
+        message = "a table of boxes must have a column with the image, but has none."
+        gathered.append(whole_file_finding("no_image_column", "accepted", str(path), message))
+    if roles.class_name is None:
+        classes = _Codes(np.zeros(num_rows, np.int32), (_ONE_CLASS,) if num_rows else (), ())
+    wh_px = _image_sizes(roles, columns, images)
+    # Classes of empty rows, such as "no finding", are no classes of boxes.
+    is_box = ~is_empty
+    classes = classes.sorted_and_used(is_box)
+    rows = np.flatnonzero(is_box)
+    new_row = np.cumsum(is_box) - 1
+    marks = [replace(mark, rows=new_row[mark.rows]) for mark in marks]
+    marks += _missing(images, rows, "image") + _missing(classes, rows, "category")
+    ids, id_marks = _ids_of(columns.get(roles.annotation_id or ""), rows)
+    crowd = np.zeros(len(rows), np.bool_)
+    if roles.is_crowd is not None:
+        shown = columns[roles.is_crowd].to_pylist()
+        crowd = np.array([str(v).strip().lower() in ("1", "true", "1.0") for v in shown], np.bool_)
+        crowd = crowd[rows]
+    order = roles.order
+    if order is not None and _are_fractions(numbers[rows]):
+        order = replace(order, unit="rel")
+    return RawBoxes(
+        format=format,
+        files=(str(path),),
+        file_index=np.zeros(len(rows), np.int32),
+        positions=positions[rows],
+        record_format="row {position}",
+        ids=ids,
+        numbers=numbers[rows],
+        declared=order,
+        is_first_pixel_open=True,
+        image_index=images.index[rows],
+        class_index=classes.index[rows],
+        is_crowd=crowd,
+        image_names=images.names,
+        image_wh_px=wh_px,
+        class_names=classes.names,
+        category_ids=tuple(plain_id(name) or 0 for name in classes.names),
+        is_image_listed=np.array([name != _NO_IMAGE for name in images.names], np.bool_),
+        is_class_listed=np.array([name != _NO_CLASS for name in classes.names], np.bool_),
+        marks=tuple(mark for mark in (*marks, *id_marks) if len(mark.rows)),
+        notes=tuple(gathered),
+    )
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """A column of names as rows of its distinct values."""
+
+    index: NDArray[np.int32]
+    names: tuple[str, ...]
+    missing: tuple[int, ...]
+
+    def sorted_and_used(self, is_used: NDArray[np.bool_]) -> _Codes:
+        """Return the codes of the names that used rows have: numbers first, ascending."""
+        used = np.unique(self.index[is_used]).tolist()
+        order = sorted(used, key=lambda row: _class_rank(self.names[row]))
+        rank = np.zeros(max(len(self.names), 1), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return _Codes(rank[self.index], tuple(self.names[row] for row in order), self.missing)
+
+
+def _class_rank(name: str) -> tuple[int, float, str]:
+    number = as_number(name)
+    is_number = number is not None and np.isfinite(number)
+    return (0, number, name) if is_number and number is not None else (1, 0.0, name)
+
+
+def _codes(column: pyarrow.ChunkedArray | None, num_rows: int, missing_name: str) -> _Codes:
+    import pyarrow
+    from pyarrow import compute
+
+    if column is None:
+        return _Codes(np.zeros(num_rows, np.int32), (missing_name,) if num_rows else (), ())
+    # Text is made of the distinct values only: a million rows may have eighty classes.
+    encoded = pyarrow.chunked_array([column.combine_chunks()]).dictionary_encode()
+    codes = encoded.combine_chunks()
+    if isinstance(codes, pyarrow.ChunkedArray):  # pyarrow makes either, as the release goes
+        codes = codes.chunk(0) if codes.num_chunks else pyarrow.array([], column.type)
+    rows: dict[str, int] = {}
+    new_row = []
+    missing = set()
+    for value in codes.dictionary.to_pylist():
+        name = "" if (plain := plain_id(value)) is None else _text_of(value, plain)
+        new_row.append(rows.setdefault(name or missing_name, len(rows)))
+        if not name:
+            missing.add(new_row[-1])
+    indices = compute.fill_null(codes.indices, -1).to_numpy(zero_copy_only=False)
+    if codes.null_count:
+        # Row -1 of the list, the last one, is that of null.
+        new_row.append(rows.setdefault(missing_name, len(rows)))
+        missing.add(new_row[-1])
+    index = np.array(new_row, np.int32)[indices] if new_row else np.zeros(0, np.int32)
+    absent = np.flatnonzero(np.isin(index, list(missing))) if missing else ()
+    return _Codes(index, tuple(rows), tuple(int(row) for row in absent))
+
+
+def _text_of(value: object, plain: int | str) -> str:
+    """Return a name as the column has it: text without blanks around it, 7.0 as 7."""
+    return value.strip() if isinstance(value, str) else str(plain)
+
+
+def _numbers_of(
+    columns: Sequence[pyarrow.ChunkedArray],
+) -> tuple[NDArray[np.float64], list[Mark], NDArray[np.bool_]]:
+    """Return (n, 4) numbers, the marks of rows that are no box, and which rows are empty."""
+    import pyarrow
+
+    if len(columns) == 4:
+        try:
+            fast = [column.cast(pyarrow.float64()) for column in columns]
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+            fast = []
+        if fast and not any(column.null_count for column in fast):
+            numbers = np.stack([column.to_numpy() for column in fast], axis=1)
+            if np.isfinite(numbers).all():
+                return numbers, [], np.zeros(len(numbers), np.bool_)
+        lists = [column.to_pylist() for column in columns]
+        boxes: list[Any] = [list(map(_number_or_text, box)) for box in zip(*lists, strict=True)]
+    else:
+        values = columns[0].to_pylist()
+        boxes = [None if _is_blank(box) else box for box in values]
+        # Text has no numbers, so that a list written as text is no defect.
+        boxes = [_listed(box) if isinstance(box, str) else box for box in boxes]
+    is_empty = np.array(
+        [box is None or (len(boxes) > 0 and _is_all_blank(box)) for box in boxes], np.bool_
+    )
+    numbers, marks = box_columns(boxes)
+    empty = np.flatnonzero(is_empty).tolist()
+    marks = [mark.without(empty) for mark in marks]
+    return numbers, marks, is_empty
+
+
+def _number_or_text(value: Any) -> Any:
+    number = as_number(value)
+    if number is None and isinstance(value, str):
+        number = as_number(value.strip().replace(",", "."))  # a decimal comma
+    return value if number is None else number
+
+
+def _listed(text: str) -> Any:
+    items = text.strip().strip("[]()").replace(",", " ").split()
+    return [_number_or_text(item) for item in items]
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_all_blank(box: Any) -> bool:
+    return isinstance(box, list) and all(map(_is_blank, box))
+
+
+def _are_fractions(numbers: NDArray[np.float64]) -> bool:
+    readable = numbers[np.isfinite(numbers).all(axis=1)]
+    is_whole = bool((readable == np.round(readable)).all())
+    return len(readable) > 0 and not is_whole and bool(np.abs(readable).max() <= 1.5)
+
+
+def _image_sizes(
+    roles: ColumnRoles, columns: dict[str, pyarrow.ChunkedArray], images: _Codes
+) -> NDArray[np.float64]:
+    wh_px = np.full((len(images.names), 2), np.nan)
+    if roles.image_width is None or roles.image_height is None:
+        return wh_px
+    for side, name in enumerate((roles.image_width, roles.image_height)):
+        sides = _floats(columns[name])
+        stated = np.flatnonzero((sides > 0) & (sides < 1e9))
+        # Of repeated rows the last assignment stays: the first row of an image counts.
+        wh_px[images.index[stated][::-1], side] = sides[stated][::-1]
+    wh_px[~np.isfinite(wh_px).all(axis=1)] = np.nan
+    return wh_px
+
+
+def _floats(column: pyarrow.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where it has none."""
+    import pyarrow
+
+    try:
+        numbers: NDArray[np.float64] = column.cast(pyarrow.float64()).to_numpy()
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        values = [as_number(value) for value in column.to_pylist()]
+        numbers = np.array([np.nan if value is None else value for value in values], np.float64)
+    return numbers
+
+
+def _missing(codes: _Codes, rows: NDArray[np.int64], what: str) -> list[Mark]:
+    own = np.searchsorted(rows, list(codes.missing))
+    is_box = np.isin(np.array(codes.missing, np.int64), rows)
+    message = f"a box must have {'an image' if what == 'image' else 'a class'}, got none."
+    return [Mark(f"unknown_{what}", "orphan", message, own[is_box].astype(np.int64))]
+
+
+def _ids_of(
+    column: pyarrow.ChunkedArray | None, rows: NDArray[np.int64]
+) -> tuple[NDArray[Any] | None, list[Mark]]:
+    if column is None:
+        return None, []
+    values = column.to_pylist()
+    ids, _ = id_column([values[row] for row in rows.tolist()])
+    return ids, []
+
+
+def _with_misfits(raw: RawBoxes, text: DelimitedText) -> RawBoxes:
+    """Return the records with one more for each row that does not fit the table."""
+    count = len(text.misfits)
+    if count == 0:
+        return raw
+    total = len(raw.numbers)
+    image_names, class_names = raw.image_names, raw.class_names
+    has_image, has_class = _NO_IMAGE in image_names, _NO_CLASS in class_names
+    image = image_names.index(_NO_IMAGE) if has_image else len(image_names)
+    class_row = class_names.index(_NO_CLASS) if has_class else len(class_names)
+    message = "a row must have {0}."
+    found = [fault for _, fault in text.misfits]
+    mark = Mark("wrong_field_count", "unusable", message, np.arange(total, total + count), (found,))
+    numbers = np.array([number for number, _ in text.misfits], np.int64)
+    ids = raw.ids
+    if ids is not None:
+        filler = np.arange(total, total + count)
+        ids = np.concatenate([ids, filler.astype(ids.dtype)])
+    return replace(
+        raw,
+        file_index=np.zeros(total + count, np.int32),
+        positions=np.concatenate([raw.positions, numbers]),
+        ids=ids,
+        numbers=np.concatenate([raw.numbers, np.full((count, 4), np.nan)]),
+        image_index=np.concatenate([raw.image_index, np.full(count, image, np.int32)]),
+        class_index=np.concatenate([raw.class_index, np.full(count, class_row, np.int32)]),
+        is_crowd=np.concatenate([raw.is_crowd, np.zeros(count, np.bool_)]),
+        image_names=image_names if has_image else (*image_names, _NO_IMAGE),
+        image_wh_px=raw.image_wh_px
+        if has_image
+        else np.concatenate([raw.image_wh_px, np.full((1, 2), np.nan)]),
+        class_names=class_names if has_class else (*class_names, _NO_CLASS),
+        category_ids=raw.category_ids if has_class else (*raw.category_ids, ""),
+        is_image_listed=raw.is_image_listed if has_image else np.append(raw.is_image_listed, False),
+        is_class_listed=raw.is_class_listed if has_class else np.append(raw.is_class_listed, False),
+        marks=(*raw.marks, mark),
+    )

@@ -1,0 +1,267 @@
+"""YOLO text: one file an image, ``class cx cy w h`` a line in fractions of the image.
+
+Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinysight.boxes.box_order import BoxOrder
+from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.boxes.readers.box_numbers import as_number, box_columns
+from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.yolo_names import LISTS, read_class_names
+from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
+from tinysight.errors import DataError
+
+_NO_LABELS = {*LISTS, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
+_LARGEST_CLASS = 1_000_000
+
+
+def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
+    """Read label files, or trees of them, as one source.
+
+    In a tree, images without a label file are images without boxes.
+
+    Args:
+        paths: Label files and roots of trees; a yaml file stands for its folder.
+        options: Not used here; sizes of images that are not in the tree are filled in later.
+
+    Raises:
+        DataError: There is no label file.
+    """
+    roots = [path.parent if path.suffix in (".yaml", ".yml") else path for path in paths]
+    files: list[Path] = []
+    images: dict[str, Path] = {}
+    names: dict[int, str] = {}
+    for root in dict.fromkeys(roots):
+        if root.is_dir():
+            labels, below = _walk(root)
+            files += labels
+            images.update(below)
+            names = names or read_class_names(root)
+        else:
+            files.append(root)
+    if not files:
+        raise DataError(
+            f"{paths[0]}: must hold YOLO label files, but no .txt with labels is below it. "
+            f"Name the folder with the labels."
+        )
+    texts, notes = _read_all(files)
+    lines, file_index, positions = _lines_of(texts)
+    numbers, classes, marks = _parse(lines)
+    class_index, class_names, category_ids, is_listed = _classes_of(classes, names)
+    if names:
+        marks += _unknown_classes(class_index, is_listed, category_ids)
+    own, image_names, image_paths = _images_of(files, images)
+    return RawBoxes(
+        format="yolo",
+        files=tuple(str(file) for file in files),
+        file_index=file_index,
+        positions=positions,
+        record_format="line {position}",
+        ids=None,
+        numbers=numbers,
+        declared=BoxOrder("cxcywh", "rel"),
+        is_first_pixel_open=False,
+        image_index=own[file_index],
+        class_index=class_index,
+        is_crowd=np.zeros(len(numbers), np.bool_),
+        image_names=image_names,
+        image_wh_px=np.full((len(image_names), 2), np.nan),
+        class_names=class_names,
+        category_ids=category_ids,
+        is_image_listed=np.ones(len(image_names), np.bool_),
+        is_class_listed=is_listed,
+        marks=tuple(mark for mark in marks if len(mark.rows)),
+        notes=notes,
+        image_paths=image_paths,
+    )
+
+
+def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, ...]]:
+    """Return the bytes of each file, empty with a finding for one that cannot be read."""
+    texts: list[bytes] = []
+    faults: list[tuple[Path, DataError]] = []
+    for file in files:
+        try:
+            texts.append(bytes(read_annotation_bytes(file)))
+        except DataError as fault:
+            texts.append(b"")
+            faults.append((file, fault))
+    if faults and len(faults) == len(files):
+        raise faults[0][1]
+    return texts, tuple(
+        whole_file_finding(
+            "unreadable_file", "rejected", str(file), str(fault).removeprefix(f"{file}: ")
+        )
+        for file, fault in faults
+    )
+
+
+def _walk(root: Path) -> tuple[list[Path], dict[str, Path]]:
+    """Return the label files below a folder, and its images by path without suffix."""
+    texts: list[Path] = []
+    images: dict[str, Path] = {}
+    for parent, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            lower = name.lower()
+            if lower.endswith(".txt") and lower not in _NO_LABELS:
+                texts.append(Path(parent, name))
+            elif lower.endswith(IMAGE_SUFFIXES):
+                path = Path(parent, name)
+                images[str(path.with_suffix(""))] = path
+    in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
+    return in_labels or [path for path in texts if not _is_image_list(path)], images
+
+
+def _is_image_list(path: Path) -> bool:
+    """Whether a text file lists images, as ``train.txt`` of darknet does."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(4096).strip().lower()
+    except OSError:  # what cannot be read becomes a finding later
+        return False
+    return first.endswith(tuple(suffix.encode() for suffix in IMAGE_SUFFIXES))
+
+
+def _images_of(
+    files: Sequence[Path], images: dict[str, Path]
+) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[Path | None, ...]]:
+    """Return the image of each label file, and names and paths of all images."""
+    left = dict(images)
+    paths: list[Path | None] = []
+    names: list[str] = []
+    for file in files:
+        path = None
+        for stem in _image_stems(file):
+            path = images.get(stem)
+            if path is not None:
+                left.pop(stem, None)
+                break
+        paths.append(path)
+        names.append(file.with_suffix(".jpg").name if path is None else path.name)
+    own = np.arange(len(files), dtype=np.int32)
+    # What is left are images without a label file: pictures of nothing, which count as images.
+    paths += left.values()
+    names += [path.name for path in left.values()]
+    return own, tuple(names), tuple(paths)
+
+
+def _image_stems(file: Path) -> Iterator[str]:
+    """Where the image of a label file may be: in ``images`` for ``labels``, or beside it."""
+    parts = list(file.with_suffix("").parts)
+    for at in range(len(parts) - 2, -1, -1):
+        if parts[at] == "labels":
+            yield str(Path(*parts[:at], "images", *parts[at + 1 :]))
+    yield str(file.with_suffix(""))
+
+
+def _lines_of(
+    texts: Sequence[bytes],
+) -> tuple[list[bytes], NDArray[np.int32], NDArray[np.int64]]:
+    """Return the lines that are not blank with their file and line number."""
+    lines: list[bytes] = []
+    file_index: list[int] = []
+    positions: list[int] = []
+    for number, text in enumerate(texts):
+        for position, line in enumerate(text.splitlines(), 1):
+            if line and not line.isspace():
+                lines.append(line)
+                file_index.append(number)
+                positions.append(position)
+    return lines, np.array(file_index, np.int32), np.array(positions, np.int64)
+
+
+def _parse(
+    lines: Sequence[bytes],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Mark]]:
+    """Return (n, 4) numbers, (n,) class numbers with -1 for none, and the marks."""
+    fields = [line.split() for line in lines]
+    if lines and set(map(len, fields)) == {5}:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                table = np.fromstring(b"\n".join(lines).decode("ascii"), np.float64, sep=" ")
+            except (DeprecationWarning, ValueError):
+                table = np.zeros(0)
+        if len(table) == 5 * len(lines) and _is_sound(table.reshape(-1, 5)):
+            table = table.reshape(-1, 5)
+            return table[:, 1:].copy(), table[:, 0].astype(np.int64), []
+    boxes: list[object] = []
+    classes = np.full(len(lines), -1, np.int64)
+    for row, parts in enumerate(fields):
+        values: list[object] = []
+        for part in parts:
+            text = part.decode("utf-8", errors="replace")
+            number = as_number(text)
+            values.append(text if number is None else number)
+        first = values[0]
+        if isinstance(first, float) and first.is_integer() and 0 <= first <= _LARGEST_CLASS:
+            classes[row] = int(first)
+        is_polygon = len(values) >= 7 and len(values) % 2 == 1
+        if is_polygon and all(isinstance(value, float) for value in values):
+            boxes.append(_around_points(np.array(values[1:], np.float64).reshape(-1, 2)))
+        else:
+            # A sixth number is the confidence of a prediction.
+            boxes.append(values[1:5] if len(values) == 6 else values[1:])
+    numbers, marks = box_columns(boxes)
+    unknown = np.flatnonzero(classes < 0).astype(np.int64)
+    found = [fields[row][0].decode("utf-8", errors="replace") for row in unknown.tolist()]
+    message = "a line must begin with a class number from 0 up, got {0}."
+    marks.append(Mark("unknown_category", "orphan", message, unknown, (found,)))
+    return numbers, classes, marks
+
+
+def _is_sound(table: NDArray[np.float64]) -> bool:
+    classes = table[:, 0]
+    return bool(
+        np.isfinite(table).all()
+        and (classes == np.floor(classes)).all()
+        and classes.min() >= 0
+        and classes.max() <= _LARGEST_CLASS
+    )
+
+
+def _around_points(points: NDArray[np.float64]) -> list[object]:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return [*((low + high) / 2).tolist(), *(high - low).tolist()]
+
+
+def _classes_of(
+    classes: NDArray[np.int64], names: dict[int, str]
+) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[int | str, ...], NDArray[np.bool_]]:
+    used = np.unique(classes).tolist()
+    numbers = sorted({*names, *(number for number in used if number >= 0)})
+    if -1 in used:
+        numbers.append(-1)
+    rows = {number: row for row, number in enumerate(numbers)}
+    lookup = np.array([rows[number] for number in used], np.int32)
+    class_index = lookup[np.searchsorted(used, classes)] if used else np.zeros(0, np.int32)
+    class_names = tuple(
+        names.get(number, "(no class)" if number < 0 else str(number)) for number in numbers
+    )
+    is_listed = np.array(
+        [number in names if names else number >= 0 for number in numbers], np.bool_
+    )
+    return class_index, class_names, tuple(numbers), is_listed
+
+
+def _unknown_classes(
+    class_index: NDArray[np.int32],
+    is_listed: NDArray[np.bool_],
+    category_ids: tuple[int | str, ...],
+) -> list[Mark]:
+    ids = np.array(category_ids, np.int64)[class_index]
+    rows = np.flatnonzero(~is_listed[class_index] & (ids >= 0)).astype(np.int64)
+    message = "the class number must be one of `names`, got {0}."
+    return [Mark("unknown_category", "orphan", message, rows, (ids[rows],))]

@@ -1,0 +1,255 @@
+"""``tinysight boxes anchors``: anchors for each k, how good they are, and how good any can be."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.output import print_json
+
+if TYPE_CHECKING:
+    from tinysight.boxes.anchors import AnchorSet
+    from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# The words of boxes.anchors.DISTANCES and boxes.geometry.FITS, repeated so that --help needs no
+# numpy; a test holds them equal.
+DISTANCES = ("iou", "log", "wh", "ratio")
+FITS = ("letterbox", "stretch")
+DEFAULT_INPUT_PX = 640
+DEFAULT_CERTIFY_S = 10.0
+
+_LEAST_CURVE = 10  # the elbow is looked for among at least so many k
+_MOST_K = 100
+_COLUMNS = 100
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``anchors`` to the commands of ``tinysight boxes``."""
+    parser = commands.add_parser(
+        "anchors",
+        help="choose anchor boxes and prove how near to the best possible they are",
+        description="Fit anchors for each k, score them on every box, and prove an upper bound of "
+        "the mean best IoU that any k anchors can reach on these boxes.",
+    )
+    add_input_arguments(parser)
+    add_anchor_arguments(parser, certify_s=DEFAULT_CERTIFY_S)
+    parser.add_argument(
+        "--distance",
+        choices=DISTANCES,
+        default="iou",
+        help="what to optimise: mean best IoU (default), yolov5's ratio fitness, or Euclidean "
+        "k-means on (w, h) or on (log w, log h)",
+    )
+    parser.add_argument(
+        "--recall-weight",
+        type=_not_negative,
+        default=0.0,
+        metavar="LAMBDA",
+        help="with --distance iou: optimise IoU + LAMBDA * recall (default 0)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_anchors)
+
+
+def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -> None:
+    """Add how many anchors to fit, at which input, and how long to prove."""
+    parser.add_argument(
+        "--k",
+        type=_counts,
+        default=(3, 4, 5, 6),
+        metavar="LIST",
+        help="numbers of anchors: 3,4,5,6 or 1:12 (default 3,4,5,6)",
+    )
+    parser.add_argument(
+        "--input-size",
+        type=_input_size,
+        default=(DEFAULT_INPUT_PX, DEFAULT_INPUT_PX),
+        metavar="N|WxH",
+        help=f"network input, pixels (default {DEFAULT_INPUT_PX})",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        default="letterbox",
+        help="how images meet the input: scaled and padded (default), or stretched",
+    )
+    parser.add_argument(
+        "--certify",
+        type=_not_negative,
+        default=certify_s,
+        metavar="SECONDS",
+        help=f"most seconds for the proof of each k, 0 for none (default {certify_s:g})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the search (default 0)"
+    )
+
+
+def run_anchors(arguments: argparse.Namespace) -> int:
+    """Fit the anchors and print them with what was proved."""
+    from tinysight import cli
+    from tinysight.boxes.anchors import FitSettings, fit_anchor_sets
+    from tinysight.boxes.choice_of_k import choose_k
+
+    reading = read_input(arguments)
+    settings = FitSettings(
+        distance=arguments.distance,
+        recall_weight=arguments.recall_weight,
+        seed=arguments.seed,
+        certify_s=arguments.certify,
+    )
+    sets = fit_anchor_sets(
+        reading.table,
+        arguments.k,
+        input_size_wh=arguments.input_size,
+        fit=arguments.fit,
+        settings=settings,
+    )
+    choice = choose_k(reading.table, most=max(_LEAST_CURVE, *arguments.k), seed=arguments.seed)
+    num_boxes = int((~reading.table.is_crowd).sum())
+    num_crowd = reading.table.num_boxes - num_boxes
+    if arguments.json:
+        print_json(
+            {
+                "input_size_wh": arguments.input_size,
+                "fit": arguments.fit,
+                "boxes": num_boxes,
+                "crowd_boxes_left_out": num_crowd,
+                "sets": [_set_json(anchors) for anchors in sets],
+                "elbow": _elbow_json(choice),
+                "wcss": choice.wcss_log,
+                "wcss_k": choice.ks,
+                "wcss_wh": choice.wcss_wh,
+            }
+        )
+    else:
+        print("\n".join(_lines(sets, choice, num_boxes, num_crowd)))
+    return cli.OK
+
+
+def _set_json(anchors: AnchorSet) -> dict[str, Any]:
+    return {
+        "k": anchors.k,
+        "distance": anchors.distance,
+        "anchors_wh_px": anchors.anchors_wh_px.tolist(),
+        "mean_best_iou": anchors.mean_best_iou,
+        "best_possible_recall": anchors.best_possible_recall,
+        "upper_bound": anchors.upper_bound,
+        "gap": anchors.gap,
+        "is_proof_finished": anchors.is_proof_finished,
+    }
+
+
+def _elbow_json(choice: ChoiceOfK) -> dict[str, Any]:
+    return {
+        "k": choice.k,
+        "agreed": choice.is_agreed,
+        "rules": {name: {"k": rule.k, "share": rule.share} for name, rule in choice.rules.items()},
+    }
+
+
+def _lines(
+    sets: Sequence[AnchorSet], choice: ChoiceOfK, num_boxes: int, num_crowd: int
+) -> Iterator[str]:
+    first = sets[0]
+    width, height = first.input_size_wh
+    crowd = f" ({num_crowd:,} crowd boxes left out)" if num_crowd else ""
+    yield f"boxes       {num_boxes:,}{crowd}"
+    yield f"input       {width}x{height} px, {first.fit}"
+    yield f"distance    {first.distance}"
+    yield ""
+    row = "{:>3}  {:>8}  {:>7}  {:>8}  {}"
+    yield row.format("k", "mean IoU", "recall", "at most", "")
+    for anchors in sets:
+        yield row.format(
+            anchors.k,
+            f"{anchors.mean_best_iou:.4f}",
+            # Not 1.0000 unless every box is matched.
+            f"{int(anchors.best_possible_recall * 10_000) / 10_000:.4f}",
+            "" if anchors.upper_bound is None else f"{anchors.upper_bound:.4f}",
+            _proof(anchors),
+        ).rstrip()
+    yield ""
+    yield "anchors     width x height in pixels at the input, by area"
+    for anchors in sets:
+        pairs = [f"{w:.1f}x{h:.1f}" for w, h in anchors.anchors_wh_px.tolist()]
+        yield from _wrapped(f"  k = {anchors.k:<4}  ", pairs)
+    yield ""
+    yield from _elbow_lines(choice)
+
+
+def _proof(anchors: AnchorSet) -> str:
+    if anchors.gap is None:
+        return ""
+    # Rounded up: the claim is "within".
+    percent = -(-anchors.gap * 100 // 0.001) * 0.001
+    loose = "" if anchors.is_proof_finished else " (time ran out: --certify SECONDS for more)"
+    return f"within {percent:.3f} % of the best possible{loose}"
+
+
+def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
+    says = {name: _rule(rule) for name, rule in choice.rules.items()}
+    if choice.is_agreed:
+        yield f"elbow       k = {choice.k}: every rule says so"
+    elif choice.k is not None:
+        yield f"elbow       k = {choice.k} by the log WCSS, but no clear elbow: the rules disagree"
+    else:
+        yield "elbow       no clear elbow: the rules disagree; choose by mean IoU and your budget"
+    yield f"            on the log WCSS: kneedle {says['kneedle']}, chord {says['chord']}"
+    yield f"            silhouette {says['silhouette']}; gains of 2 points end at {says['gain']}"
+    yield f"            (in brackets: share of {choice.num_resamples} resamples that say the same)"
+    yield from _wrapped(
+        "log WCSS    ",
+        [f"{k}: {value:,.2f}" for k, value in zip(choice.ks, choice.wcss_log, strict=True)],
+    )
+
+
+def _rule(rule: RuleChoice) -> str:
+    return f"{'none' if rule.k is None else rule.k} ({rule.share * 100:.0f} %)"
+
+
+def _wrapped(label: str, words: Sequence[str]) -> Iterator[str]:
+    line = label
+    for word in words:
+        if len(line) + len(word) > _COLUMNS:
+            yield line.rstrip()
+            line = " " * len(label)
+        line += f"{word}  "
+    yield line.rstrip()
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,3})(?::(\d{1,3}))?", part.strip())
+        last = int(match[2] or match[1]) if match else 0
+        if match is None or not 1 <= int(match[1]) <= last <= _MOST_K:
+            raise argparse.ArgumentTypeError(
+                f"must be numbers from 1 to {_MOST_K} as in 3,4,5,6 or 1:12, got {text!r}"
+            )
+        counts.update(range(int(match[1]), last + 1))
+    return tuple(sorted(counts))
+
+
+def _input_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
+    if match and int(match[1]) and int(match[2] or match[1]):
+        return int(match[1]), int(match[2] or match[1])
+    raise argparse.ArgumentTypeError(
+        f"must be a size in pixels from 1 up, or WIDTHxHEIGHT, got {text!r}. Example: 640."
+    )
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if 0 <= value < float("inf"):
+        return value
+    raise argparse.ArgumentTypeError(f"must be a number from 0 up, got {text!r}")

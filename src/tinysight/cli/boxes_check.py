@@ -1,0 +1,145 @@
+"""``tinysight boxes check``: what is wrong with annotation files, by record."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.output import print_json
+
+if TYPE_CHECKING:
+    from tinysight.boxes.box_order import OrderDecision
+    from tinysight.boxes.findings import FindingCount, Reading
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_MOST_ORDERS = 3
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``check`` to the commands of ``tinysight boxes``."""
+    parser = commands.add_parser(
+        "check",
+        help="list every defect of annotation files; exit 1 if there is one",
+        description="Read annotation files and list every defect by file and record, with what was "
+        "done about it. Exit 0 without defects, 1 with any, so that it can guard a pipeline.",
+    )
+    add_input_arguments(parser)
+    parser.add_argument(
+        "--findings", type=Path, metavar="CSV", help="write every finding as a row of this file"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Read the files, print what was found, and write the findings where asked to."""
+    from tinysight import cli
+    from tinysight.boxes.findings import save_findings
+
+    if arguments.findings is not None:
+        _check_out(arguments.findings)
+    reading = read_input(arguments)
+    if arguments.findings is not None:
+        save_findings(reading.findings, arguments.findings)
+    if arguments.json:
+        print_json(_as_json(reading))
+    else:
+        print("\n".join(_lines(reading, arguments)))
+    return cli.FAULT if len(reading.findings) else cli.OK
+
+
+def _check_out(out: Path) -> None:
+    from tinysight.errors import DataError
+
+    if out.is_dir() or not out.parent.is_dir():
+        raise DataError(
+            f"{out}: --findings must be a file in a folder that exists. Make the folder or choose "
+            f"another."
+        )
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    return {
+        "format": reading.format,
+        "box_order": str(reading.box_order),
+        "images": reading.images,
+        "boxes_read": reading.boxes_read,
+        "accepted": reading.accepted,
+        "repaired": reading.repaired,
+        "rejected": reading.rejected,
+        "findings": [
+            {
+                "kind": count.kind,
+                "count": count.count,
+                "action": count.action,
+                "examples": [str(finding) for finding in count.examples],
+            }
+            for count in reading.findings.by_kind()
+        ],
+        "classes": reading.table.num_classes,
+        "policy": reading.policy,
+        "box_orders": [_order_json(decision) for decision in reading.decisions],
+    }
+
+
+def _order_json(decision: OrderDecision) -> dict[str, Any]:
+    return {
+        "order": str(decision.order),
+        "basis": decision.basis,
+        "boxes_tested": decision.boxes_tested,
+        "shares_inside": {str(order): share for order, share in decision.shares_inside},
+    }
+
+
+def _lines(reading: Reading, arguments: argparse.Namespace) -> Iterator[str]:
+    table = reading.table
+    yield f"format      {reading.format}"
+    yield from dict.fromkeys(_order_line(decision) for decision in reading.decisions)
+    yield f"images      {table.num_images:,}, classes {table.num_classes:,}"
+    yield (
+        f"boxes       {reading.boxes_read:,} read = {reading.accepted:,} accepted + "
+        f"{reading.repaired:,} repaired + {reading.rejected:,} rejected (policy {reading.policy})"
+    )
+    counts = reading.findings.by_kind()
+    if not counts:
+        empty = f"; {arguments.findings} has only the header" if arguments.findings else ""
+        yield f"findings    none{empty}"
+        return
+    yield f"findings    {len(reading.findings):,}"
+    for count in counts:
+        yield from _count_lines(count)
+    if arguments.findings is not None:
+        yield f"            all of them: {arguments.findings}"
+    elif any(count.count > len(count.examples) for count in counts):
+        yield "            list them all with --findings FILE.csv"
+
+
+def _count_lines(count: FindingCount) -> Iterator[str]:
+    yield f"  {count.count:>9,} {count.kind}, {count.action}"
+    for finding in count.examples:
+        yield f"            {finding}"
+    if count.count > len(count.examples):
+        yield f"            and {count.count - len(count.examples):,} more"
+
+
+def _order_line(decision: OrderDecision) -> str:
+    why = {
+        "asked": "as asked for",
+        "declared": "as the file declares",
+        "measured": "measured, the file does not say",
+        "overruled": "measured, against what the file declares",
+        "untested": "not tested, no image size is known",
+    }[decision.basis]
+    line = f"box order   {decision.order}: {decision.order.describe()}; {why}"
+    if decision.shares_inside:
+        shares = ", ".join(
+            f"{share:.1%} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
+        )
+        line += (
+            f"\n            {decision.boxes_tested:,} boxes tested, inside their images: {shares}"
+        )
+    return line

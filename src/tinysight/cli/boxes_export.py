@@ -1,0 +1,147 @@
+"""``tinysight boxes export``: anchors in the form that a framework reads."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tinysight.cli.boxes_score import (
+    DEFAULT_INPUT_PX,
+    add_input_size_arguments,
+    level_lines,
+    levels_json,
+)
+from tinysight.cli.output import print_json
+
+# The words of boxes.export.FORMATS, repeated so that --help needs no numpy.
+FORMATS = (
+    "csv",
+    "darknet",
+    "darknet-v2",
+    "darknet-v3",
+    "detectron2",
+    "detectron2-code",
+    "json",
+    "mmdetection",
+    "ssd",
+    "torchvision",
+    "yolov5",
+    "yolov7",
+)
+_ONE_LEVEL = {"darknet-v2": (32,)}
+_STRIDES_PX = (8, 16, 32)
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``export`` to the commands of ``tinysight boxes``."""
+    parser = commands.add_parser(
+        "export",
+        help="write anchors for yolov5, darknet, detectron2, torchvision and others",
+        description="Put anchors on the levels of a detector and write them in the form that its "
+        "framework reads. The level of each anchor is printed, with a warning where one is empty.",
+    )
+    parser.add_argument(
+        "anchors", metavar="ANCHORS", help="file of anchors, or the name of a preset"
+    )
+    parser.add_argument(
+        "--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
+    parser.add_argument("--k", type=int, metavar="N", help="which set, where the file has several")
+    parser.add_argument(
+        "--strides",
+        type=_strides,
+        metavar="A,B,…",
+        help="stride of each level, pixels, finest first (default: those of ANCHORS, else 8,16,32)",
+    )
+    parser.add_argument(
+        "--divide",
+        choices=("equal", "size"),
+        help="as many anchors on every level (default), or each on the level of its size",
+    )
+    parser.add_argument("--classes", type=int, metavar="N", help="classes; darknet needs it")
+    parser.add_argument(
+        "--boxes", nargs="+", type=Path, metavar="FILE", help="boxes, to say what each level learns"
+    )
+    add_input_size_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_export)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the anchors and say which level got which."""
+    from tinysight import cli
+    from tinysight.boxes.anchor_files import find_anchors
+    from tinysight.boxes.export import render_anchors
+    from tinysight.boxes.leveled_anchors import LeveledAnchors
+    from tinysight.boxes.presets import sizes_at_any_input
+    from tinysight.boxes.reading import read_boxes
+    from tinysight.boxes.strides import assign_strides, group_levels
+    from tinysight.run_folder import write_text
+
+    if arguments.out is not None:
+        _check_out(arguments.out)
+    found = find_anchors(arguments.anchors, arguments.k)
+    input_size_wh = (
+        arguments.input_size or found.input_size_wh or (DEFAULT_INPUT_PX, DEFAULT_INPUT_PX)
+    )
+    fit = arguments.fit or found.fit or "letterbox"
+    boxes_wh_px = None
+    if arguments.boxes:
+        boxes_wh_px = sizes_at_any_input(read_boxes(arguments.boxes).table, input_size_wh, fit)
+    strides = arguments.strides or _ONE_LEVEL.get(arguments.to)
+    if found.strides_px is not None and strides is None and arguments.divide is None:
+        assignment = group_levels(found.levels_wh_px, found.strides_px, boxes_wh_px=boxes_wh_px)
+    else:
+        assignment = assign_strides(
+            found.anchors_wh_px,
+            strides or found.strides_px or _STRIDES_PX,
+            rule=arguments.divide or "equal",
+            boxes_wh_px=boxes_wh_px,
+        )
+    leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes)
+    text = render_anchors(leveled, arguments.to)
+    if arguments.out is not None:
+        write_text(arguments.out, text)
+    if arguments.json:
+        print_json(
+            {
+                "to": arguments.to,
+                "out": None if arguments.out is None else str(arguments.out),
+                "text": text,
+                "input_size_wh": input_size_wh,
+                "fit": fit,
+                "levels": levels_json(assignment),
+                "warnings": list(assignment.warnings),
+            }
+        )
+        return cli.OK
+    if arguments.out is None:
+        print(text, end="")
+    # Without --out the file itself is the result, and what is said about it goes to stderr.
+    said = sys.stderr if arguments.out is None else sys.stdout
+    print("\n".join(level_lines(assignment)), file=said)
+    if arguments.out is not None:
+        print(f"{arguments.out}: {leveled.about}, for {arguments.to}")
+    return cli.OK
+
+
+def _check_out(out: Path) -> None:
+    from tinysight.errors import DataError
+
+    if out.is_dir() or not out.parent.is_dir():
+        raise DataError(
+            f"{out}: --out must be a file in a folder that exists. Make the folder or choose "
+            f"another."
+        )
+
+
+def _strides(text: str) -> tuple[int, ...]:
+    parts = text.replace(",", " ").split()
+    if parts and all(part.isdecimal() and int(part) >= 1 for part in parts):
+        return tuple(int(part) for part in parts)
+    raise argparse.ArgumentTypeError(
+        f"must be whole pixels separated by commas, got {text!r}. Example: 8,16,32."
+    )

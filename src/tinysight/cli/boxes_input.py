@@ -1,0 +1,91 @@
+"""The arguments with which every ``tinysight boxes`` command names its annotations."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinysight.boxes.findings import Reading
+
+# The words of boxes.formats.READERS and boxes.policies.POLICIES, repeated so that --help needs no
+# numpy; a test holds them equal.
+FORMATS = (
+    "coco",
+    "yolo",
+    "voc",
+    "csv",
+    "parquet",
+    "via",
+    "wider-face",
+    "tiny-imagenet",
+    "plain-rows",
+)
+POLICIES = ("keep", "clip", "drop", "strict")
+
+
+def add_input_arguments(parser: argparse.ArgumentParser, *, takes_many: bool = True) -> None:
+    """Add FILE..., or one FILE, and how to read it."""
+    parser.add_argument(
+        "files",
+        nargs="+" if takes_many else 1,
+        type=Path,
+        metavar="FILE",
+        help="annotation files, or folders of them; COCO, YOLO, VOC, CSV and others"
+        if takes_many
+        else "annotation file, or a folder of them; COCO, YOLO, VOC, CSV and others",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="NAME",
+        help=f"found by content, or {', '.join(FORMATS)}",
+    )
+    parser.add_argument(
+        "--box-order",
+        metavar="ORDER",
+        help="what the four numbers of a box are: xywh, yxwh, xyxy, yxyx or cxcywh, with :rel for "
+        "fractions, :1 for pixels counted from 1 or :last for corners that name the last pixel; "
+        "measured when not given",
+    )
+    parser.add_argument(
+        "--policy",
+        choices=POLICIES,
+        default="clip",
+        help="what becomes of a box that leaves its image: keep it, clip it (default), drop it; "
+        "strict stops at any defect",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="images, for sizes that the files do not state"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=_size_wh,
+        metavar="WxH",
+        help="width and height in pixels of images whose size is not known otherwise",
+    )
+
+
+def read_input(arguments: argparse.Namespace) -> Reading:
+    """Read what :func:`add_input_arguments` names."""
+    from tinysight.boxes.reading import read_boxes
+
+    return read_boxes(
+        arguments.files,
+        format=arguments.format,
+        box_order=arguments.box_order,
+        policy=arguments.policy,
+        images_dir=arguments.images,
+        image_size_wh=arguments.image_size,
+    )
+
+
+def _size_wh(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    if match and int(match[1]) and int(match[2]):
+        return int(match[1]), int(match[2])
+    raise argparse.ArgumentTypeError(
+        f"must be WIDTHxHEIGHT in pixels, got {text!r}. Example: 1024x768."
+    )

@@ -1,0 +1,221 @@
+"""``tinysight boxes report``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinysight.cli.boxes_anchors import add_anchor_arguments
+from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.output import print_json
+
+if TYPE_CHECKING:
+    from tinysight.boxes.analysis import BoxAnalysis
+    from tinysight.report.chart_style import Chart
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+PAGE = "report.html"
+FINDINGS = "findings.csv"
+ANCHORS = "anchors.json"
+TABLES = "tables"
+CHARTS = "charts"
+
+_CERTIFY_S = 5.0
+_CHART_PX = 560
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``report`` to the commands of ``tinysight boxes``."""
+    parser = commands.add_parser(
+        "report",
+        help="one page on a set of annotations, with charts, tables and anchors beside it",
+        description="Write a folder with one HTML page that opens from disk: what is wrong with "
+        "the annotations, what is in them, anchors for each k with a proof of how near to the "
+        "best possible they are, and how published anchors compare.",
+    )
+    add_input_arguments(parser)
+    add_anchor_arguments(parser, certify_s=_CERTIFY_S)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--name", help="what the set is called on the page (default: the file)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=9,
+        metavar="N",
+        help="with --images: draw boxes and anchors on so many of them (default 9)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_report)
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Analyse the annotations and write the folder."""
+    from tinysight import cli
+    from tinysight.boxes.analysis import analyse_boxes
+    from tinysight.boxes.findings import save_findings
+    from tinysight.boxes.summary_tables import save_tables, tables_of
+    from tinysight.report.boxes_page import build_boxes_page
+    from tinysight.report.chart_style import save_png, save_svg
+    from tinysight.report.page_html import render_page
+    from tinysight.run_folder import write_text
+
+    out: Path = arguments.out
+    _check_out(out)
+    reading = read_input(arguments)
+    analysis = analyse_boxes(
+        reading,
+        arguments.k,
+        input_size_wh=arguments.input_size,
+        fit=arguments.fit,
+        certify_s=arguments.certify,
+        seed=arguments.seed,
+    )
+    examples = list(_examples(analysis, arguments))
+    name = arguments.name or ", ".join(path.name for path in arguments.files)
+    html = render_page(build_boxes_page(analysis, name=name, examples=examples))
+
+    (out / CHARTS).mkdir(parents=True, exist_ok=True)
+    save_findings(reading.findings, out / FINDINGS)
+    save_tables(tables_of(analysis.summary), out / TABLES)
+    charts = dict(_charts(analysis, name))
+    for chart_name, chart in charts.items():
+        save_png(chart, out / CHARTS / f"{chart_name}.png")
+        save_svg(chart, out / CHARTS / f"{chart_name}.svg")
+    if analysis.anchors is not None:
+        _save_anchors(analysis, out / ANCHORS)
+    write_text(out / PAGE, html)  # last: whoever sees the page finds the rest
+
+    if arguments.json:
+        print_json(
+            {
+                "page": str(out / PAGE),
+                "bytes": len(html.encode()),
+                "images": reading.images,
+                "boxes_read": reading.boxes_read,
+                "accepted": reading.accepted,
+                "repaired": reading.repaired,
+                "rejected": reading.rejected,
+                "k": analysis.anchors.chosen.k if analysis.anchors else None,
+                "charts": sorted(charts),
+                "examples": len(examples),
+            }
+        )
+        return cli.OK
+    print(
+        f"read        {reading.boxes_read:,} boxes on {reading.images:,} images: "
+        f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
+        f"{reading.rejected:,} rejected"
+    )
+    print(f"page        {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB)")
+    print(f"beside it   {FINDINGS}, {ANCHORS}, {TABLES}/, {CHARTS}/ ({len(charts)} as PNG and SVG)")
+    return cli.OK
+
+
+def _check_out(out: Path) -> None:
+    from tinysight.errors import DataError
+
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: --out must be a folder, but there is a file. Choose another name.")
+
+
+def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[bytes]:
+    if arguments.images is None or arguments.examples < 1 or analysis.summary.boxes == 0:
+        return
+    from tinysight.boxes.examples import choose_examples
+    from tinysight.report.box_pictures import draw_boxes, encode_picture
+
+    anchors = analysis.anchors.chosen if analysis.anchors else None
+    for example in choose_examples(analysis.reading.table, arguments.images, arguments.examples):
+        match = example.match(anchors) if anchors is not None else None
+        yield encode_picture(
+            draw_boxes(
+                example.photograph,
+                example.boxes_xywh_px,
+                example.class_names,
+                match.wh_px if match else None,
+                match.index if match else None,
+            )
+        )
+
+
+def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
+    from tinysight.report import anchor_charts, boxes_charts
+    from tinysight.report.chart_style import with_style
+
+    summary, anchors, px = analysis.summary, analysis.anchors, _CHART_PX
+    if not summary.boxes:
+        return
+    bare: dict[str, tuple[str, Chart]] = {
+        "classes": (
+            "Boxes of each class",
+            boxes_charts.class_boxes_chart(
+                [entry for entry in summary.classes if entry.boxes], width_px=px
+            ),
+        ),
+        "sides-px": (
+            "Width and height in pixels",
+            boxes_charts.side_lengths_chart(summary, width_px=px),
+        ),
+        "sides-rel": (
+            "Width and height as shares of the image",
+            boxes_charts.side_shares_chart(summary, width_px=px),
+        ),
+        "aspects": (
+            "Shapes",
+            boxes_charts.aspect_chart(summary.aspect_by_class.sum(axis=0), width_px=px),
+        ),
+        "centres": (
+            "Where the centres are",
+            boxes_charts.centres_chart(summary.centres, width_px=px),
+        ),
+        "boxes-per-image": (
+            "Boxes in an image",
+            boxes_charts.boxes_per_image_chart(summary.images_by_num_boxes, width_px=px),
+        ),
+    }
+    if anchors is not None:
+        width, height = analysis.input_size_wh
+        for one in anchors.sets:
+            bare[f"anchors-k{one.k}"] = (
+                f"{one.k} anchor{'' if one.k == 1 else 's'} at {width} × {height} px, "
+                f"mean best IoU {one.mean_best_iou:.4f}",
+                anchor_charts.anchors_on_sizes_chart(anchors.points, one, width_px=px),
+            )
+        bare["anchors-to-scale"] = (
+            f"Anchors at {width} × {height} px, to scale",
+            anchor_charts.anchor_shapes_chart(anchors.sets),
+        )
+        bare["elbow"] = ("The elbow", anchor_charts.elbow_chart(anchors.choice, width_px=px))
+        bare["fit-by-k"] = (
+            "What each anchor brings",
+            anchor_charts.fit_by_k_chart(anchors.curve, width_px=px),
+        )
+    for chart_name, (title, chart) in bare.items():
+        yield chart_name, with_style(chart, title, name)
+
+
+def _save_anchors(analysis: BoxAnalysis, path: Path) -> None:
+    from tinysight.run_folder import write_json
+
+    assert analysis.anchors is not None
+    write_json(
+        path,
+        {
+            "input_size_wh": list(analysis.input_size_wh),
+            "fit": analysis.fit,
+            "sets": [
+                {
+                    "k": one.k,
+                    "anchors_wh_px": one.anchors_wh_px.tolist(),
+                    "mean_best_iou": one.mean_best_iou,
+                    "best_possible_recall": one.best_possible_recall,
+                    "upper_bound": one.upper_bound,
+                    "gap": one.gap,
+                }
+                for one in analysis.anchors.sets
+            ],
+        },
+    )

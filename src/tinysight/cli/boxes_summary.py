@@ -1,0 +1,259 @@
+"""``tinysight boxes summary``: what is in annotation files, in numbers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.output import print_json
+from tinysight.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from tinysight.boxes.engine import ShardResult
+    from tinysight.boxes.findings import Reading
+    from tinysight.boxes.summary import BoxSummary
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_MOST_CLASSES = 20
+_MOST_PAIRS = 5
+_LONGEST_NAME = 32
+_BAR_COLUMNS = 30
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``summary`` to the commands of ``tinysight boxes``."""
+    parser = commands.add_parser(
+        "summary",
+        help="count classes, sizes, shapes, positions and pairs",
+        description="Count what is in annotation files: boxes and images of each class, boxes of "
+        "an image, sizes, shapes, positions, classes that meet, boxes that were drawn twice.",
+    )
+    add_input_arguments(parser)
+    parser.add_argument(
+        "--csv", type=Path, metavar="DIR", help="write every count as CSV files into this folder"
+    )
+    parser.add_argument(
+        "--shards",
+        action="store_true",
+        help="read the files side by side and add up; no image may be in two of them",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_worker_count,
+        metavar="N",
+        help="with --shards: processes (default: cores)",
+    )
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="with --shards: let a Dask cluster read, by its scheduler"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_summary)
+
+
+def run_summary(arguments: argparse.Namespace) -> int:
+    """Read the files, print the summary, and write the tables where asked to."""
+    from tinysight import cli
+    from tinysight.boxes.near_duplicates import find_near_duplicates
+    from tinysight.boxes.summary import summarize_boxes
+    from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
+    from tinysight.errors import DataError
+
+    is_sharded = arguments.shards or arguments.dask is not None or arguments.workers is not None
+    if is_sharded and not arguments.shards:
+        raise DataError("--workers and --dask are for files that are shards. Add --shards.")
+    more: dict[str, Any] = {}
+    if arguments.shards:
+        result = _summarize_shards(arguments)
+        summary, account = result.summary, _account_of(result)
+        more = {
+            "shards": result.shards,
+            "findings": result.findings,
+            "box_orders": list(result.box_orders),
+        }
+        tables = tables_of(summary) if arguments.csv else {}
+    else:
+        reading = read_input(arguments)
+        summary, account = summarize_boxes(reading.table), _account_of(reading)
+        tables = tables_of(summary) if arguments.csv else {}
+        if arguments.csv:
+            twins = find_near_duplicates(reading.table)
+            tables["near_duplicates.csv"] = near_duplicate_table(reading.table, twins)
+    if arguments.csv:
+        save_tables(tables, arguments.csv)
+    if arguments.json:
+        print_json(_as_json(summary, account) | more)
+    else:
+        print("\n".join(_lines(summary, account)))
+        if len(more.get("box_orders", ())) > 1:
+            print(
+                f"box order   differs between the shards: {', '.join(more['box_orders'])}. "
+                f"Give --box-order if one is meant for all."
+            )
+        if arguments.csv:
+            print(f"tables      {len(tables)} files in {arguments.csv}")
+    return cli.OK
+
+
+def _summarize_shards(arguments: argparse.Namespace) -> ShardResult:
+    from tinysight.boxes.engine import ShardSettings, dask_executor, summarize_shards
+
+    settings = ShardSettings(
+        input_size_wh=None,
+        format=arguments.format,
+        box_order=arguments.box_order,
+        policy=arguments.policy,
+        images_dir=arguments.images,
+        image_size_wh=arguments.image_size,
+    )
+    with progress_bar("counting", "shards") as report:
+        if arguments.dask is None:
+            return summarize_shards(
+                arguments.files, settings, num_workers=arguments.workers, on_shard=report
+            )
+        with dask_executor(arguments.dask) as executor:
+            return summarize_shards(arguments.files, settings, executor=executor, on_shard=report)
+
+
+def _account_of(result: Reading | ShardResult) -> dict[str, int]:
+    return {
+        "boxes_read": result.boxes_read,
+        "accepted": result.accepted,
+        "repaired": result.repaired,
+        "rejected": result.rejected,
+    }
+
+
+def _as_json(summary: BoxSummary, account: dict[str, int]) -> dict[str, Any]:
+    from tinysight.boxes import distributions as bins
+
+    return {
+        "images": summary.images,
+        "boxes": summary.boxes,
+        "classes": [
+            {"name": entry.name, "boxes": entry.boxes, "images": entry.images, **entry.sizes}
+            for entry in summary.classes
+        ],
+        "sizes": summary.sizes,
+        "images_without_boxes": summary.images_without_boxes,
+        **account,
+        "images_of_unknown_size": summary.images_of_unknown_size,
+        "crowd_boxes": summary.crowd_boxes,
+        "near_duplicates": {
+            "same_class": summary.repeated_boxes,
+            "other_class": summary.relabelled_boxes,
+        },
+        "imbalance": summary.imbalance,
+        "evenness": summary.evenness,
+        "boxes_per_image": {
+            "mean": summary.boxes_per_image,
+            "median": summary.median_boxes_per_image(),
+            "most": len(summary.images_by_num_boxes) - 1,
+            "images": summary.images_by_num_boxes.tolist(),
+        },
+        "aspect_ratios": _binned(summary.aspect_by_class.sum(axis=0), bins.ASPECT_EDGES),
+        "widths_px": _binned(summary.width_by_class.sum(axis=0), bins.SIDE_EDGES_PX),
+        "heights_px": _binned(summary.height_by_class.sum(axis=0), bins.SIDE_EDGES_PX),
+        "least_wh_px": summary.least_wh_px.tolist(),
+        "greatest_wh_px": summary.greatest_wh_px.tolist(),
+        "centres": summary.centres.tolist(),
+        "pairs": [
+            {"classes": [a, b], "images": images} for a, b, images in _meeting_classes(summary)
+        ],
+    }
+
+
+def _binned(counts: Any, edges: Any) -> dict[str, Any]:
+    return {"edges": edges.tolist(), "boxes": counts.tolist()}
+
+
+def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
+    yield (
+        f"boxes       {summary.boxes:,} on {summary.images:,} images; "
+        f"{account['boxes_read']:,} read = {account['accepted']:,} accepted + "
+        f"{account['repaired']:,} repaired + {account['rejected']:,} rejected"
+    )
+    most = len(summary.images_by_num_boxes) - 1
+    yield (
+        f"an image    {summary.boxes_per_image:.1f} boxes on average, half have at most "
+        f"{summary.median_boxes_per_image():,}, the fullest {most:,}; "
+        f"{summary.images_without_boxes:,} have none"
+    )
+    if summary.images_of_unknown_size:
+        yield f"            {summary.images_of_unknown_size:,} images are of unknown size"
+    shares = (
+        f"{boxes:,} {name} ({boxes / max(summary.boxes, 1):.0%})"
+        for name, boxes in summary.sizes.items()
+    )
+    yield f"sizes       {', '.join(shares)}; limits 32 x 32 and 96 x 96 px"
+    if summary.boxes:
+        (least_w, least_h), (most_w, most_h) = summary.least_wh_px, summary.greatest_wh_px
+        yield f"sides       width {least_w:g} to {most_w:g} px, height {least_h:g} to {most_h:g} px"
+        yield f"shapes      {_shape_words(summary)}"
+    if summary.crowd_boxes:
+        yield f"crowds      {summary.crowd_boxes:,} boxes stand for groups; anchors ignore them"
+    if summary.repeated_boxes or summary.relabelled_boxes:
+        yield (
+            f"twice       {summary.repeated_boxes:,} boxes repeat another of their class, "
+            f"{summary.relabelled_boxes:,} one of another class (IoU from 0.9)"
+        )
+    yield from _class_lines(summary)
+    pairs = sorted(_meeting_classes(summary), key=lambda pair: -pair[2])[:_MOST_PAIRS]
+    if pairs:
+        met = ", ".join(f"{a} + {b} ({images:,})" for a, b, images in pairs)
+        yield f"together    {met}"
+
+
+def _shape_words(summary: BoxSummary) -> str:
+    from tinysight.boxes.distributions import ASPECT_EDGES
+
+    counts = summary.aspect_by_class.sum(axis=0)
+    tall = int(counts[ASPECT_EDGES[:-1] < 0.5].sum())
+    wide = int(counts[ASPECT_EDGES[:-1] >= 2].sum())
+    rest = summary.boxes - tall - wide
+    return (
+        f"{tall / summary.boxes:.0%} more than twice as high as wide, "
+        f"{wide / summary.boxes:.0%} at least twice as wide as high, "
+        f"{rest / summary.boxes:.0%} between"
+    )
+
+
+def _class_lines(summary: BoxSummary) -> Iterator[str]:
+    classes = summary.classes
+    line = f"classes     {len(classes):,}"
+    if summary.imbalance is not None and len(classes) > 1:
+        times = summary.imbalance
+        line += (
+            ", all with the same number of boxes"
+            if times == 1
+            else f", the largest has {times:,.{int(times < 10)}f} times the boxes of the smallest"
+        )
+        empty = sum(not entry.boxes for entry in classes)
+        line += f" that has any; {empty:,} have none" if empty else ""
+    yield line
+    largest = max((entry.boxes for entry in classes), default=0)
+    for entry in classes[:_MOST_CLASSES]:
+        name = (
+            entry.name
+            if len(entry.name) <= _LONGEST_NAME
+            else f"{entry.name[: _LONGEST_NAME - 1]}…"
+        )
+        bar = "█" * round(_BAR_COLUMNS * entry.boxes / max(largest, 1))
+        yield f"  {name:<{_LONGEST_NAME}} {entry.boxes:>10,} boxes {entry.images:>9,} images  {bar}"
+    if len(classes) > _MOST_CLASSES:
+        yield f"  and {len(classes) - _MOST_CLASSES:,} more; --csv DIR and --json list them all"
+
+
+def _meeting_classes(summary: BoxSummary) -> Iterator[tuple[str, str, int]]:
+    names = summary.class_names
+    pairs = zip(summary.pair_classes.tolist(), summary.pair_images.tolist(), strict=True)
+    yield from ((names[a], names[b], images) for (a, b), images in pairs if a != b)
+
+
+def _worker_count(text: str) -> int:
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")

@@ -1,0 +1,373 @@
+"""The page on a set of box annotations: is it sound, what is in it, which anchors fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from tinysight.report.anchors_section import choice_section, published_section, sets_section
+from tinysight.report.boxes_charts import (
+    MOST_CLASSES,
+    aspect_chart,
+    boxes_per_image_chart,
+    centres_chart,
+    class_boxes_chart,
+    class_pairs_chart,
+    side_lengths_chart,
+    side_shares_chart,
+)
+from tinysight.report.chart_style import BLUE, VERMILLION, percent
+from tinysight.report.page import (
+    Block,
+    Callout,
+    Cell,
+    Column,
+    Columns,
+    Facts,
+    Figure,
+    Key,
+    Page,
+    Picture,
+    Pictures,
+    Section,
+    Severity,
+    Stat,
+    Table,
+    Text,
+)
+
+if TYPE_CHECKING:
+    from tinysight.boxes.analysis import BoxAnalysis
+    from tinysight.boxes.box_order import OrderDecision
+    from tinysight.boxes.findings import Reading
+    from tinysight.boxes.summary import BoxSummary
+
+_FEW_BOXES = 20  # of a class: too few to learn from or to measure by
+_MANY_TIMES = 20  # as many boxes as another class: worth a word
+_LEAST_PAIRED_CLASSES = 3
+_BASES = {
+    "asked": "as asked for",
+    "declared": "as the file declares",
+    "measured": "measured, the file does not say",
+    "overruled": "measured, against what the file declares",
+    "untested": "not tested, no image size is known",
+}
+
+
+def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[bytes] = ()) -> Page:
+    """Build the page on a set of annotations.
+
+    Args:
+        analysis: Everything that is to be said.
+        name: What the set is called on the page.
+        examples: PNG pictures of example images with their boxes and anchors.
+    """
+    summary = analysis.summary
+    return Page(
+        title=f"{name} · tinysight",
+        kicker=f"{name}: box annotations, {analysis.reading.format}",
+        headline=f"{_counted(summary.boxes, 'box', 'boxes')} on "
+        f"{_counted(summary.images, 'image')}",
+        lead=_lead(analysis),
+        stats=tuple(_stats(analysis)),
+        sections=tuple(_sections(analysis, len(examples))),
+        pictures=tuple(examples),
+    )
+
+
+def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
+    yield _soundness_section(analysis.reading)
+    if analysis.summary.boxes:
+        yield _classes_section(analysis.summary)
+        yield _sizes_section(analysis.summary)
+        yield _images_section(analysis.summary)
+    if analysis.anchors is None:
+        yield Section("anchors", "Anchors", (Text(analysis.why_no_anchors),))
+    else:
+        yield sets_section(analysis, analysis.anchors)
+        yield choice_section(analysis.anchors)
+        yield published_section(analysis.anchors)
+    if num_examples:
+        yield _examples_section(num_examples)
+    yield _about_section(analysis)
+
+
+def _lead(analysis: BoxAnalysis) -> str:
+    summary, reading = analysis.summary, analysis.reading
+    largest = summary.classes[0] if summary.boxes else None
+    sentences = []
+    if largest is not None:
+        share = percent(largest.boxes / summary.boxes)
+        sentences.append(f"{share} of the boxes are {largest.name}.")
+    if reading.rejected:
+        sentences.append(
+            f"{_counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
+        )
+    elif len(reading.findings):
+        sentences.append("Every box could be used, though not everything is as it should be.")
+    else:
+        sentences.append("Every box is sound.")
+    if analysis.anchors is not None:
+        chosen = analysis.anchors.chosen
+        sentences.append(
+            f"With {_counted(chosen.k, 'anchor')} the mean best IoU is {chosen.mean_best_iou:.3f}."
+        )
+    return " ".join(sentences)
+
+
+def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
+    summary, reading = analysis.summary, analysis.reading
+    with_boxes = int((summary.boxes_by_class > 0).sum())
+    unused = len(summary.class_names) - with_boxes
+    yield Stat(f"{with_boxes:,}", "classes", f"and {unused:,} without boxes" if unused else "")
+    yield Stat(f"{summary.boxes_per_image:.1f}", "boxes an image")
+    yield Stat(f"{summary.images_without_boxes:,}", "images without boxes")
+    yield Stat(f"{len(reading.findings):,}", "findings")
+    if summary.boxes:
+        small = summary.sizes["small"] / summary.boxes
+        yield Stat(percent(small), "small boxes", "below 32 × 32 px")
+
+
+def _soundness_section(reading: Reading) -> Section:
+    account = (
+        f"{_counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
+        f"are, {reading.repaired:,} repaired, {reading.rejected:,} rejected."
+    )
+    severity: Severity = "good"
+    if reading.rejected:
+        severity = "warning"
+    elif len(reading.findings):
+        severity = "note"
+    advice = "" if severity == "good" else "findings.csv lists every one of them by record."
+    blocks: list[Block] = [Callout(severity, account, advice)]
+    if len(reading.findings):
+        rows = tuple(
+            (
+                count.kind.replace("_", " "),
+                count.count,
+                count.action,
+                f"{count.examples[0].record or 'The file'}: {count.examples[0].message}",
+            )
+            for count in reading.findings.by_kind(most_examples=1)
+        )
+        columns = (
+            Column("What"),
+            Column("How often", "number"),
+            Column("What was done"),
+            Column("The first one"),
+        )
+        blocks.append(Table("findings", "Findings", columns, rows))
+    distinct = dict.fromkeys(_order_in_words(decision) for decision in reading.decisions)
+    facts = tuple(("Box order", words) for words in distinct)
+    blocks.append(Facts("What the four numbers of a box are", facts))
+    return Section("soundness", "Is it sound?", tuple(blocks))
+
+
+def _order_in_words(decision: OrderDecision) -> str:
+    text = f"{decision.order.describe()}; {_BASES[decision.basis]}"
+    if decision.shares_inside:
+        shares = ", ".join(
+            f"{percent(share)} as {order}" for order, share in decision.shares_inside[:3]
+        )
+        text += f". Inside their images: {shares}"
+    return text
+
+
+def _classes_section(summary: BoxSummary) -> Section:
+    classes = [entry for entry in summary.classes if entry.boxes]
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (entry.name, entry.boxes, entry.boxes / summary.boxes, entry.images, *entry.sizes.values())
+        for entry in summary.classes
+    )
+    columns = (
+        Column("Class"),
+        Column("Boxes", "number"),
+        Column("Of all boxes", "share"),
+        Column("Images", "number"),
+        Column("Small", "number"),
+        Column("Medium", "number"),
+        Column("Large", "number"),
+    )
+    shown = min(len(classes), MOST_CLASSES)
+    title = "Boxes and images of each class"
+    if shown < len(classes):
+        title = f"Boxes and images of the {shown} largest of {len(classes):,} classes"
+    figure = Figure(
+        name="class-boxes",
+        title=title,
+        chart=class_boxes_chart(classes),
+        alt="Bars of boxes a class. "
+        + " ".join(f"{entry.name}: {entry.boxes:,} boxes." for entry in classes[:8]),
+        keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION)),
+        height_px=19 * shown,
+    )
+    table = Table(
+        "class-table",
+        "All classes",
+        columns,
+        rows,
+        caption="Small, medium and large by the limits of COCO, 32 × 32 and 96 × 96 px of the "
+        "source image, measured on boxes.",
+    )
+    return Section(
+        "classes",
+        "Which classes?",
+        (*_imbalance(summary), figure, table),
+        lead=_classes_lead(summary),
+    )
+
+
+def _classes_lead(summary: BoxSummary) -> str:
+    first, *others = (entry for entry in summary.classes if entry.boxes)
+    if not others:
+        return f"One class has boxes: {first.name}."
+    last = others[-1]
+    return (
+        f"{first.name} has {_counted(first.boxes, 'box', 'boxes')}, "
+        f"{last.name} has {last.boxes:,}: {summary.imbalance:,.0f} times as many."
+    )
+
+
+def _imbalance(summary: BoxSummary) -> Iterator[Block]:
+    rare = [entry for entry in summary.classes if 0 < entry.boxes < _FEW_BOXES]
+    if summary.imbalance and summary.imbalance >= _MANY_TIMES:
+        yield Callout(
+            "note",
+            f"The classes are unbalanced: the largest has {summary.imbalance:,.0f} times the "
+            f"boxes of the smallest.",
+            "Look at the results of each class and not only at their mean; sample rare classes "
+            "more often, or collect more of them.",
+        )
+    if rare:
+        named = ", ".join(entry.name for entry in rare[:5])
+        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+        yield Callout(
+            "note",
+            f"{_counted(len(rare), 'class', 'classes')} with fewer than {_FEW_BOXES} boxes: "
+            f"{named}{more}.",
+            "A figure measured on so few boxes says little.",
+        )
+
+
+def _sizes_section(summary: BoxSummary) -> Section:
+    blocks: list[Block] = []
+    if summary.repeated_boxes or summary.relabelled_boxes:
+        blocks.append(
+            Callout(
+                "note",
+                f"{_counted(summary.repeated_boxes, 'box', 'boxes')} lie almost exactly on "
+                f"another box of their class, {summary.relabelled_boxes:,} on one of another "
+                f"class.",
+                "The same object may be annotated twice. `tinysight boxes summary FILE --csv DIR` "
+                "lists them.",
+            )
+        )
+    figures = [
+        Figure(
+            name="sides-px",
+            title="Width and height in pixels",
+            chart=side_lengths_chart(summary),
+            alt="Heat map of boxes by width and height in pixels, both axes logarithmic.",
+            caption="Both axes are logarithmic: a step is a factor. Darker: more boxes.",
+            height_px=370,
+        )
+    ]
+    if summary.wh_rel.any():
+        figures.append(
+            Figure(
+                name="sides-rel",
+                title="Width and height as shares of the image",
+                chart=side_shares_chart(summary),
+                alt="Heat map of boxes by width and height as shares of their image.",
+                caption="Top right: boxes that fill their image.",
+                height_px=370,
+            )
+        )
+    blocks.append(Columns(tuple(figures)))
+    shapes = [
+        Figure(
+            name="aspects",
+            title="Shapes",
+            chart=aspect_chart(summary.aspect_by_class.sum(axis=0)),
+            alt="Histogram of boxes by width over height.",
+            height_px=270,
+        )
+    ]
+    if summary.centres.any():
+        shapes.append(
+            Figure(
+                name="centres",
+                title="Where their centres are",
+                chart=centres_chart(summary.centres),
+                alt="Heat map of box centres over the image.",
+                caption="All images scaled to one frame.",
+                height_px=370,
+            )
+        )
+    blocks.append(Columns(tuple(shapes)))
+    lead = ", ".join(
+        f"{percent(count / summary.boxes)} {size}" for size, count in summary.sizes.items()
+    )
+    return Section("sizes", "How large, which shape, where?", tuple(blocks), lead=f"{lead}.")
+
+
+def _images_section(summary: BoxSummary) -> Section:
+    per_image = Figure(
+        name="boxes-per-image",
+        title="Boxes in an image",
+        chart=boxes_per_image_chart(summary.images_by_num_boxes),
+        alt="Histogram of images by their number of boxes.",
+        keys=(Key("images without boxes", VERMILLION),) if summary.images_without_boxes else (),
+        height_px=270,
+    )
+    blocks: list[Block] = [per_image]
+    if sum(entry.boxes > 0 for entry in summary.classes) >= _LEAST_PAIRED_CLASSES:
+        pairs = Figure(
+            name="class-pairs",
+            title="Which classes meet in an image",
+            chart=class_pairs_chart(summary),
+            alt="Matrix of the largest classes: in how many images two of them meet.",
+            caption="Colour: images with both, as a share of the images of the rarer one.",
+            height_px=480,
+        )
+        blocks.append(pairs)
+    most = len(summary.images_by_num_boxes) - 1
+    lead = (
+        f"Half of the images have {_counted(summary.median_boxes_per_image(), 'box', 'boxes')} or "
+        f"fewer, one has {most:,}."
+    )
+    return Section("images", "Image by image", tuple(blocks), lead=lead)
+
+
+def _examples_section(num_examples: int) -> Section:
+    items = tuple(
+        Picture(
+            number, f"Example image {number + 1} with its boxes and the anchors nearest to them"
+        )
+        for number in range(num_examples)
+    )
+    text = Text(
+        "Solid: the boxes as annotated. Dashed: the best anchor of each, around the same centre.",
+        is_quiet=True,
+    )
+    return Section("examples", "On the images", (text, Pictures(items, width_px=260)))
+
+
+def _about_section(analysis: BoxAnalysis) -> Section:
+    reading = analysis.reading
+    files = [PurePath(path).name for path in reading.files]
+    named = ", ".join(files[:5]) + (f" and {len(files) - 5:,} more" if len(files) > 5 else "")
+    width, height = analysis.input_size_wh
+    facts = (
+        ("Files", named),
+        ("Format", reading.format),
+        ("Defective boxes", f"policy {reading.policy}"),
+        ("Network input", f"{width} × {height} px, {analysis.fit}"),
+        ("Crowd regions", f"{analysis.summary.crowd_boxes:,}, left out of the anchors"),
+    )
+    return Section("about", "How it was made", (Facts("", facts),))
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,50 @@
+"""Annotation files for tests: sound ones, and what to change to make them messy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Record = dict[str, Any]
+
+
+def make_coco(**over: Any) -> Record:
+    """Two images of 100 x 80 pixels, five boxes that lie in them, two classes."""
+    boxes = [
+        [10, 20, 30, 40],
+        [0, 0, 100, 80],
+        [50.5, 10.25, 20, 30],
+        [60, 5, 39, 70],
+        [1, 2, 3, 4],
+    ]
+    coco: Record = {
+        "images": [
+            {"id": 7, "width": 100, "height": 80, "file_name": "a.jpg"},
+            {"id": 9, "width": 100, "height": 80, "file_name": "b.jpg"},
+        ],
+        "annotations": [
+            {"id": 100 + i, "image_id": 7 if i < 3 else 9, "category_id": 1 + i % 2, "bbox": box}
+            for i, box in enumerate(boxes)
+        ],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    return {**coco, **over}
+
+
+def write_json(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def real_file(name: str) -> Path:
+    root = os.environ.get("TINYSIGHT_DATA")
+    if not root:
+        pytest.skip("TINYSIGHT_DATA does not name a folder with the real data")
+    path = Path(root) / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
+
+
+def read(tmp_path: Path, text: str, **over: Any) -> Reading:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    return read_boxes(path, **over)
+
+
+HEADERS = {
+    "TensorFlow": (
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,80,dog,10,20,40,60\n",
+        "xyxy",
+    ),
+    "any order": (
+        "ymax,xmax,label,xmin,image,ymin,image_height,image_width\n60,40,dog,10,a.jpg,20,80,100\n",
+        "xyxy",
+    ),
+    "semicolon, decimal comma": (
+        "image;class;x;y;width;height;img_w;img_h\na.jpg;dog;10,0;20,0;30,0;40,0;100;80\n",
+        "xywh",
+    ),
+    "tab, centre": (
+        "image\tclass\tx_center\ty_center\tw\th\timage_width\timage_height\n"
+        "a.jpg\tdog\t25\t40\t30\t40\t100\t80\n",
+        "cxcywh",
+    ),
+    "bar, quoted": (
+        '"image"|"class"|"x1"|"y1"|"x2"|"y2"|"image_width"|"image_height"\n'
+        '"a.jpg"|"dog"|"10"|"20"|"40"|"60"|"100"|"80"\n',
+        "xyxy",
+    ),
+    "Open Images": (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsGroupOf\n"
+        "a.jpg,xclick,dog,1,0.1,0.4,0.25,0.75,0,0\n",
+        "xyxy:rel",
+    ),
+    "SKU without header": ("a.jpg,10,20,40,60,dog,100,80\n", "xyxy"),
+    "prefixed": (
+        "image_path,class_name,bbox_x,bbox_y,bbox_width,bbox_height,image_width,image_height\n"
+        "a.jpg,dog,10,20,30,40,100,80\n",
+        "xywh",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_columns_are_found_by_name_in_any_order_and_with_any_separator(
+    name: str, tmp_path: Path
+) -> None:
+    text, order = HEADERS[name]
+    reading = read(tmp_path, text, image_size_wh=(100, 80))
+    assert (reading.format, str(reading.box_order), len(reading.findings)) == ("csv", order, 0)
+    assert reading.table.xywh_px == pytest.approx(np.array([[10, 20, 30, 40]]))
+    assert reading.table.image_names == ("a.jpg",)
+    assert reading.table.class_names == ("dog",)
+    assert reading.table.image_wh_px.tolist() == [[100, 80]]
+
+
+def test_group_boxes_of_open_images_are_crowds(tmp_path: Path) -> None:
+    text = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,dog,0.1,0.4,0.2,0.7,1\n"
+    assert read(tmp_path, text, image_size_wh=(100, 80)).table.is_crowd.tolist() == [True]
+
+
+def test_rows_without_numbers_are_images_without_boxes(tmp_path: Path) -> None:
+    text = "patientId,x,y,width,height,Target\na,,,,,0\nb,264.0,152.0,213.0,379.0,1\n"
+    reading = read(tmp_path, text, image_size_wh=(1024, 1024))
+    assert (reading.boxes_read, reading.accepted, len(reading.findings)) == (1, 1, 0)
+    assert reading.table.image_names == ("a", "b")
+    assert reading.table.class_names == ("1",)
+
+
+def test_column_of_lists_is_measured_and_width_is_that_of_the_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ""
+    for number in range(60):
+        x, y = rng.integers(0, 800, 2)
+        w, h = rng.integers(100, 1000 - x), rng.integers(100, 1000 - y)
+        rows += f'i{number},1000,1000,"[{x}.0, {y}.0, {w}.0, {h}.0]",usask\n'
+    reading = read(tmp_path, "image_id,width,height,bbox,source\n" + rows)
+    (decision,) = reading.decisions
+    assert (str(decision.order), decision.basis) == ("xywh", "measured")
+    assert reading.accepted == 60
+
+
+def test_bad_rows_are_named_by_the_row_of_a_spreadsheet(tmp_path: Path) -> None:
+    text = (
+        "image,class,x,y,width,height\na.jpg,dog,1,2,3,4\na.jpg,dog,1,2,3\na.jpg,dog,1,two,3,4\n"
+        "a.jpg,dog,1,,3,4\na.jpg,dog,1,2,nan,4\n,dog,1,2,3,4\na.jpg,,1,2,3,4\n"
+    )
+    reading = read(tmp_path, text, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.accepted, reading.rejected) == (7, 1, 6)
+    assert {finding.record: finding.message for finding in reading.findings} == {
+        "row 3": "a row must have 6 fields, got 5 in 'a.jpg,dog,1,2,3'. Left out.",
+        "row 4": "a box must have four numbers, got [1.0, 'two', 3.0, 4.0]. Left out.",
+        "row 5": "a box must have four numbers, got [1.0, null, 3.0, 4.0]. Left out.",
+        "row 6": "the numbers of a box must be finite, got [1.0, 2.0, nan, 4.0]. Left out.",
+        "row 7": "a box must have an image, got none. Left out.",
+        "row 8": "a box must have a class, got none. Left out.",
+    }
+
+
+def test_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path: Path) -> None:
+    text = 'image,class,x,y,width,height\na.jpg,do"g,1,2,3,4\n' + "b.jpg,dog,1,2,3,4\n" * 3
+    reading = read(tmp_path, text, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.table.num_boxes) == (4, 4)
+    assert [finding.kind for finding in reading.findings] == ["stray_quote"]
+
+
+def test_gzipped_table_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"image,class,x,y,width,height\na.jpg,dog,1,2,3,4\n"))
+    assert read_boxes(path, image_size_wh=(50, 50)).accepted == 1
+
+
+def test_windows_text_is_read_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("image,class,x,y,width,height\nä.jpg,dog,1,2,3,4\n".encode("cp1252"))
+    reading = read_boxes(path, image_size_wh=(50, 50))
+    assert reading.table.image_names == ("ä.jpg",)
+    assert [finding.kind for finding in reading.findings] == ["not_utf8"]
+
+
+def test_column_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="columns must have names of their own, got 'x' twice"):
+        read(tmp_path, "image,x,x,y,width,height\n")
+
+
+@pytest.mark.parametrize("kind", ["columns", "lists", "dictionary"])
+def test_parquet_columns_are_read_as_typed(kind: str, tmp_path: Path) -> None:
+    boxes = [[10.0, 20.0, 30.0, 40.0], [1.0, 2.0, 90.0, 5.0]]
+    columns: dict[str, Any] = {
+        "image_id": [7, 8],
+        "category_id": [3, 1],
+        "image_width": [100, 100],
+        "image_height": [80, 80],
+    }
+    if kind == "lists":
+        columns["bbox"] = boxes
+    else:
+        for name, values in zip(("x", "y", "w", "h"), zip(*boxes, strict=True), strict=True):
+            columns[name] = list(values)
+    if kind == "dictionary":
+        columns["image_id"] = pyarrow.array(["7", "8"]).dictionary_encode()
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    reading = read_boxes(path, box_order="xywh" if kind == "lists" else None)
+    table = reading.table
+    assert (reading.format, len(reading.findings)) == ("parquet", 0)
+    assert table.xywh_px.tolist() == boxes
+    assert table.image_names == ("7", "8")
+    assert (table.class_names, table.category_ids) == (("1", "3"), (1, 3))
+    assert [table.class_names[i] for i in table.class_index] == ["3", "1"]
+
+
+def test_parquet_with_nulls_keeps_its_good_rows(tmp_path: Path) -> None:
+    columns = {
+        "image": ["a", "a", None],
+        "x": [1.0, None, 1.0],
+        "y": [1.0, 2.0, 1.0],
+        "width": [5.0, 5.0, 5.0],
+        "height": [5.0, 5.0, 5.0],
+        "class": ["dog", "dog", "dog"],
+    }
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    reading = read_boxes(path, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.accepted) == (3, 1)
+    assert {finding.record: finding.kind for finding in reading.findings} == {
+        "row 1": "box_not_numbers",
+        "row 2": "unknown_image",
+    }

@@ -1,0 +1,145 @@
+"""VIA, WIDER FACE, Tiny ImageNet and plain rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
+
+
+def region(name: str, label: Any = "dog", **shape: Any) -> dict[str, Any]:
+    return {
+        "shape_attributes": {"name": name, **shape},
+        "region_attributes": {"class": label} if label is not None else {},
+    }
+
+
+SHAPES = [
+    region("rect", x=10, y=20, width=30, height=40),
+    region("polygon", "cat", all_points_x=[5, 50, 20], all_points_y=[7, 9, 60]),
+    region("circle", cx=30, cy=40, r=10),
+    region("ellipse", {"cat": True, "dog": False}, cx=30, cy=40, rx=20, ry=10),
+]
+AROUND = [[10, 20, 30, 40], [5, 7, 45, 53], [20, 30, 20, 20], [10, 30, 40, 20]]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_via_shapes_give_the_boxes_around_them(version: int, tmp_path: Path) -> None:
+    regions: Any = SHAPES if version == 2 else {str(i): shape for i, shape in enumerate(SHAPES)}
+    entries = {"a.jpg1": {"filename": "a.jpg", "size": 1, "regions": regions}}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"_via_img_metadata": entries} if version == 2 else entries))
+    reading = read_boxes(path)
+    assert (reading.format, len(reading.findings)) == ("via", 0)
+    assert reading.table.xywh_px.tolist() == AROUND
+    names = [reading.table.class_names[i] for i in reading.table.class_index]
+    assert names == ["dog", "cat", "dog", "cat"]
+
+
+def test_via_regions_that_are_no_boxes_are_named(tmp_path: Path) -> None:
+    regions = [
+        *SHAPES,
+        region("point", cx=3, cy=4),
+        region("rect", None, x=1, y=2, width=3, height=4),
+        region("rect", x=1, y=2, width=3),
+        {"region_attributes": {}},
+        region("polygon", all_points_x=[1], all_points_y=[]),
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"k": {"filename": "a.jpg", "regions": regions}}))
+    reading = read_boxes(path)
+    assert (reading.boxes_read, reading.table.num_boxes, reading.rejected) == (9, 5, 4)
+    assert sorted((finding.record, finding.kind) for finding in reading.findings) == [
+        ("regions[4]", "zero_size"),
+        ("regions[5]", "unknown_category"),
+        ("regions[6]", "box_not_numbers"),
+        ("regions[7]", "box_missing"),
+        ("regions[8]", "box_missing"),
+    ]
+
+
+def test_via_file_without_regions_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"_via_img_metadata": {}}')
+    with pytest.raises(DataError, match="must have images with `regions`, but has none"):
+        read_boxes(path)
+
+
+WIDER = """0--Parade/a.jpg
+2
+10 20 30 40 0 0 0 0 0 0\x20
+1 2 3 4 2 0 1 1 2 0
+0--Parade/b.jpg
+0
+0 0 0 0 0 0 0 0 0 0
+1--Handshaking/c.jpg
+1
+5 6 0 9 0 0 0 1 0 0
+"""
+
+
+def test_wider_face_is_read_with_its_images_without_faces(tmp_path: Path) -> None:
+    path = tmp_path / "wider_face_train_bbx_gt.txt"
+    path.write_text(WIDER)
+    reading = read_boxes(path)
+    table = reading.table
+    assert (reading.format, reading.boxes_read, reading.rejected) == ("wider-face", 3, 1)
+    assert table.xywh_px.tolist() == [[10, 20, 30, 40], [1, 2, 3, 4]]
+    assert table.image_names == ("0--Parade/a.jpg", "0--Parade/b.jpg", "1--Handshaking/c.jpg")
+    assert table.class_names == ("face",)
+    (finding,) = reading.findings
+    assert (finding.record, finding.kind) == ("line 10", "zero_size")
+
+
+def test_wider_face_with_a_wrong_count_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(WIDER.replace("jpg\n2\n", "jpg\n3\n"))
+    messages = [finding.message for finding in read_boxes(path).findings]
+    assert (
+        "before line 5: an image must have as many rows as it says, 3, got 2. All rows were read."
+    ) in messages
+
+
+def test_tiny_imagenet_tree_is_read_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "wnids.txt").write_text("n02\nn01\n")
+    (tmp_path / "words.txt").write_text("n01\tlemon\nn02\tbrain coral\nn03\tcity\n")
+    for wnid in ("n01", "n02"):
+        (tmp_path / "train" / wnid).mkdir(parents=True)
+        (tmp_path / "train" / wnid / f"{wnid}_boxes.txt").write_text(
+            f"{wnid}_0.JPEG\t0\t0\t63\t63\n"
+        )
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01\t5\t7\t5\t20\n")
+    reading = read_boxes(tmp_path)
+    table = reading.table
+    assert (reading.format, str(reading.box_order)) == ("tiny-imagenet", "xyxy:last")
+    # 0 to 63 is the whole image, 5 to 5 one column of pixels.
+    assert table.xywh_px.tolist() == [[0, 0, 64, 64], [0, 0, 64, 64], [5, 7, 1, 14]]
+    assert table.class_names == ("brain coral", "lemon")
+    assert table.category_ids == ("n02", "n01")
+    assert table.class_index.tolist() == [1, 0, 1]
+    assert len(reading.findings) == 0
+
+
+def test_plain_rows_keep_good_lines_and_name_bad_ones(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(
+        "id: 0, height: 330, width: 1093, bbox:[69, 464, 312, 175],\r\n"
+        "id: 12, height: 330, width: 1093, bbox:[69, x, 312, 175],\r\n"
+        "id: 2, height: , width: 1093, bbox:[69, 464, 312, 175],\r\n"
+        "id: 2, height: 330, width: 1093\r\n\r\n"
+        "id: 2, height: 330, width: 1093, bbox:[69, 464, 312, 175]"
+    )
+    reading = read_boxes(path, box_order="yxwh")
+    assert reading.table.xywh_px.tolist() == [[464, 69, 312, 175]] * 3
+    assert reading.table.class_names == ("0", "2", "12")
+    assert {finding.record: finding.kind for finding in reading.findings} == {
+        "line 2": "box_not_numbers",
+        "line 3": "no_image_size",
+        "line 4": "box_missing",
+    }

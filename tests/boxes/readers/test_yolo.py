@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
+
+
+def tree(root: Path, labels: dict[str, str], names: str = "names: [dog, cat]\n") -> Path:
+    """A YOLO tree with an image of 200 x 100 pixels for each label file and one without."""
+    for folder in ("images/train", "labels/train"):
+        (root / folder).mkdir(parents=True)
+    (root / "data.yaml").write_text("train: images/train\n" + names)
+    for name, text in labels.items():
+        (root / "labels/train" / f"{name}.txt").write_text(text)
+        Image.new("L", (200, 100)).save(root / "images/train" / f"{name}.png")
+    Image.new("L", (50, 60)).save(root / "images/train/background.png")
+    return root
+
+
+def kinds(reading: Reading) -> dict[str, int]:
+    return {count.kind: count.count for count in reading.findings.by_kind()}
+
+
+def test_tree_is_read_with_sizes_from_its_images(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n1 0.1 0.2 0.1 0.2\n", "b": ""})
+    reading = read_boxes(root)
+    table = reading.table
+    assert (reading.format, str(reading.box_order)) == ("yolo", "cxcywh:rel")
+    assert table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40], [10, 10, 20, 20]]))
+    assert table.image_names == ("a.png", "b.png", "background.png")
+    assert table.image_wh_px.tolist() == [[200, 100], [200, 100], [50, 60]]
+    assert table.class_names == ("dog", "cat")
+    assert len(reading.findings) == 0
+
+
+def test_single_label_file_needs_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("0 0.5 0.5 0.2 0.4\n")
+    text = "need the sizes of their images, and of 1 images none is known. Pass --images DIR or"
+    with pytest.raises(DataError, match=text):
+        read_boxes(path)
+    table = read_boxes(path, image_size_wh=(200, 100)).table
+    assert table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40]]))
+    Image.new("L", (400, 100)).save(tmp_path / "a.jpg")
+    table = read_boxes(path, images_dir=tmp_path).table
+    assert table.image_wh_px.tolist() == [[400, 100]]
+
+
+def test_bad_lines_are_named_and_good_ones_kept(tmp_path: Path) -> None:
+    text = (
+        "0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2\n\ndog 0.5 0.5 0.2 0.4\n5 0.5 0.5 0.2 0.4\n0 0.5 x 1 1\n"
+    )
+    reading = read_boxes(tree(tmp_path, {"a": text}))
+    assert (reading.boxes_read, reading.accepted, reading.rejected) == (5, 1, 4)
+    found = {finding.record: finding.message for finding in reading.findings}
+    assert found == {
+        "line 2": "a box must have four numbers, got [0.5, 0.5, 0.2]. Left out.",
+        "line 4": "a line must begin with a class number from 0 up, got dog. Left out.",
+        "line 5": "the class number must be one of `names`, got 5. Left out.",
+        "line 6": "a box must have four numbers, got [0.5, 'x', 1.0, 1.0]. Left out.",
+    }
+
+
+def test_outline_gives_the_box_around_it(tmp_path: Path) -> None:
+    reading = read_boxes(tree(tmp_path, {"a": "1 0.1 0.2 0.5 0.4 0.3 0.8\n"}))
+    assert reading.table.xywh_px == pytest.approx(np.array([[20, 20, 80, 60]]))
+    assert len(reading.findings) == 0
+
+
+def test_confidence_after_a_box_is_left_aside(tmp_path: Path) -> None:
+    reading = read_boxes(tree(tmp_path, {"a": "1 0.5 0.5 0.2 0.4 0.93\n"}))
+    assert reading.table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40]]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [dog, cat]\n",
+        "names: ['dog', \"cat\"]  # two\n",
+        "names:\n- dog\n- cat\nnc: 2\n",
+        "names:\n  0: dog\n  1: 'cat'\n",
+        "names: {0: dog, 1: cat}\n",
+        "names: [\n  dog,\n  cat,\n]\n",
+    ],
+)
+def test_names_are_read_however_yaml_writes_them(names: str, tmp_path: Path) -> None:
+    assert read_boxes(tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"}, names)).table.class_names == (
+        "dog",
+        "cat",
+    )
+
+
+def test_names_that_are_not_understood_are_refused(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"}, "names: *anchor\n")
+    text = "data.yaml: `names` must be a list, or a mapping from class numbers, of names; got"
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(root)
+
+
+def test_classes_without_names_are_numbers(tmp_path: Path) -> None:
+    reading = read_boxes(tree(tmp_path, {"a": "3 0.5 0.5 0.2 0.4\n"}, ""))
+    assert (reading.table.class_names, reading.table.category_ids) == (("3",), (3,))
+
+
+def test_label_file_that_is_a_broken_link_is_a_finding(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
+    (root / "labels/train/z.txt").symlink_to(tmp_path / "nowhere")
+    reading = read_boxes(root)
+    assert (reading.accepted, kinds(reading)) == (1, {"unreadable_file": 1})
+
+
+def test_boxes_in_pixels_are_recognised_and_told(tmp_path: Path) -> None:
+    lines = "".join(f"0 {100 + i} {50 + i} {150 - 2 * i} {60 - 2 * i}\n" for i in range(20))
+    reading = read_boxes(tree(tmp_path, {"a": lines}))
+    assert (str(reading.box_order), kinds(reading)) == ("cxcywh", {"box_order": 1})
+    assert reading.table.xywh_px[0].tolist() == [25, 20, 150, 60]

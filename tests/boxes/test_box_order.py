@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.boxes.annotation_files import real_file
+from tinysight.boxes.box_order import (
+    LAYOUTS,
+    BoxOrder,
+    OrderDecision,
+    decide_box_order,
+    is_inside,
+    parse_box_order,
+    to_xywh_px,
+)
+from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
+
+Boxes = NDArray[np.float64]
+
+
+def drawn(count: int, seed: int = 0) -> tuple[Boxes, Boxes]:
+    """Random xywh boxes within random images, and the sizes of those."""
+    rng = np.random.default_rng(seed)
+    wh = rng.integers(200, 900, (count, 2)).astype(np.float64)
+    left_top = np.floor(rng.random((count, 2)) * wh * 0.8)
+    size = np.floor((wh - left_top) * rng.uniform(0.3, 1, (count, 2))).clip(1)
+    return np.concatenate([left_top, size], axis=1), wh
+
+
+def written(xywh: Boxes, order: BoxOrder, wh: Boxes) -> Boxes:
+    """Write boxes in an order, box by box: the inverse of to_xywh_px in plain Python."""
+    rows = []
+    for (x, y, w, h), (image_w, image_h) in zip(xywh.tolist(), wh.tolist(), strict=True):
+        if order.unit == "rel":
+            x, w, y, h = x / image_w, w / image_w, y / image_h, h / image_h
+        first = order.first_pixel
+        last = 1 if order.includes_last else 0
+        rows.append(
+            {
+                "xywh": (x + first, y + first, w, h),
+                "yxwh": (y + first, x + first, w, h),
+                "xyxy": (x + first, y + first, x + first + w - last, y + first + h - last),
+                "yxyx": (y + first, x + first, y + first + h - last, x + first + w - last),
+                "cxcywh": (x + w / 2 + first, y + h / 2 + first, w, h),
+            }[order.layout]
+        )
+    return np.array(rows, np.float64).reshape(-1, 4)
+
+
+def decide(numbers: Boxes, wh: Boxes, declared: str | None = None, **over: object) -> OrderDecision:
+    return decide_box_order(
+        numbers,
+        wh,
+        declared=None if declared is None else parse_box_order(declared),
+        asked=None,
+        is_first_pixel_open=bool(over.get("is_open", False)),
+        where="boxes.txt",
+    )
+
+
+ORDERS = [
+    "xywh", "yxwh", "xyxy", "yxyx", "cxcywh", "xywh:rel", "xyxy:rel", "cxcywh:rel",
+    "xywh:1", "xyxy:1", "yxyx:1", "xyxy:last",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ORDERS)
+def test_every_order_is_converted_back_to_the_box_that_was_written(text: str) -> None:
+    xywh, wh = drawn(50)
+    order = parse_box_order(text)
+    assert str(order) == text
+    np.testing.assert_allclose(to_xywh_px(written(xywh, order, wh), order, wh), xywh, atol=1e-9)
+
+
+@pytest.mark.parametrize("text", [*LAYOUTS, "xywh:rel", "cxcywh:rel"])
+def test_undeclared_order_is_measured(text: str) -> None:
+    xywh, wh = drawn(300, seed=3)
+    order = parse_box_order(text)
+    decision = decide(written(xywh, order, wh), wh)
+    assert decision.order == order
+    assert decision.basis == "measured"
+    assert decision.shares_inside[0] == (order, 1.0)
+
+
+def test_plain_rows_of_sample_coco_are_y_x_w_h() -> None:
+    reading = read_boxes(real_file("sample_coco.txt"))
+    (decision,) = reading.decisions
+    assert (str(decision.order), decision.basis) == ("yxwh", "measured")
+    outside = {
+        str(order): round((1 - share) * decision.boxes_tested)
+        for order, share in decision.shares_inside
+    }
+    assert (outside["yxwh"], outside["xywh"]) == (0, 3564)
+    assert (reading.boxes_read, reading.accepted, len(reading.findings)) == (10_105, 10_105, 0)
+    assert reading.table.num_classes == 80
+
+
+def test_doubtful_order_is_asked_for() -> None:
+    # Small boxes in the middle of square images: top and left may be swapped unseen.
+    numbers = np.tile([40.0, 45.0, 10.0, 12.0], (30, 1))
+    wh = np.full((30, 2), 100.0)
+    text = "boxes.txt: the order of the four numbers of a box must be clear, but of 30 boxes 100.0%"
+    with pytest.raises(DataError, match=re.escape(text)) as fault:
+        decide(numbers, wh)
+    assert str(fault.value).endswith("Pass --box-order with the one that is meant.")
+
+
+def test_corners_in_fractions_are_asked_for_as_nothing_tells_x_from_y() -> None:
+    xywh, wh = drawn(300)
+    with pytest.raises(DataError, match=r"100\.0% as xyxy:rel, 100\.0% as yxyx:rel"):
+        decide(written(xywh, parse_box_order("xyxy:rel"), wh), wh)
+
+
+def test_undeclared_order_without_image_sizes_is_asked_for() -> None:
+    text = "without image sizes it cannot be tested. Pass --box-order (xywh, yxwh, xyxy, yxyx,"
+    with pytest.raises(DataError, match=re.escape(text)):
+        decide(np.array([[10.0, 20, 30, 40]]), np.full((1, 2), np.nan))
+
+
+def test_declared_order_is_kept_where_others_fit_too() -> None:
+    numbers = np.tile([40.0, 45.0, 10.0, 12.0], (30, 1))
+    decision = decide(numbers, np.full((30, 2), 100.0), "xywh")
+    assert (str(decision.order), decision.basis) == ("xywh", "declared")
+
+
+@pytest.mark.parametrize("wrong", ["xyxy", "yxwh", "cxcywh:rel"])
+def test_declared_order_that_is_clearly_wrong_is_overruled(wrong: str) -> None:
+    xywh, wh = drawn(200, seed=5)
+    decision = decide(written(xywh, parse_box_order(wrong), wh), wh, "xywh")
+    assert (str(decision.order), decision.basis) == (wrong, "overruled")
+
+
+def test_too_few_boxes_overrule_nothing() -> None:
+    xywh, wh = drawn(10, seed=5)
+    decision = decide(written(xywh, parse_box_order("xyxy"), wh), wh, "xywh")
+    assert (str(decision.order), decision.basis) == ("xywh", "declared")
+
+
+def test_pixels_in_a_format_of_fractions_are_recognised() -> None:
+    xywh, wh = drawn(100, seed=6)
+    decision = decide(written(xywh, parse_box_order("cxcywh"), wh), wh, "cxcywh:rel")
+    assert (str(decision.order), decision.basis) == ("cxcywh", "overruled")
+
+
+@pytest.mark.parametrize(
+    ("written_as", "declared", "found"),
+    [
+        ("xyxy:1", "xyxy:1", "xyxy:1"),
+        ("xyxy", "xyxy:1", "xyxy"),
+        ("xyxy:1", "xyxy", "xyxy:1"),
+        ("xyxy:last", "xyxy", "xyxy:last"),
+        ("xyxy", "xyxy", "xyxy"),
+    ],
+)
+def test_first_pixel_is_found_by_boxes_at_the_edges(
+    written_as: str, declared: str, found: str
+) -> None:
+    xywh, wh = drawn(200, seed=7)
+    xywh[:20, :2] = 0  # at the left and top edge
+    xywh[20:40, 2:] = wh[20:40] - xywh[20:40, :2]  # at the right and bottom edge
+    decision = decide(written(xywh, parse_box_order(written_as), wh), wh, declared, is_open=True)
+    assert str(decision.order) == found
+
+
+def test_asked_order_is_never_overruled() -> None:
+    xywh, wh = drawn(100)
+    asked = parse_box_order("yxyx")
+    decision = decide_box_order(
+        xywh, wh, declared=None, asked=asked, is_first_pixel_open=True, where="x"
+    )
+    assert (decision.order, decision.basis) == (asked, "asked")
+
+
+@pytest.mark.parametrize("text", ["", "xyhw", "xywh:2", "cxcywh:1", "xywh:last", "xywh:rel:1"])
+def test_unknown_order_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"--box-order: must be one of xywh, yxwh, xyxy, yxyx"):
+        parse_box_order(text)
+
+
+def test_order_is_described_in_words() -> None:
+    assert BoxOrder("yxwh").describe() == "top, left, width, height in pixels"
+    assert parse_box_order("xyxy:1").describe() == (
+        "left, top, right, bottom in pixels, counted from 1, the last pixel included"
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 4), min_size=1, max_size=20
+    ),
+    st.sampled_from(ORDERS),
+)
+def test_no_number_makes_the_test_of_orders_fail(
+    rows: list[tuple[float, ...]], declared: str
+) -> None:
+    numbers = np.array(rows, np.float64)
+    decision = decide(numbers, np.full((len(rows), 2), 50.0), declared, is_open=True)
+    xywh = to_xywh_px(numbers, decision.order, np.full((len(rows), 2), 50.0))
+    assert is_inside(xywh, np.full((len(rows), 2), 50.0), 0.0).shape == (len(rows),)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.boxes.annotation_files import make_coco, write_json
+from tinysight.boxes.formats import find_annotations
+from tinysight.errors import DataError
+
+CONTENTS = {
+    "coco": b'{"images": [], "annotations": [], "categories": []}',
+    "via": b'{"_via_settings": {}, "_via_img_metadata": {}}',
+    "voc": b"<?xml version='1.0'?><annotation></annotation>",
+    "yolo": b"0 0.5 0.5 0.1 0.1\n12 0.25 0.5 1e-1 0.1\n",
+    "csv": b"image;class;x;y;width;height\n",
+    "parquet": b"PAR1....",
+    "wider-face": b"0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n",
+    "tiny-imagenet": b"n01_0.JPEG\t0\t0\t63\t63\n",
+    "plain-rows": b"id: 0, height: 330, width: 1093, bbox:[69, 464, 312, 175],\r\n",
+}
+
+
+@pytest.mark.parametrize("format", CONTENTS)
+@pytest.mark.parametrize("suffix", [".txt", ".json", ""])
+def test_format_is_found_by_content_whatever_the_name(
+    format: str, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"annotations{suffix}"
+    path.write_bytes(CONTENTS[format])
+    assert find_annotations(path) == (format, path)
+
+
+def test_one_damaged_line_does_not_hide_a_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("0 0.5 0.5 0.1 0.1\nx\n0 0.5 0.5 0.1 0.1\n")
+    assert find_annotations(path)[0] == "yolo"
+
+
+def test_line_longer_than_the_head_is_still_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(f"column{number}" for number in range(20_000)))
+    assert find_annotations(path)[0] == "csv"
+
+
+def test_only_annotation_file_of_a_folder_is_the_one_that_is_read(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    path = write_json(tmp_path / "images" / "a.json", make_coco())
+    assert find_annotations(tmp_path) == ("coco", path)
+
+
+def test_json_with_keys_of_two_formats_is_asked_about(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", {"annotations": [], "_via_settings": {}})
+    text = "it has keys of both. Pass --format coco or --format via."
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(path)
+
+
+def test_folder_with_trees_of_two_formats_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(CONTENTS["voc"])
+    (tmp_path / "data.yaml").write_text("names: [dog]\n")
+    (tmp_path / "a.txt").write_bytes(CONTENTS["yolo"])
+    text = "it holds a tree of voc and one of yolo. Pass --format voc or --format yolo, or name"
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(tmp_path)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.boxes.annotation_files import make_coco, write_json
+from tinysight.boxes.image_sizes import read_image_size_wh
+from tinysight.boxes.reading import read_boxes
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    for name, size in {"a.jpg": (100, 80), "deep/b.jpg": (90, 70)}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(folder / name)
+    return folder
+
+
+def sizeless(tmp_path: Path, names: tuple[str, str] = ("a.jpg", "b.jpg")) -> Path:
+    coco = make_coco()
+    for image, name in zip(coco["images"], names, strict=True):
+        image["file_name"] = name
+        del image["width"], image["height"]
+    return write_json(tmp_path / "sizeless.json", coco)
+
+
+@pytest.mark.parametrize("names", [("a.jpg", "b.jpg"), ("a.jpg", "deep/b.jpg"), ("a", "x\\b.jpg")])
+def test_missing_sizes_are_read_from_the_images(
+    names: tuple[str, str], images: Path, tmp_path: Path
+) -> None:
+    table = read_boxes(sizeless(tmp_path, names), images_dir=images).table
+    assert table.image_wh_px.tolist() == [[100, 80], [90, 70]]
+
+
+def test_given_size_counts_where_there_is_no_image(images: Path, tmp_path: Path) -> None:
+    path = sizeless(tmp_path, ("a.jpg", "c.jpg"))
+    table = read_boxes(path, images_dir=images, image_size_wh=(200, 300)).table
+    assert table.image_wh_px.tolist() == [[100, 80], [200, 300]]
+
+
+def test_stated_size_stands(images: Path, tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["images"][1]["height"] = 75
+    table = read_boxes(write_json(tmp_path / "a.json", coco), images_dir=images).table
+    assert table.image_wh_px.tolist() == [[100, 80], [100, 75]]
+
+
+def test_name_in_two_folders_is_not_guessed(images: Path, tmp_path: Path) -> None:
+    (images / "other").mkdir()
+    Image.new("RGB", (5, 5)).save(images / "other" / "b.jpg")
+    table = read_boxes(sizeless(tmp_path), images_dir=images).table
+    assert np.isnan(table.image_wh_px[1]).all()
+
+
+def test_names_that_lead_out_of_the_folder_are_not_followed(images: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (5, 5)).save(tmp_path / "secret.jpg")
+    path = sizeless(tmp_path, ("../secret.jpg", str(tmp_path / "secret.jpg")))
+    assert np.isnan(read_boxes(path, images_dir=images).table.image_wh_px).all()
+
+
+def test_file_that_is_no_image_has_no_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"not an image")
+    assert read_image_size_wh(path) is None
+    assert read_image_size_wh(tmp_path / "none.jpg") is None

@@ -1,0 +1,119 @@
+"""Seventeen ways in which COCO files of the wild are wrong; every good box must survive each."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.reading import read_boxes
+
+GOOD = 5
+
+
+def kinds(reading: Reading) -> dict[str, tuple[int, str]]:
+    return {count.kind: (count.count, count.action) for count in reading.findings.by_kind()}
+
+
+def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Change one field of the second annotation; ``...`` removes it."""
+
+    def apply(coco: dict[str, Any]) -> None:
+        if value is ...:
+            del coco["annotations"][1][key]
+        else:
+            coco["annotations"][1][key] = value
+
+    return apply
+
+
+def string_image_ids(coco: dict[str, Any]) -> None:
+    for annotation in coco["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+
+
+def no_width(coco: dict[str, Any]) -> None:
+    for image in coco["images"]:
+        del image["width"]
+
+
+def without(key: str) -> Callable[[dict[str, Any]], None]:
+    return lambda coco: coco.pop(key) and None
+
+
+# The change, the finding it must make, its action, how many findings, and how many boxes stay.
+VARIANTS: dict[str, tuple[Callable[[dict[str, Any]], None], str, str, int, int]] = {
+    "string image_id": (string_image_ids, "image_id_type", "repaired", 5, 5),
+    "zero size": (change("bbox", [1, 2, 0, 4]), "zero_size", "rejected", 1, 4),
+    "negative size": (change("bbox", [1, 2, -3, 4]), "negative_size", "rejected", 1, 4),
+    "over the edge": (change("bbox", [90, 2, 30, 4]), "over_edge", "repaired", 1, 5),
+    "outside": (change("bbox", [200, 2, 30, 4]), "outside_image", "rejected", 1, 4),
+    "orphan image": (change("image_id", 8), "unknown_image", "rejected", 1, 4),
+    "orphan category": (change("category_id", 3), "unknown_category", "rejected", 1, 4),
+    "duplicate id": (change("id", 100), "repeated_annotation_id", "accepted", 1, 5),
+    "no id": (change("id", ...), "annotation_without_id", "repaired", 1, 5),
+    "bbox of 3": (change("bbox", [1, 2, 3]), "box_wrong_length", "rejected", 1, 4),
+    "bbox missing": (change("bbox", ...), "box_missing", "rejected", 1, 4),
+    "NaN": (change("bbox", [1, 2, float("nan"), 4]), "box_not_finite", "rejected", 1, 4),
+    "strings": (change("bbox", ["1", "2", "3", "4"]), "number_as_text", "repaired", 1, 5),
+    "no width": (no_width, "no_image_size", "accepted", 2, 5),
+    "no images": (without("images"), "no_images_list", "repaired", 1, 5),
+    "no categories": (without("categories"), "no_categories_list", "repaired", 1, 5),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_messy_file_keeps_every_good_box_and_names_the_defect(name: str, tmp_path: Path) -> None:
+    apply, kind, action, findings, boxes = VARIANTS[name]
+    coco = make_coco()
+    apply(coco)
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    assert reading.boxes_read == GOOD
+    assert reading.table.num_boxes == boxes
+    assert kinds(reading)[kind] == (findings, action)
+    assert reading.rejected == GOOD - boxes
+    # Nothing else is said than this one defect (and that NaN is not JSON).
+    assert set(kinds(reading)) - {"not_quite_json"} == {kind}
+    sound = read_boxes(write_json(tmp_path / "sound.json", make_coco()))
+    others = [i for i in range(GOOD) if i != 1]
+    kept = [i for i in range(GOOD) if boxes == GOOD or i != 1]
+    assert reading.table.xywh_px[[kept.index(i) for i in others]].tolist() == (
+        sound.table.xywh_px[others].tolist()
+    )
+
+
+def test_file_with_a_byte_order_mark_is_read_as_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(codecs.BOM_UTF8 + json.dumps(make_coco()).encode())
+    reading = read_boxes(path)
+    assert (reading.accepted, len(reading.findings)) == (GOOD, 0)
+
+
+def test_real_dogs_are_all_found_though_their_ids_are_of_two_types() -> None:
+    reading = read_boxes(real_file("dogs/dog_boundingbox_export_coco.json"))
+    assert (reading.boxes_read, reading.table.num_boxes, reading.rejected) == (53, 53, 0)
+    assert (reading.images, reading.table.class_names) == (50, ("dog", "cat"))
+    assert kinds(reading) == {
+        "repeated_category": (98, "repaired"),
+        "image_id_type": (53, "repaired"),
+    }
+    # The only cat: annotation 8 in image 7.
+    cats = reading.table.class_index == 1
+    assert reading.table.annotation_ids[cats].tolist() == [8]
+
+
+def test_finding_names_file_record_and_id(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"][1]["bbox"] = [1, 2, -3, 4]
+    path = write_json(tmp_path / "a.json", coco)
+    (finding,) = read_boxes(path).findings
+    assert str(finding) == (
+        f"{path}: annotations[1] (id=101): width and height must be > 0 pixels, got -3 x 4. "
+        f"Left out."
+    )

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.boxes.annotation_files import make_coco, write_json
+from tinysight.boxes import policies
+from tinysight.boxes.policies import POLICIES, Policy, outcome_of
+from tinysight.boxes.reading import read_boxes
+from tinysight.boxes.records import Severity
+from tinysight.errors import DataError
+
+SEVERITIES: tuple[Severity, ...] = (
+    "lossless", "harmless", "overhang", "outside", "orphan", "unusable",
+)  # fmt: skip
+
+
+def test_docstring_has_the_table_that_the_code_follows() -> None:
+    assert policies.__doc__ is not None
+    rows = re.split(r"\n    (?=\w+: )", policies.__doc__)[1:]
+    told = {}
+    for row in rows:
+        name, _, rest = row.partition(":")
+        told[name] = re.findall(r"\b(accepted|repaired|rejected|fault)\b", rest)[:4]
+    assert set(told) == set(SEVERITIES)
+    for severity in SEVERITIES:
+        read = [outcome_of(severity, policy) for policy in POLICIES if policy != "strict"]
+        assert told[severity] == [*read, "fault"], severity
+
+
+def messy() -> dict[str, Any]:
+    coco = make_coco()
+    changes: list[tuple[str, Any]] = [
+        ("bbox", ["10", 20, 30, 40]),  # lossless
+        ("id", 100),  # harmless
+        ("bbox", [90, 70, 30, 40]),  # overhang
+        ("bbox", [300, 5, 39, 70]),  # outside
+        ("image_id", 77),  # orphan
+    ]
+    for annotation, (key, value) in zip(coco["annotations"], changes, strict=True):
+        annotation[key] = value
+    coco["annotations"].append({"id": 200, "image_id": 7, "category_id": 1, "bbox": [1, 2, 0, 4]})
+    return coco
+
+
+@pytest.mark.parametrize(
+    ("policy", "accepted", "repaired", "rejected"),
+    [("keep", 4, 1, 1), ("clip", 1, 2, 3), ("drop", 1, 1, 4)],
+)
+def test_each_policy_accounts_for_every_box(
+    policy: Policy, accepted: int, repaired: int, rejected: int, tmp_path: Path
+) -> None:
+    reading = read_boxes(write_json(tmp_path / "a.json", messy()), policy=policy)
+    assert reading.boxes_read == 6
+    assert (reading.accepted, reading.repaired, reading.rejected) == (accepted, repaired, rejected)
+    assert reading.table.num_boxes == accepted + repaired
+
+
+def test_keep_leaves_boxes_as_they_are_and_adds_the_image_that_is_not_listed(
+    tmp_path: Path,
+) -> None:
+    table = read_boxes(write_json(tmp_path / "a.json", messy()), policy="keep").table
+    assert table.xywh_px[2].tolist() == [90, 70, 30, 40]
+    assert table.image_names == ("a.jpg", "b.jpg", "(image 77)")
+    assert np.isnan(table.image_wh_px[2]).all()
+
+
+def test_clip_cuts_as_a_mask_of_pixels_would(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    boxes = np.concatenate(
+        [rng.integers(-50, 120, (200, 2)), rng.integers(1, 150, (200, 2))], axis=1
+    )
+    coco = make_coco(
+        annotations=[
+            {"id": i, "image_id": 7, "category_id": 1, "bbox": box}
+            for i, box in enumerate(boxes.tolist())
+        ]
+    )
+    path = write_json(tmp_path / "a.json", coco)
+    table = read_boxes(path, policy="clip", box_order="xywh").table
+    kept = dict(zip(table.annotation_ids.tolist(), table.xywh_px.tolist(), strict=True))
+    for number, (x, y, w, h) in enumerate(boxes.tolist()):
+        columns = [c for c in range(100) if x <= c < x + w]
+        rows = [r for r in range(80) if y <= r < y + h]
+        if not columns or not rows:
+            assert number not in kept
+            continue
+        assert kept[number] == [columns[0], rows[0], len(columns), len(rows)]
+
+
+def test_strict_takes_a_file_without_defects(tmp_path: Path) -> None:
+    reading = read_boxes(write_json(tmp_path / "a.json", make_coco()), policy="strict")
+    assert (reading.accepted, len(reading.findings)) == (5, 0)
+
+
+def test_strict_says_what_it_met_first_and_how_much_there_is(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", messy())
+    text = (
+        f"{path}: with the policy strict there must be no finding, got 6 (1 number_as_text, "
+        f"1 outside_image, 1 over_edge, 1 repeated_annotation_id, 1 unknown_image, 1 zero_size). "
+        f"The first: {path}: annotations[0] (id=100): the numbers of a box must be numbers"
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(path, policy="strict")
+
+
+def test_rounding_at_an_edge_is_no_defect(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"][0]["bbox"] = [60.03, 10, 40, 20]
+    assert len(read_boxes(write_json(tmp_path / "a.json", coco)).findings) == 0
+    coco["annotations"][0]["bbox"] = [60.06, 10, 40, 20]
+    assert len(read_boxes(write_json(tmp_path / "a.json", coco)).findings) == 1
+
+
+def test_numbers_that_would_overflow_later_are_rejected(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"][0]["bbox"] = [0, 0, 1e300, 1e300]
+    for policy in ("keep", "clip"):
+        reading = read_boxes(write_json(tmp_path / "a.json", coco), policy=policy)
+        assert reading.rejected == 1
+        assert next(iter(reading.findings)).kind == "number_too_large"
+
+
+def test_overruled_order_is_a_finding_and_repairs_every_box(tmp_path: Path) -> None:
+    boxes = [[10 + i, 20 + i, 70 + i, 60 + i / 2] for i in range(20)]
+    coco = make_coco(
+        annotations=[
+            {"id": i, "image_id": 7, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)
+        ]
+    )
+    path = write_json(tmp_path / "a.json", coco)
+    reading = read_boxes(path)
+    (finding,) = reading.findings
+    assert (finding.kind, reading.repaired) == ("box_order", 20)
+    assert finding.message == (
+        "the numbers of a box must be in the declared order, but of 20 boxes 5.0% lie inside "
+        "their images as xywh, which coco declares, and 100.0% as xyxy. Read as xyxy; pass "
+        "--box-order xywh if that is wrong."
+    )
+    assert reading.table.xywh_px[0].tolist() == [10, 20, 60, 40]

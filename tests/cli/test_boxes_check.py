@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tinysight.boxes.formats import READERS
+from tinysight.boxes.policies import POLICIES
+from tinysight.boxes.reading import read_boxes
+from tinysight.cli import boxes_input, main
+
+
+def messy(tmp_path: Path) -> Path:
+    coco = make_coco()
+    coco["annotations"][0]["bbox"] = [90, 70, 30, 40]
+    coco["annotations"][1]["bbox"] = [1, 2, 3]
+    return write_json(tmp_path / "a.json", coco)
+
+
+def test_sound_file_exits_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boxes", "check", str(write_json(tmp_path / "a.json", make_coco()))]) == 0
+    out = capsys.readouterr().out
+    assert "boxes       5 read = 5 accepted + 0 repaired + 0 rejected (policy clip)" in out
+    assert "findings    none" in out
+
+
+def test_defects_exit_1_and_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = messy(tmp_path)
+    assert main(["boxes", "check", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "boxes       5 read = 3 accepted + 1 repaired + 1 rejected (policy clip)" in out
+    assert "1 box_wrong_length, rejected" in out
+    assert f"{path}: annotations[1] (id=101): a box must have four numbers, got [1, 2, 3]." in out
+
+
+def test_json_has_the_keys_that_others_rely_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = messy(tmp_path)
+    assert main(["boxes", "check", str(path), "--json"]) == 1
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    reading = read_boxes(path)
+    assert result["format"] == "coco"
+    assert result["box_order"] == "xywh"
+    assert result["images"] == reading.images == 2
+    counts = [result[key] for key in ("boxes_read", "accepted", "repaired", "rejected")]
+    assert counts == [5, 3, 1, 1]
+    for finding in result["findings"]:
+        assert set(finding) == {"kind", "count", "action", "examples"}
+    assert {finding["kind"] for finding in result["findings"]} == {"over_edge", "box_wrong_length"}
+
+
+def test_findings_file_lists_every_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "findings.csv"
+    dogs = str(real_file("dogs/dog_boundingbox_export_coco.json"))
+    assert main(["boxes", "check", dogs, "--findings", str(out)]) == 1
+    rows = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+    assert len(rows) == 53 + 98
+    assert "53 read = 0 accepted + 53 repaired + 0 rejected" in capsys.readouterr().out
+
+
+def test_findings_in_no_folder_are_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["boxes", "check", "missing.json", "--findings", str(tmp_path / "no" / "f.csv")]
+    assert main(arguments) == 1
+    assert "--findings must be a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_fault_is_one_message_without_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "check", str(tmp_path / "no.json")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"tinysight: {tmp_path / 'no.json'}: must be a file or folder of box annotations, found: "
+        f"No such file or directory. Check the path.\n"
+    )
+
+
+def test_strict_policy_exits_1_with_the_first_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "check", str(messy(tmp_path)), "--policy", "strict"]) == 1
+    assert "with the policy strict there must be no finding, got 2" in capsys.readouterr().err
+
+
+def test_words_of_the_options_are_those_of_the_library() -> None:
+    assert tuple(READERS) == boxes_input.FORMATS
+    assert POLICIES == boxes_input.POLICIES
+
+
+@pytest.mark.parametrize("text", ["640", "0x5", "axb", "640x"])
+def test_image_size_must_be_two_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["boxes", "check", "a.json", "--image-size", text])
+    assert end.value.code == 2
+    assert f"must be WIDTHxHEIGHT in pixels, got '{text}'" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tinysight.cli import main
+
+
+def test_dogs_are_explained_on_their_own_records(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boxes", "explain", str(real_file("dogs/dog_boundingbox_export_coco.json"))]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "is a COCO json file." in out
+    assert "images: list of the photographs: id, file name, size" in out
+    # The text "0" beside the number 0 is what is odd about this file.
+    assert '* image_id "0" the `id` of the image the box is in' in out
+    assert "* bbox [76, 20, 312, 299] the box: left, top, width, height in pixels" in out
+    assert "segmentation [76, 20, 388, 20, 388, 319, 76, 319] outline of the object" in out
+    assert (
+        "In 0.jpg (500 x 375 px) there is something of the class dog. Its box begins 76 px from "
+        "the left and 20 px from the top edge and is 312 px wide and 299 px high: 49.8% of the"
+    ) in out
+    assert "98 x repeated_category (repaired)." in out
+    assert "53 x image_id_type (repaired)." in out
+
+
+def test_unknown_keys_are_called_extras(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coco = make_coco(mood="fine")
+    coco["images"][0]["weather"] = "rain"
+    assert main(["boxes", "explain", str(write_json(tmp_path / "a.json", coco)), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert "mood: an extra; not used" in result["layout"]
+    fields = {field["name"]: field for field in result["records"][0]["fields"]}
+    assert fields["weather"]["meaning"] == "an extra of this file, not part of the format"
+    assert not fields["weather"]["is_used"]
+    assert fields["file_name"]["is_used"]
+    assert result["odd"] == []
+
+
+FILES = {
+    "a.csv": ("image,class,x,y,width,height\nz.jpg,dog,1,2,3,4\n", "* width 3 width of the box"),
+    "a.txt": ("0 0.5 0.5 0.2 0.4\n", "* cx 0.5 x of the centre of the box as a fraction"),
+    "wider.txt": ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n", "blur 0 0 clear, 1 blurred"),
+    "tiny.txt": ("a.JPEG\tn01\t0\t0\t63\t62\n", "* ymax 62 last pixel row of the box"),
+    "a.xml": (
+        "<annotation><filename>a.jpg</filename><size><width>9</width><height>8</height></size>"
+        "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax>"
+        "</bndbox></object></annotation>",
+        "* xmax 9 last pixel column of its box",
+    ),
+    "via.json": (
+        '{"k": {"filename": "a.jpg", "size": 1, "regions": [{"shape_attributes": {"name": "rect", '
+        '"x": 1, "y": 2, "width": 3, "height": 4}, "region_attributes": {"class": "dog"}}]}}',
+        "* height 4 height of the rectangle in pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_is_explained_on_its_first_record(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, told = FILES[name]
+    path = tmp_path / name
+    path.write_text(text)
+    assert main(["boxes", "explain", str(path), "--image-size", "100x80"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out
+    assert "The first box in words" in out
+    assert "1 boxes read = 1 accepted" in out
+
+
+def test_plain_rows_say_that_the_order_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boxes", "explain", str(real_file("sample_coco.txt"))]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "* bbox [69, 464, 312, 175] the box in pixels; nothing says in which order" in out
+    assert "Its box begins 464 px from the left and 69 px from the top edge" in out

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boxes.tables import draw_table, write_coco
+from tinysight.boxes.anchor_files import load_anchors
+from tinysight.boxes.export import FORMATS, render_anchors
+from tinysight.boxes.leveled_anchors import LeveledAnchors
+from tinysight.boxes.presets import PRESETS
+from tinysight.boxes.strides import assign_strides, group_levels
+from tinysight.cli import boxes_export, main
+
+EVEN = ["csv", "darknet", "detectron2-code", "json", "mmdetection", "ssd", "torchvision", "yolov7"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert main(["boxes", "export", *map(str, words), "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+@pytest.mark.parametrize("to", EVEN)
+def test_the_file_is_what_the_library_writes(
+    to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.txt"
+    words = ["boxes", "export", "yolov5-p5", "--to", to, "--out", str(out), "--classes", "7"]
+    assert main(words) == 0
+    preset = PRESETS["yolov5-p5"]
+    assignment = group_levels(preset.levels_wh_px, preset.strides_px)
+    expected = render_anchors(LeveledAnchors(assignment, (640, 640), "letterbox", 7), to)
+    assert out.read_text() == expected
+    captured = capsys.readouterr()
+    assert f"{out}: 9 anchors for an input of 640x640 pixels (letterbox), for {to}" in captured.out
+    assert main([*words[:5], *words[7:]]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == expected  # without --out the file itself goes to stdout
+    assert "stride 8" in captured.err
+    assert "level        anchors\n" in captured.err  # no columns of boxes where none are named
+
+
+def test_coverage_is_told_where_boxes_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_coco(draw_table(1), tmp_path / "boxes.json")
+    found = run(capsys, "yolov5-p5", "--to", "json", "--boxes", file)
+    assert sum(level["coverage"]["boxes"] for level in found["levels"]) == 389
+    assert run(capsys, "yolov5-p5", "--to", "json")["levels"][0]["coverage"] is None
+
+
+def test_an_empty_level_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    anchors = tmp_path / "anchors.txt"
+    anchors.write_text("100,100, 200,200, 300,300")
+    out = tmp_path / "a.json"
+    words = ["boxes", "export", str(anchors), "--to", "json", "--divide", "size", "--out", str(out)]
+    assert main(words) == 0
+    assert "warning: The level of stride 8 has no anchor" in capsys.readouterr().out
+    found = load_anchors(out)
+    assert found.strides_px == (8, 16, 32)
+    assert [len(level) for level in found.levels_wh_px] == [0, 0, 3]
+    assert len(run(capsys, out, "--to", "csv")["warnings"]) == 2
+
+
+def test_levels_of_a_file_are_kept_and_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "reversed.yaml"
+    anchors.write_text("anchors:\n- [300,300] # P3/8\n- [60,60] # P4/16\n- [10,10] # P5/32\n")
+    found = run(capsys, anchors, "--to", "yolov5")
+    assert "their order is reversed" in found["warnings"][0]
+    mended = run(capsys, anchors, "--to", "yolov5", "--divide", "equal")
+    assert mended["warnings"] == []
+    assert [level["anchors_wh_px"] for level in mended["levels"]] == [
+        [[10, 10]],
+        [[60, 60]],
+        [[300, 300]],
+    ]
+
+
+def test_other_strides_divide_the_anchors_again(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, "yolov3-tiny", "--to", "yolov5", "--strides", "8,16,32")
+    assert [len(level["anchors_wh_px"]) for level in found["levels"]] == [2, 2, 2]
+    one = run(capsys, "yolov2-voc", "--to", "darknet-v2", "--classes", "20")
+    assert [level["stride_px"] for level in one["levels"]] == [32]
+
+
+def test_one_set_of_several_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    anchors = tmp_path / "sets.json"
+    sets = [{"k": k, "anchors_wh_px": [[10.0 * i + 10, 20.0] for i in range(k)]} for k in (3, 6)]
+    anchors.write_text(json.dumps({"input_size_wh": [416, 416], "fit": "stretch", "sets": sets}))
+    found = run(capsys, anchors, "--to", "yolov5", "--k", "6")
+    assert (found["input_size_wh"], found["fit"]) == ([416, 416], "stretch")
+    assert found["levels"] == [
+        {
+            "stride_px": level.stride_px,
+            "anchors_wh_px": level.anchors_wh_px.tolist(),
+            "coverage": None,
+        }
+        for level in assign_strides(sets[1]["anchors_wh_px"]).levels  # type: ignore[arg-type]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["yolov5-p5", "--to", "yolo5"], "yolo5: the format must be one of"),
+        (["yolov5-p5", "--to", "darknet"], "the number of classes must be known"),
+        (["yolov2-coco", "--to", "yolov5", "--strides", "8,16"], "5 anchors cannot be divided"),
+        (["nothing", "--to", "json"], "nothing: the name of a preset must be one of"),
+        (["yolov5-p5", "--to", "detectron2"], "a config holds sizes times ratios only"),
+    ],
+)
+def test_what_cannot_be_written_is_one_message_and_no_file(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["boxes", "export", *words, "--out", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_no_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in (tmp_path, tmp_path / "none" / "x.json"):
+        assert main(["boxes", "export", "yolov3", "--to", "json", "--out", str(out)]) == 1
+        assert "--out must be a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_wrong_strides_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["boxes", "export", "yolov3", "--to", "json", "--strides", "8,x"])
+    assert caught.value.code == 2
+    assert "must be whole pixels separated by commas, got '8,x'" in capsys.readouterr().err
+
+
+def test_the_words_of_the_parser_are_those_of_the_library() -> None:
+    assert tuple(FORMATS) == boxes_export.FORMATS

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.boxes.tables import draw_table, make_table, write_coco
+from tinysight.cli import main
+
+
+def test_report_writes_a_folder_and_says_what_is_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = draw_table(boxes=60, images=20)
+    source = write_coco(table, tmp_path / "drawn.json")
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, wh in zip(table.image_names, table.image_wh_px.astype(int).tolist(), strict=True):
+        Image.new("RGB", (wh[0], wh[1]), (90, 120, 90)).save(images / name)
+    out = tmp_path / "out"
+    words = ["boxes", "report", source, "--images", images, "--k", "2,3", "--certify", 0]
+    words += ["--examples", 2, "--out", out, "--json"]
+    assert main([str(word) for word in words]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["accepted"] + said["repaired"] + said["rejected"] == said["boxes_read"] == 60
+    assert said["examples"] == 2
+    assert sorted(path.name for path in out.iterdir()) == [
+        "anchors.json",
+        "charts",
+        "findings.csv",
+        "report.html",
+        "tables",
+    ]
+    for name in said["charts"]:
+        assert (out / "charts" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / "charts" / f"{name}.svg").read_text().startswith("<svg")
+    assert {"classes", "elbow", "anchors-k2", "anchors-k3", "anchors-to-scale"} <= {*said["charts"]}
+    sets = json.loads((out / "anchors.json").read_text())["sets"]
+    assert [one["k"] for one in sets] == [2, 3]
+    html = (out / "report.html").read_bytes()
+    assert len(html) == said["bytes"]
+    assert main([str(word) for word in words]) == 0
+    assert (out / "report.html").read_bytes() == html, "the same input gives the same bytes"
+
+
+def test_an_annotation_file_that_is_none_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "x.json"
+    source.write_text('{"images": [')
+    assert main(["boxes", "report", str(source), "--out", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()
+    assert "x.json" in capsys.readouterr().err
+
+
+def test_out_must_not_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "a.json")
+    assert main(["boxes", "report", str(source), "--out", str(source)]) == 1
+    error = capsys.readouterr().err
+    assert f"{source}: --out must be a folder, but there is a file. Choose another name." in error

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boxes.tables import draw_table, make_table, write_coco
+from tinysight.boxes.geometry import sizes_at_input
+from tinysight.boxes.presets import PRESET_FITS, PRESETS
+from tinysight.boxes.quality import score_anchors
+from tinysight.cli import boxes_score, main
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_coco(draw_table(1), tmp_path / "boxes.json")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert main(["boxes", "score", *map(str, words), "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_json_has_the_keys_that_others_rely_on(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, file, "--anchors", "yolov5-p5")
+    table = draw_table(1)
+    anchors = PRESETS["yolov5-p5"].anchors_wh_px
+    expected = score_anchors(table, sizes_at_input(table, (640, 640), "letterbox"), anchors)
+    assert found["anchors_wh_px"] == anchors.tolist()
+    assert found["mean_best_iou"] == expected.mean_best_iou
+    assert found["best_possible_recall"] == expected.best_possible_recall
+    assert found["over_half"] == expected.over_half
+    assert [group["name"] for group in found["by_class"]] == list(table.class_names)
+    assert [group["boxes"] for group in found["by_size"]] == [
+        group.boxes for group in expected.by_size
+    ]
+    assert [level["stride_px"] for level in found["by_level"]] == [8, 16, 32]
+    assert (found["boxes"], found["crowd_boxes"]) == (389, 11)
+    assert (found["input_size_wh"], found["fit"]) == ([640, 640], "letterbox")
+    assert found["verdict"] is None  # a preset is not compared with itself
+    assert found["presets"] == []
+
+
+def test_a_preset_is_scored_at_its_own_input_unless_told_otherwise(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, file, "--anchors", "retinanet")
+    assert (found["input_size_wh"], found["fit"]) == ([1333, 800], "shorter-side")
+    other = run(
+        capsys, file, "--anchors", "retinanet", "--input-size", "320x200", "--fit", "stretch"
+    )
+    assert (other["input_size_wh"], other["fit"]) == ([320, 200], "stretch")
+    assert other["mean_best_iou"] != found["mean_best_iou"]
+
+
+def test_ones_own_anchors_get_a_verdict(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "anchors.txt"
+    anchors.write_text("10,20, 30,40, 50,90, 100,60, 150,150, 200,90, 100,300, 300,200, 500,500")
+    found = run(capsys, file, "--anchors", anchors)
+    assert found["verdict"]["default"] in PRESETS
+    assert [len(level["anchors_wh_px"]) for level in found["by_level"]] == [3, 3, 3]
+    two = tmp_path / "two.txt"
+    two.write_text("30,40, 200,150")
+    assert run(capsys, file, "--anchors", two)["by_level"] is None  # cannot be divided
+    chosen = run(capsys, file, "--anchors", anchors, "--against", "yolov3", "--margin", "0.9")
+    assert chosen["verdict"]["default"] == "yolov3"
+    assert chosen["verdict"]["keep_default"] is True
+    assert chosen["verdict"]["margin"] == 0.9
+    assert main(["boxes", "score", str(file), "--anchors", str(anchors)]) == 0
+    out = capsys.readouterr().out
+    assert "anchors      9 on 389 boxes, sizes at an input of 640x640 px (letterbox)\n" in out
+    assert "levels       the anchors are on none; divided evenly, as yolov5 has them:\n" in out
+    assert f"verdict {found['verdict']['text']}" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 99
+
+
+def test_held_out_boxes_are_compared_with_those_fitted_on(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = write_coco(draw_table(2), tmp_path / "train.json")
+    anchors = tmp_path / "anchors.txt"
+    anchors.write_text("20 20 100 60 300 300")
+    found = run(capsys, file, "--anchors", anchors, "--fitted-on", train)
+    assert found["held_out"]["held_out"]["mean_best_iou"] == found["mean_best_iou"]
+    low, high = found["held_out"]["interval"]
+    assert low < found["mean_best_iou"] < high
+    assert "On boxes they were not fitted to" in found["verdict"]["text"]
+    words = ["boxes", "score", str(file), "--anchors", str(anchors), "--fitted-on", str(train)]
+    assert main(words) == 0
+    assert "held out     mean IoU" in capsys.readouterr().out
+
+
+def test_all_presets_can_be_compared(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, file, "--anchors", "yolov5-p5", "--compare")
+    assert {score["name"] for score in found["presets"]} == set(PRESETS)
+    assert all(score["source"] for score in found["presets"])
+    assert main(["boxes", "score", str(file), "--anchors", "yolov5-p5", "--compare"]) == 0
+    assert "mean IoU at its own input" in capsys.readouterr().out
+
+
+def test_a_file_with_crowds_only_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_coco(make_table([(0, 0, 1, 1, 5, 5)], crowd=[0]), tmp_path / "crowd.json")
+    assert main(["boxes", "score", str(file), "--anchors", "yolov3"]) == 1
+    assert "must hold boxes to score anchors on, it holds none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--anchors", "yolov6"], "yolov6: the name of a preset must be one of"),
+        (["--anchors", "yolov3", "--against", "x"], "x: the name of a preset must be one of"),
+    ],
+)
+def test_unknown_anchors_are_one_message(
+    file: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "score", str(file), *words]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["--input-size", "0"], ["--input-size", "640x"], ["--margin", "2"], ["--fit", "pad"]]
+)
+def test_wrong_words_are_a_usage_error(
+    file: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words[1] == "640x":  # one side stands for both
+        assert main(["boxes", "score", str(file), "--anchors", "yolov3", *words]) == 0
+        return
+    with pytest.raises(SystemExit) as caught:
+        main(["boxes", "score", str(file), "--anchors", "yolov3", *words])
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_the_words_of_the_parser_are_those_of_the_library() -> None:
+    assert boxes_score.FITS == PRESET_FITS

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boxes.tables import draw_table, make_table, take_images, write_coco
+from tinysight.boxes.summary import summarize_boxes
+from tinysight.cli import main
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_coco(draw_table(1), tmp_path / "boxes.json")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert main(["boxes", "summary", *map(str, words), "--json"]) == 0
+    captured = capsys.readouterr()
+    result: dict[str, Any] = json.loads(captured.out)
+    return result
+
+
+def test_json_has_the_keys_that_others_rely_on(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, file)
+    expected = summarize_boxes(draw_table(1))
+    assert (found["images"], found["boxes"]) == (60, 400)
+    assert found["classes"] == [
+        {"name": entry.name, "boxes": entry.boxes, "images": entry.images, **entry.sizes}
+        for entry in expected.classes
+    ]
+    assert found["sizes"] == expected.sizes
+    assert found["images_without_boxes"] == expected.images_without_boxes
+    assert found["boxes_read"] == found["accepted"] + found["repaired"] + found["rejected"] == 400
+    assert found["near_duplicates"]["same_class"] == expected.repeated_boxes
+    assert len(found["aspect_ratios"]["edges"]) == len(found["aspect_ratios"]["boxes"]) + 1
+
+
+def test_the_text_says_it_in_words(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boxes", "summary", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert "400 on 60 images; 400 read = 400 accepted + 0 repaired + 0 rejected" in captured.out
+    assert "crowds      11 boxes stand for groups" in captured.out
+    assert "classes     5, the largest has 1.3 times the boxes" in captured.out
+    assert captured.err == ""
+
+
+def test_an_image_list_without_boxes_is_summed_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_coco(make_table(image_wh=[(9, 9)] * 3), tmp_path / "none.json")
+    found = run(capsys, file)
+    assert (found["boxes"], found["images_without_boxes"], found["imbalance"]) == (0, 3, None)
+    assert main(["boxes", "summary", str(file)]) == 0
+
+
+def test_csv_writes_every_table(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "summary", str(file), "--csv", str(tmp_path / "csv")]) == 0
+    assert "13 files in" in capsys.readouterr().out
+    assert len(list((tmp_path / "csv").glob("*.csv"))) == 13
+    assert "near_duplicates.csv" in {path.name for path in (tmp_path / "csv").iterdir()}
+
+
+def test_shards_add_up_to_the_same(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [
+        write_coco(take_images(draw_table(1), range(start, start + 20)), tmp_path / f"{start}.json")
+        for start in (0, 20, 40)
+    ]
+    whole = run(capsys, file)
+    found = run(capsys, *parts, "--shards", "--workers", "1")
+    assert {key: found[key] for key in whole} == whole
+    assert (found["shards"], found["box_orders"]) == (3, ["xywh"])
+    assert main(["boxes", "summary", *map(str, parts), "--shards", "--workers", "2"]) == 0
+    assert "400 on 60 images" in capsys.readouterr().out
+
+
+def test_shards_read_in_different_orders_are_pointed_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write_coco(draw_table(1), tmp_path / "a.json")
+    value = json.loads(first.read_text())
+    for entry in value["annotations"]:
+        x, y, w, h = entry["bbox"]
+        entry["bbox"] = [x, y, x + w, y + h]
+    second = tmp_path / "b.json"
+    second.write_text(json.dumps(value))
+    words = ["boxes", "summary", str(first), str(second), "--shards", "--workers", "1"]
+    assert main(words) == 0
+    assert "differs between the shards: xywh, xyxy. Give --box-order" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--workers", "2"], ["--dask", "tcp://127.0.0.1:9"]])
+def test_workers_are_for_shards(
+    file: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "summary", str(file), *words]) == 1
+    assert "--workers and --dask are for files that are shards. Add --shards." in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_missing_file_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--shards"]):
+        assert main(["boxes", "summary", str(tmp_path / "no.json"), *words]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert "no.json: must be" in captured.err

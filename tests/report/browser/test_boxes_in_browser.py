@@ -1,0 +1,86 @@
+"""The page on a set of boxes as a person meets it: from disk, with the network cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.boxes.tables import draw_table, rename_classes, write_coco
+from tests.report.browser.conftest import Visit, Visitor
+from tests.report.browser.test_report_in_browser import MARKS_IN_CHARTS, WIDTHS_PX
+from tests.report.runs import HOSTILE_NAME
+
+
+@pytest.fixture(scope="module")
+def boxes_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page written by the command, with a class that tries to be markup."""
+    import dataclasses
+
+    from tinysight.cli import main
+
+    folder = tmp_path_factory.mktemp("boxes")
+    table = rename_classes(draw_table(), range(5))
+    names = (HOSTILE_NAME, *table.class_names[1:])
+    source = write_coco(dataclasses.replace(table, class_names=names), folder / "drawn.json")
+    words = ["boxes", "report", source, "--k", "3,4", "--certify", 0.1, "--out", folder / "out"]
+    assert main([str(word) for word in words]) == 0
+    return folder / "out" / "report.html"
+
+
+def anchors_drawn(seen: Visit) -> int:
+    return seen.page.locator("#anchor-sets svg.shapes .shape").count()
+
+
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
+def test_page_fits_and_draws_every_chart(visit: Visitor, boxes_html: Path, width_px: int) -> None:
+    seen = visit(boxes_html, width_px=width_px)
+    seen.draw_all()
+    marks = dict(seen.page.evaluate(MARKS_IN_CHARTS))
+    assert len(marks) == 9
+    assert all(count > 0 for count in marks.values()), marks
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+    seen.page.evaluate("scrollTo(0, 0)")
+    seen.keep_screenshot(f"boxes-{width_px}-light", full_page=True)
+    seen.page.emulate_media(color_scheme="dark")
+    seen.keep_screenshot(f"boxes-{width_px}-dark", full_page=True)
+
+
+def test_the_slider_shows_the_anchors_of_each_k(visit: Visitor, boxes_html: Path) -> None:
+    seen = visit(boxes_html, "#anchors")
+    slider = seen.page.locator("#anchor-sets input[name=k]")
+    seen.page.locator("#anchor-sets[data-state=drawn]").wait_for()
+    for k in (1, 7, 10):
+        slider.fill(str(k - 1))
+        assert anchors_drawn(seen) == k
+        assert seen.page.locator("#anchor-sets .anchor-list button").count() == k
+        said = seen.page.locator("#anchor-sets output").inner_text()
+        assert said == f"{k} anchor{'' if k == 1 else 's'}"
+    slider.focus()
+    seen.page.keyboard.press("ArrowLeft")
+    assert anchors_drawn(seen) == 9
+    shares = seen.page.locator("#anchor-sets .what").all_inner_texts()
+    assert sum(float(text.split(" ")[0]) for text in shares) == pytest.approx(100, abs=0.6)
+
+
+def test_choosing_an_anchor_fades_the_boxes_of_the_others(visit: Visitor, boxes_html: Path) -> None:
+    seen = visit(boxes_html, "#anchors")
+    seen.page.locator("#anchor-sets[data-state=drawn]").wait_for()
+    button = seen.page.locator("#anchor-sets .anchor-list button").first
+    button.focus()
+    seen.page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    sizes = seen.page.locator("#anchor-sets circle.size")
+    own = seen.page.locator("#anchor-sets circle.size[data-anchor='0']")
+    faded = seen.page.locator("#anchor-sets circle.size[data-faded]")
+    assert 0 < own.count() < sizes.count()
+    assert faded.count() == sizes.count() - own.count()
+    seen.page.keyboard.press("Enter")
+    assert faded.count() == 0
+
+
+def test_a_class_name_that_is_markup_is_text(visit: Visitor, boxes_html: Path) -> None:
+    seen = visit(boxes_html)
+    seen.draw_all()
+    assert seen.page.locator("#class-table").get_by_text(HOSTILE_NAME, exact=True).count() == 1
+    assert seen.page.locator("img[src=x]").count() == 0

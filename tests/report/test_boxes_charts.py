@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+
+from tests.boxes.tables import draw_table, make_table
+from tests.report.test_charts import rows_drawn, texts_in
+from tinysight.boxes.summary import BoxSummary, summarize_boxes
+from tinysight.report.boxes_charts import (
+    MOST_CLASSES,
+    aspect_chart,
+    boxes_per_image_chart,
+    centres_chart,
+    class_boxes_chart,
+    class_pairs_chart,
+    side_lengths_chart,
+    side_shares_chart,
+)
+from tinysight.report.chart_style import render_svg
+
+
+def summary_of_drawn() -> BoxSummary:
+    return summarize_boxes(draw_table())
+
+
+def test_classes_come_with_boxes_and_images_the_largest_first() -> None:
+    summary = summary_of_drawn()
+    rows = rows_drawn(class_boxes_chart(summary.classes, width_px=300))[0]
+    assert [row["boxes"] for row in rows] == sorted(summary.boxes_by_class.tolist(), reverse=True)
+    assert {row["name"]: row["images"] for row in rows} == dict(
+        zip(summary.class_names, summary.images_by_class.tolist(), strict=True)
+    )
+
+
+def test_two_classes_of_one_name_have_a_bar_each() -> None:
+    table = make_table([(0, 0, 0, 0, 9, 9), (0, 1, 0, 0, 9, 9)], classes=("cat", "cat"))
+    (rows, *_) = rows_drawn(class_boxes_chart(summarize_boxes(table).classes, width_px=300))
+    assert [row["name"] for row in rows] == ["cat", "cat (2)"]
+
+
+def test_only_the_largest_of_many_classes_have_a_bar() -> None:
+    names = [f"class {number}" for number in range(MOST_CLASSES + 5)]
+    boxes = [(0, number, 0, 0, 9, 9) for number in range(len(names))]
+    summary = summarize_boxes(make_table(boxes, classes=names))
+    (rows, *_) = rows_drawn(class_boxes_chart(summary.classes, width_px=300))
+    assert len(rows) == MOST_CLASSES
+
+
+def test_every_box_is_in_a_cell_of_each_map() -> None:
+    summary = summary_of_drawn()
+    for chart in (
+        side_lengths_chart(summary, width_px=300),
+        side_shares_chart(summary, width_px=300),
+        centres_chart(summary.centres, width_px=300),
+    ):
+        (rows,) = rows_drawn(chart)
+        assert sum(row["boxes"] for row in rows) == summary.boxes
+        assert all(row["x"] < row["x2"] and row["y"] < row["y2"] for row in rows)
+
+
+def test_a_box_stands_in_the_cell_of_its_width_and_height() -> None:
+    table = make_table([(0, 0, 10, 20, 40, 5)])
+    ((row,),) = rows_drawn(side_lengths_chart(summarize_boxes(table), width_px=300))
+    assert row["x"] <= 40 < row["x2"]
+    assert row["y"] <= 5 < row["y2"]
+    ((row,),) = rows_drawn(side_shares_chart(summarize_boxes(table), width_px=300))
+    assert row["x"] <= 0.4 < row["x2"]
+    assert row["y"] <= 0.05 < row["y2"]
+
+
+def test_the_map_of_centres_has_the_top_of_the_image_above() -> None:
+    chart = centres_chart(summarize_boxes(make_table([(0, 0, 0, 0, 10, 10)])).centres, width_px=300)
+    ((row,),) = rows_drawn(chart)
+    assert row["y"] <= 0.05 < row["y2"]
+    assert chart.to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"] == [1, 0]
+
+
+def test_shapes_are_bars_from_zero_that_hold_every_box() -> None:
+    summary = summary_of_drawn()
+    chart = aspect_chart(summary.aspect_by_class.sum(axis=0), width_px=300)
+    (rows,) = rows_drawn(chart)
+    assert sum(row["boxes"] for row in rows) == summary.boxes
+    assert chart.to_dict()["layer"][0]["encoding"]["y2"] == {"datum": 0}
+    assert "1 : 1" in texts_in(render_svg(chart))
+
+
+def test_images_with_very_many_boxes_share_the_last_bar() -> None:
+    counts = np.ones(50, dtype=np.int64)
+    (rows,) = rows_drawn(boxes_per_image_chart(counts, most_bars=10, width_px=300))
+    assert [row["images"] for row in rows] == [1] * 9 + [41]
+    assert rows[-1]["label"] == "9 or more"
+    assert [row["kind"] for row in rows[:2]] == ["without", "with"]
+
+
+def test_few_bars_are_not_cut() -> None:
+    (rows,) = rows_drawn(boxes_per_image_chart(np.array([0, 47, 3]), width_px=300))
+    assert [(row["label"], row["images"]) for row in rows] == [("0", 0), ("1", 47), ("2", 3)]
+
+
+def test_pairs_are_shares_of_the_rarer_class() -> None:
+    boxes = [(0, 0, 0, 0, 9, 9), (1, 0, 0, 0, 9, 9), (0, 1, 0, 0, 9, 9), (2, 2, 0, 0, 9, 9)]
+    table = make_table(boxes, image_wh=[(100, 100)] * 3, classes=("a", "b", "c"))
+    (rows,) = rows_drawn(class_pairs_chart(summarize_boxes(table), width_px=300))
+    assert sorted((row["one"], row["other"], row["images"], row["share"]) for row in rows) == [
+        ("a", "b", 1, 1.0),
+        ("b", "a", 1, 1.0),
+    ]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.boxes.tables import make_table, write_coco
+from tinysight.boxes.analysis import BoxAnalysis, analyse_boxes
+from tinysight.boxes.findings import Reading
+from tinysight.boxes.reading import read_boxes
+from tinysight.report.anchors_section import describe_proof
+from tinysight.report.boxes_page import build_boxes_page
+from tinysight.report.page import Callout, Page, Pictures, Table, Text, Widget
+from tinysight.report.page_html import render_page
+
+
+@pytest.fixture(scope="module")
+def analysis(drawn_reading: Reading) -> BoxAnalysis:
+    return analyse_boxes(drawn_reading, (2, 3), certify_s=0.2)
+
+
+def table_named(page: Page, name: str) -> Table:
+    (found,) = (block for block in page.blocks() if isinstance(block, Table) and block.name == name)
+    return found
+
+
+def test_the_page_opens_with_what_there_is(analysis: BoxAnalysis) -> None:
+    page = build_boxes_page(analysis, name="drawn")
+    assert page.headline == "400 boxes on 60 images"
+    assert "Every box is sound." in page.lead
+    assert "With 2 anchors the mean" in page.lead or "With 3 anchors the mean" in page.lead
+    assert [section.name for section in page.sections] == [
+        "soundness",
+        "classes",
+        "sizes",
+        "images",
+        "anchors",
+        "choice",
+        "published",
+        "about",
+    ]
+
+
+def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
+    rows = table_named(build_boxes_page(analysis, name="drawn"), "class-table").rows
+    assert sum(int(row[1]) for row in rows) == 400  # type: ignore[arg-type]
+    assert sum(float(row[2]) for row in rows) == pytest.approx(1)  # type: ignore[arg-type]
+
+
+def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    rows = table_named(build_boxes_page(analysis, name="drawn"), "sets").rows
+    assert [(row[0], row[3]) for row in rows] == [
+        (one.k, one.upper_bound) for one in analysis.anchors.sets
+    ]
+
+
+def test_the_slider_has_every_k_and_starts_at_the_chosen_one(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    (widget,) = (
+        block
+        for block in build_boxes_page(analysis, name="drawn").blocks()
+        if isinstance(block, Widget) and block.kind == "anchors"
+    )
+    assert [one["k"] for one in widget.data["sets"]] == list(range(1, 11))
+    chosen = widget.data["sets"][widget.options["chosen"]]
+    assert chosen["k"] == analysis.anchors.chosen.k
+    assert "No " in chosen["said"]
+    assert sum(widget.data["sizes"][2::3]) == pytest.approx(analysis.anchors.num_boxes, abs=2)
+
+
+def test_a_proof_is_said_with_what_it_proves(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    one = analysis.anchors.sets[0]
+    text = describe_proof(one)
+    assert f"No 2 anchors can reach more than {one.upper_bound:.4f} on these boxes" in text
+    assert ("More time would bring" in text) == (one.is_proof_finished is False)
+
+
+def test_findings_stand_first_with_what_was_done(tmp_path: Path) -> None:
+    table = make_table([(0, 0, 90, 90, 20, 20), (0, 1, 0, 0, 9, 9)])
+    reading = read_boxes(write_coco(table, tmp_path / "leaving.json"))
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="leaving")
+    (row,) = table_named(page, "findings").rows
+    assert row[:3] == ("over edge", 1, "repaired")
+    callout = page.sections[0].blocks[0]
+    assert isinstance(callout, Callout)
+    assert callout.text == "2 records read: 1 accepted as they are, 1 repaired, 0 rejected."
+    assert callout.severity == "note"
+
+
+def test_a_file_without_boxes_gives_a_page_that_says_so(tmp_path: Path) -> None:
+    reading = read_boxes(write_coco(make_table(), tmp_path / "none.json"))
+    page = build_boxes_page(analyse_boxes(reading, certify_s=0), name="none")
+    assert page.headline == "0 boxes on 1 image"
+    assert [section.name for section in page.sections] == ["soundness", "anchors", "about"]
+    text = page.sections[1].blocks[0]
+    assert isinstance(text, Text)
+    assert "There are 0 distinct box sizes" in text.text
+    assert render_page(page) == render_page(page)
+
+
+def test_examples_are_pictures_of_the_page(analysis: BoxAnalysis) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    page = build_boxes_page(analysis, name="drawn", examples=[png, png])
+    (pictures,) = (block for block in page.blocks() if isinstance(block, Pictures))
+    assert [item.number for item in pictures.items] == [0, 1]
+    assert page.pictures == (png, png)
