@@ -160,3 +160,30 @@ def test_only_temporary_files_are_removed(tmp_path: Path) -> None:
         "checkpoints",
         "recipe.toml",
     ]
+
+
+def test_a_run_is_explained_once_its_summary_is_there(tmp_path: Path) -> None:
+    assert not run_folder.is_explained(tmp_path)
+    run_folder.write_json(tmp_path / run_folder.EXPLANATION, {"format_version": 1, "mistakes": 3})
+    assert run_folder.is_explained(tmp_path)
+    assert run_folder.read_explanation(tmp_path)["mistakes"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "must be a readable file, but there is none"),
+        ('{"format_version": 1', "must be JSON, but Expecting"),
+        ('{"format_version": 7}', "format_version must be 1, got 7"),
+        ("[]", "format_version must be 1, got None"),
+    ],
+)
+def test_an_explanation_that_cannot_be_used_names_the_command_that_writes_it(
+    content: str | None, fault: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / run_folder.EXPLANATION).write_text(content)
+    with pytest.raises(
+        RunError, match=rf"explanation\.json: {fault}.* Write it with: tinysight explain "
+    ):
+        run_folder.read_explanation(tmp_path)

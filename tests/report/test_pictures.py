@@ -81,6 +81,14 @@ def test_grey_images_are_shown_grey() -> None:
     assert box_of(sheet, (77, 77, 77))
 
 
+def test_images_of_a_group_stand_close_and_apart_from_the_next() -> None:
+    sheet = contact_sheet(plain_images(4), [""] * 4, 4, group=2)
+    boxes = [box_of(sheet, colour) for colour in COLOURS[:4]]
+    gaps = [boxes[number + 1][0] - boxes[number][2] - 1 for number in range(3)]
+    assert gaps == [4, 24, 4]
+    assert sheet.width - boxes[3][2] - 1 == 16
+
+
 def test_fewer_images_than_columns_leave_no_empty_columns() -> None:
     narrow = contact_sheet(plain_images(2), ["a", "b"], 2)
     assert contact_sheet(plain_images(2), ["a", "b"], 9).size == narrow.size

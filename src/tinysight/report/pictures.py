@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _INK, _QUIET, _GROUND = "#1F2328", "#59636E", "#FFFFFF"
 _GAP_PX = 10
+_GAP_WITHIN_PX, _GAP_BETWEEN_PX = 4, 20  # of images that belong together
 _MARGIN_PX = 16
 _ELLIPSIS = "…"
 
@@ -24,6 +25,7 @@ def contact_sheet(
     scale: int = 2,
     title: str | None = None,
     caption_px: int = 12,
+    group: int = 1,
 ) -> Image.Image:
     """Lay images out in rows, each with its caption above it.
 
@@ -35,6 +37,8 @@ def contact_sheet(
         scale: Pixels of the sheet for each pixel of an image; pixels stay square and sharp.
         title: A line above all images.
         caption_px: Height of the letters, pixels.
+        group: So many images in a row belong together, a divisor of ``columns``: they stand close
+            to each other and apart from the next ones.
 
     Raises:
         ValueError: No image, or not one caption for each image.
@@ -49,15 +53,20 @@ def contact_sheet(
     font = ImageFont.load_default(caption_px)
     line_px = round(1.4 * caption_px)
     lines_px = line_px * max(len(lines) for lines in lines_of) + 2
-    cell_wh = (width_px + _GAP_PX, lines_px + height_px + _GAP_PX)
     columns = min(columns, len(lines_of))
     rows = -(-len(lines_of) // columns)
+    gap_px, group_gap_px = (_GAP_PX, 0) if group == 1 else (_GAP_WITHIN_PX, _GAP_BETWEEN_PX)
+    lefts_px = [
+        _MARGIN_PX + column * (width_px + gap_px) + column // group * group_gap_px
+        for column in range(columns)
+    ]
+    row_px = lines_px + height_px + _GAP_PX
     title_px = round(2.6 * caption_px) if title else 0
     sheet = Image.new(
         "RGB",
         (
-            2 * _MARGIN_PX + columns * cell_wh[0] - _GAP_PX,
-            2 * _MARGIN_PX + rows * cell_wh[1] - _GAP_PX + title_px,
+            lefts_px[-1] + width_px + _MARGIN_PX,
+            2 * _MARGIN_PX + rows * row_px - _GAP_PX + title_px,
         ),
         _GROUND,
     )
@@ -69,8 +78,8 @@ def contact_sheet(
         draw.text((_MARGIN_PX, _MARGIN_PX), text, _INK, title_font, anchor="lt")
     for number, lines in enumerate(lines_of):
         row, column = divmod(number, columns)
-        x_px = _MARGIN_PX + column * cell_wh[0]
-        y_px = _MARGIN_PX + title_px + row * cell_wh[1]
+        x_px = lefts_px[column]
+        y_px = _MARGIN_PX + title_px + row * row_px
         for line, text in enumerate(lines):
             place = (x_px, y_px + line * line_px)
             text = shorten_text(text, font, width_px)

@@ -1,0 +1,145 @@
+"""The most confident mistakes of a run as two pictures: what they are, and where it looked."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tinysight import run_folder
+from tinysight.report.heat_maps import overlay_heat_map
+from tinysight.report.pictures import contact_sheet
+from tinysight.report.run_results import short_names
+from tinysight.run_tables import read_matrix, read_table
+
+MOST_SHOWN = 25
+_COLUMNS = 5
+_TRIPLES = 3
+_CAPTION_PX = 14
+# About; each pixel of a picture becomes a square of whole pixels.
+_PICTURE_PX, _MAP_PX = 192, 128
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    picture: npt.NDArray[np.uint8]  # (S, S, 3)
+    target: str
+    predicted: str
+    target_prob: float
+    predicted_prob: float
+    target_map: npt.NDArray[np.uint8]  # (h, w)
+    predicted_map: npt.NDArray[np.uint8]  # (h, w)
+
+
+def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
+    """Draw ``misclassified.png`` and ``gradcam.png`` from what is in a run folder.
+
+    The first shows each picture with its right class, the predicted class and the confidence. The
+    second shows beside it where there is evidence for the predicted and for the right class.
+
+    Args:
+        run: A run folder that was explained.
+        most: How many mistakes at most, the most confident first; at least 1.
+
+    Returns:
+        The files written: both, or none for a run without mistakes, where earlier ones are removed.
+
+    Raises:
+        RunError: The run was not explained, or a file cannot be written.
+    """
+    mistakes, method = _load_mistakes(run, most)
+    paths = (run / run_folder.MISTAKES_SHEET, run / run_folder.MAPS_SHEET)
+    if not mistakes:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return ()
+    sheets = (_draw_mistakes(mistakes), _draw_maps(mistakes, method))
+    for path, sheet in zip(paths, sheets, strict=True):
+        _save_png(sheet, path)
+    return paths
+
+
+def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], str]:
+    summary = run_folder.read_explanation(run)
+    names = short_names([entry["name"] for entry in run_folder.read_run(run)["classes"]])
+    gallery, about = read_table(run / run_folder.GALLERY)
+    pictures, _ = read_table(run / run_folder.PICTURES)
+    row_of = {sample_id: row for row, sample_id in enumerate(gallery["sample_id"].to_pylist())}
+    file_of = dict(
+        zip(pictures["sample_id"].to_pylist(), pictures["picture"].to_pylist(), strict=True)
+    )
+    height, width = about["map_hw"]
+    maps = {name: read_matrix(gallery, name) for name in ("target_map", "predicted_map")}
+    mistakes = []
+    for sample_id in summary["confident_mistakes"][:most]:
+        row = row_of[sample_id]
+        mistakes.append(
+            _Mistake(
+                picture=np.asarray(Image.open(io.BytesIO(file_of[sample_id])).convert("RGB")),
+                target=names[gallery["target"][row].as_py()],
+                predicted=names[gallery["predicted"][row].as_py()],
+                target_prob=gallery["target_prob"][row].as_py(),
+                predicted_prob=gallery["predicted_prob"][row].as_py(),
+                target_map=maps["target_map"][row].reshape(height, width),
+                predicted_map=maps["predicted_map"][row].reshape(height, width),
+            )
+        )
+    return mistakes, str(summary["method"])
+
+
+def _draw_mistakes(mistakes: list[_Mistake]) -> Image.Image:
+    return contact_sheet(
+        [mistake.picture for mistake in mistakes],
+        [
+            (mistake.target, f"taken for {mistake.predicted}", _share(mistake.predicted_prob))
+            for mistake in mistakes
+        ],
+        _COLUMNS,
+        scale=_scale(mistakes, _PICTURE_PX),
+        title=f"The {len(mistakes)} mistakes it was surest of: right class, guess, confidence",
+        caption_px=_CAPTION_PX,
+    )
+
+
+def _draw_maps(mistakes: list[_Mistake], method: str) -> Image.Image:
+    scale = _scale(mistakes, _MAP_PX)
+    pictures = []
+    captions: list[tuple[str, str]] = []
+    for mistake in mistakes:
+        pictures.append(mistake.picture.repeat(scale, axis=0).repeat(scale, axis=1))
+        captions.append((mistake.target, "as labelled"))
+        for name, probability, heat_map in (
+            (mistake.predicted, mistake.predicted_prob, mistake.predicted_map),
+            (mistake.target, mistake.target_prob, mistake.target_map),
+        ):
+            pictures.append(overlay_heat_map(mistake.picture, heat_map, scale=scale))
+            nothing = "" if heat_map.any() else ", nothing speaks for it"
+            captions.append((f"{name}?", _share(probability) + nothing))
+    return contact_sheet(
+        pictures,
+        captions,
+        3 * _TRIPLES,
+        scale=1,
+        title=f"The {len(mistakes)} mistakes it was surest of: the picture, what speaks for the "
+        f"guess, what speaks for the right class ({method})",
+        caption_px=_CAPTION_PX,
+        group=3,
+    )
+
+
+def _scale(mistakes: list[_Mistake], wanted_px: int) -> int:
+    return max(1, round(wanted_px / len(mistakes[0].picture)))
+
+
+def _share(probability: float) -> str:
+    if probability < 0.01:
+        return "under 1 %"
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
+def _save_png(sheet: Image.Image, path: Path) -> None:
+    run_folder.replace_file(path, lambda file: sheet.save(file, format="PNG"))
