@@ -27,8 +27,13 @@ FORBIDDEN = {
 WITHOUT_TORCH = (
     "classify/__init__.py",
     "classify/decode.py",
+    "classify/diagnosis",
     "classify/download.py",
+    "classify/explanation_tables.py",
+    "classify/label_errors.py",
     "classify/manifest.py",
+    "classify/mistakes.py",
+    "classify/near_duplicates.py",
     "classify/pack.py",
     "classify/pixel_rows.py",
     "classify/randomness.py",

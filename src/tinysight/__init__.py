@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING
 from tinysight.errors import DataError, RecipeError, RunError, TinysightError, TrainingError
 
 if TYPE_CHECKING:
+    from tinysight.classify.cam import class_activation_maps
+    from tinysight.classify.diagnosis import diagnose_run
+    from tinysight.classify.explain import explain_run
+    from tinysight.classify.export import export_onnx, export_safetensors
     from tinysight.classify.lr_finder import lr_range_test
     from tinysight.classify.models import build_model
     from tinysight.classify.models.summary import summarize
     from tinysight.classify.pack import pack_store
+    from tinysight.classify.picture_predictions import predict_images
     from tinysight.classify.predictions import evaluate_run
-    from tinysight.classify.run import train_run
+    from tinysight.classify.run import train_run, training_data
     from tinysight.classify.sources.opening import open_source
     from tinysight.classify.store import load_store
     from tinysight.config import load_recipe
+    from tinysight.report.model_card import render_model_card
+    from tinysight.run_report import write_run_report
     from tinysight.samples import draw_samples
 
 __version__ = "0.1.0"
@@ -32,28 +39,46 @@ __all__ = [
     "TinysightError",
     "TrainingError",
     "build_model",
+    "class_activation_maps",
+    "diagnose_run",
     "draw_samples",
     "evaluate_run",
+    "explain_run",
+    "export_onnx",
+    "export_safetensors",
     "load_recipe",
     "load_store",
     "lr_range_test",
     "open_source",
     "pack_store",
+    "predict_images",
+    "render_model_card",
     "summarize",
     "train_run",
+    "training_data",
+    "write_run_report",
 ]
 
 _HOME_OF = {
     "build_model": "tinysight.classify.models",
+    "class_activation_maps": "tinysight.classify.cam",
+    "diagnose_run": "tinysight.classify.diagnosis",
     "draw_samples": "tinysight.samples",
     "evaluate_run": "tinysight.classify.predictions",
+    "explain_run": "tinysight.classify.explain",
+    "export_onnx": "tinysight.classify.export",
+    "export_safetensors": "tinysight.classify.export",
     "load_recipe": "tinysight.config",
     "load_store": "tinysight.classify.store",
     "lr_range_test": "tinysight.classify.lr_finder",
     "open_source": "tinysight.classify.sources.opening",
     "pack_store": "tinysight.classify.pack",
+    "predict_images": "tinysight.classify.picture_predictions",
+    "render_model_card": "tinysight.report.model_card",
     "summarize": "tinysight.classify.models.summary",
     "train_run": "tinysight.classify.run",
+    "training_data": "tinysight.classify.run",
+    "write_run_report": "tinysight.run_report",
 }
 
 

@@ -15,7 +15,19 @@ import sys
 from collections.abc import Sequence
 
 from tinysight import __version__
-from tinysight.cli import data, demo, lr_find, recipes, summary, train
+from tinysight.cli import (
+    boxes,
+    data,
+    demo,
+    explain,
+    export,
+    lr_find,
+    predict,
+    recipes,
+    report,
+    summary,
+    train,
+)
 from tinysight.errors import TinysightError
 
 OK = 0
@@ -23,7 +35,13 @@ FAULT = 1
 USAGE = 2
 STOPPED = 130
 
-_EXTRA_OF_MODULE = {"torch": "train", "safetensors": "train"}
+_EXTRA_OF_MODULE = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +89,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tinysight {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (demo, data, summary, recipes, lr_find, train):
+    for module in (
+        demo,
+        data,
+        summary,
+        recipes,
+        lr_find,
+        train,
+        explain,
+        report,
+        predict,
+        export,
+        boxes,
+    ):
         module.add_parser(commands)
     return parser

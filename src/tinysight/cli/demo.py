@@ -22,11 +22,12 @@ def run_demo(arguments: argparse.Namespace) -> int:
     """Draw a data set, then run the commands that a user would type, saying each."""
     from tinysight.cli import main
     from tinysight.cli.progress import progress_bar
-    from tinysight.run_folder import CURVES
-    from tinysight.samples import draw_samples
+    from tinysight.cli.boxes_report import PAGE
+    from tinysight.run_folder import REPORT
+    from tinysight.samples import COCO_FILE, draw_samples
 
     out: Path = arguments.out
-    source, store, run = out / "shapes", out / "store", out / "run"
+    source, store, run, boxes = out / "shapes", out / "store", out / "run", out / "boxes"
     with progress_bar("drawing") as report:
         drawn = draw_samples(source, report=report)
     print(
@@ -40,12 +41,14 @@ def run_demo(arguments: argparse.Namespace) -> int:
         ["summary", "compact", "--classes", len(drawn.classes)],
         ["lr-find", store, "--recipe", "smoke", "--min-lr", 1e-4, "--out", out / "lr-find"],
         ["train", store, "--recipe", "smoke", "--out", run],
-        ["evaluate", run],
+        ["explain", run],
+        ["report", run],
+        ["boxes", "report", source / COCO_FILE, "--images", source, "--out", boxes],
     ):
         command = [str(word) for word in words]
         print(f"\n$ tinysight {shlex.join(command)}", flush=True)
         code = main(command)
         if code:
             return code
-    print(f"\nLook at {out / 'images.png'}, {out / 'lr-find' / 'lr_range.png'} and {run / CURVES}.")
+    print(f"\nTwo pages to open in a browser:\n  {run / REPORT}\n  {boxes / PAGE}")
     return 0
