@@ -24,8 +24,8 @@ def code_of(notebook: Any) -> str:
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
 
 
-def test_there_is_a_notebook_of_the_classify_half() -> None:
-    assert EXAMPLES / "classify.ipynb" in NOTEBOOKS
+def test_there_is_a_notebook_of_each_half() -> None:
+    assert {"boxes", "classify"} <= {name_of(path) for path in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
@@ -63,46 +63,96 @@ def private_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+class Executed:
+    """What the cells of a notebook put out, by the names of the cells."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+        client = NotebookClient(
+            notebook,
+            timeout=500,  # for one cell
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+        )
+        client.execute()
+        self._outputs = {cell.id: cell.outputs for cell in notebook.cells if "outputs" in cell}
+
+    def text(self, cell: str) -> str:
+        return self._joined("stdout", cell)
+
+    @property
+    def complaints(self) -> str:
+        return "".join(self._joined("stderr", cell) for cell in self._outputs)
+
+    @property
+    def pictures(self) -> set[str]:
+        return {
+            cell
+            for cell, outputs in self._outputs.items()
+            for output in outputs
+            if {"image/png", "image/svg+xml"} & set(output.get("data", {}))
+        }
+
+    def _joined(self, stream: str, cell: str) -> str:
+        return "".join(each.text for each in self._outputs[cell] if each.get("name") == stream)
+
+
 @pytest.mark.timeout(600)  # under a minute on two free cores
 @pytest.mark.usefixtures("private_jupyter")
 def test_classify_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    notebook = nbformat.read(EXAMPLES / "classify.ipynb", as_version=4)
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    client = NotebookClient(
-        notebook,
-        timeout=500,  # for one cell
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-    )
-    client.execute()
-    outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
-    texts = {
-        name: "".join(output.text for output in each if output.output_type == "stream")
-        for name, each in outputs.items()
-    }
-    pictures = {
-        name
-        for name, each in outputs.items()
-        for output in each
-        if {"image/png", "image/svg+xml"} & set(output.get("data", {}))
-    }
-    assert pictures == {"pack", "lr-test", "train-run", "explain", "label-issues"}
-    assert not [
-        output.text
-        for each in outputs.values()
-        for output in each
-        if output.output_type == "stream" and output.name == "stderr"
-    ]
+    found = Executed("classify", tmp_path / "elsewhere")
+    assert found.pictures == {"pack", "lr-test", "train-run", "explain", "label-issues"}
+    assert found.complaints == ""
     match = re.search(
-        r"([\d.]+)% of \d+ test images are recognised, ± ([\d.]+)%", texts["evaluate"]
+        r"([\d.]+)% of \d+ test images are recognised, ± ([\d.]+)%", found.text("evaluate")
     )
     assert match is not None
-    chance = re.search(r"guessing would reach ([\d.]+)%", texts["evaluate"])
+    chance = re.search(r"guessing would reach ([\d.]+)%", found.text("evaluate"))
     assert chance is not None
     accuracy, error = float(match[1]), float(match[2])
     assert accuracy > float(chance[1]) + 4 * error, "the network must have learned something"
-    assert "[" in texts["diagnose"]
-    page = Path(texts["report"].split(": ", 1)[1].strip())
+    assert "[" in found.text("diagnose")
+    page = Path(found.text("report").split(": ", 1)[1].strip())
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert not list(folder.iterdir()), "a reader's own folder is left alone"
+    assert not list(found.folder.iterdir()), "a reader's own folder is left alone"
+
+
+@pytest.mark.timeout(300)  # half a minute on two free cores
+@pytest.mark.usefixtures("private_jupyter")
+def test_boxes_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    found = Executed("boxes", tmp_path / "elsewhere")
+    assert found.pictures == {
+        "classes",
+        "sizes-rel",
+        "sizes-log",
+        "to-scale",
+        "elbow",
+        "certify",
+        "on-sizes",
+        "examples",
+    }
+    assert found.complaints == ""
+    assert "1,000 read = 995 accepted + 2 repaired + 3 rejected" in found.text("spoil")
+    assert found.text("iou-by-hand").count("0.5714") == 2
+    assert_text_of_methods_is_true(found.text("methods"))
+    for line in found.text("wcss").splitlines()[1:]:
+        _, by_hand, chosen = map(float, line.split())
+        assert chosen == pytest.approx(by_hand, rel=0.02), line  # both may stop a little early
+    bounds = re.findall(r"k = (\d): ([\d.]+) reached, ([\d.]+) is", found.text("certify"))
+    assert [k for k, _, _ in bounds] == ["3", "4", "5", "6"]
+    assert all(float(bound) >= float(reached) for _, reached, bound in bounds)
+    assert "anchors:\n  - [" in found.text("yolov5")
+    page = Path(found.text("report").split(": ", 1)[1].strip())
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not list(found.folder.iterdir()), "a reader's own folder is left alone"
+
+
+def assert_text_of_methods_is_true(table: str) -> None:
+    """The search is never behind k-means, and its mean is that of the calculation by hand."""
+    rows = [line.split() for line in table.splitlines()[1:5]]
+    assert [row[0] for row in rows] == ["3", "4", "5", "6"]
+    for _, wh, log, iou in rows:
+        assert float(iou) >= max(float(wh), float(log))
+    assert table.rstrip().endswith(f"k = 3: {rows[0][3]}")

@@ -37,12 +37,30 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
         assert (out / "charts" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / "charts" / f"{name}.svg").read_text().startswith("<svg")
     assert {"classes", "elbow", "anchors-k2", "anchors-k3", "anchors-to-scale"} <= {*said["charts"]}
+    fit = (out / "charts" / "fit-by-k.svg").read_text(encoding="utf-8")
+    assert "red: proved limit; green: best possible recall" in fit  # there is no legend in a file
     sets = json.loads((out / "anchors.json").read_text())["sets"]
     assert [one["k"] for one in sets] == [2, 3]
     html = (out / "report.html").read_bytes()
     assert len(html) == said["bytes"]
     assert main([str(word) for word in words]) == 0
     assert (out / "report.html").read_bytes() == html, "the same input gives the same bytes"
+
+
+def test_a_report_without_anchors_says_so_and_leaves_no_old_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = make_table([(0, 0, 0, 0, 9, 9), (0, 0, 0, 0, 5, 9)])
+    source, out = write_coco(table, tmp_path / "two.json"), tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--out", str(out), "--k"]
+    assert main([*words, "2,3"]) == 0
+    assert "none for k = 3: there are not so many distinct box sizes" in capsys.readouterr().out
+    assert (out / "anchors.json").is_file()
+    assert main([*words, "3"]) == 0
+    said = capsys.readouterr().out
+    assert "beside it   findings.csv, tables/, charts/ (6 as PNG and SVG)" in said
+    assert "anchors     none. There are 2 distinct box sizes, fewer than the anchors asked" in said
+    assert not (out / "anchors.json").exists()
 
 
 def test_an_annotation_file_that_is_none_leaves_nothing_behind(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
     assert sum(float(row[2]) for row in rows) == pytest.approx(1)  # type: ignore[arg-type]
 
 
+def test_the_largest_and_the_smallest_class_are_compared(tmp_path: Path) -> None:
+    def lead_of(*classes: int) -> str:
+        table = make_table([(0, owner, 0, 0, 9, 9) for owner in classes])
+        reading = read_boxes(write_coco(table, tmp_path / "classes.json"))
+        page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="classes")
+        (lead,) = (section.lead for section in page.sections if section.name == "classes")
+        return lead
+
+    assert lead_of(0, 1) == "Each class has 1 box."
+    assert lead_of(0, 0, 0, 1, 1).endswith(": 1.5 times as many.")
+
+
 def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:
     assert analysis.anchors is not None
     rows = table_named(build_boxes_page(analysis, name="drawn"), "sets").rows
@@ -72,8 +86,14 @@ def test_the_slider_has_every_k_and_starts_at_the_chosen_one(analysis: BoxAnalys
 def test_a_proof_is_said_with_what_it_proves(analysis: BoxAnalysis) -> None:
     assert analysis.anchors is not None
     one = analysis.anchors.sets[0]
+    assert one.upper_bound is not None
     text = describe_proof(one)
-    assert f"No 2 anchors can reach more than {one.upper_bound:.4f} on these boxes" in text
+    bound = float(re.findall(r"than ([\d.]+) on these", text)[0])
+    assert text.startswith("No 2 anchors can reach more than")
+    assert one.upper_bound <= bound + 1e-12 < one.upper_bound + 1e-4 + 1e-12
+    tight = dataclasses.replace(one, upper_bound=0.81231, gap=0.00121)
+    # Rounded up: what is printed must hold as well.
+    assert "more than 0.8124 on these boxes: these are within 0.13 %" in describe_proof(tight)
     assert ("More time would bring" in text) == (one.is_proof_finished is False)
 
 

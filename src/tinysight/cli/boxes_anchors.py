@@ -13,6 +13,7 @@ from tinysight.cli.output import print_json
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
     from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
+    from tinysight.boxes.structured import StructuredAnchors
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -51,6 +52,13 @@ def add_parser(commands: Subparsers) -> None:
         default=0.0,
         metavar="LAMBDA",
         help="with --distance iou: optimise IoU + LAMBDA * recall (default 0)",
+    )
+    parser.add_argument(
+        "--structured",
+        type=_structure,
+        metavar="LxSxR",
+        help="also fit S sizes for each of L levels, each level twice the last, times R ratios; "
+        "5x3x3 for RetinaNet, 5x1x3 for Faster R-CNN FPN",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_anchors)
@@ -95,6 +103,8 @@ def run_anchors(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.boxes.anchors import FitSettings, fit_anchor_sets
     from tinysight.boxes.choice_of_k import choose_k
+    from tinysight.boxes.geometry import sizes_at_input
+    from tinysight.boxes.structured import fit_structured
 
     reading = read_input(arguments)
     settings = FitSettings(
@@ -111,6 +121,10 @@ def run_anchors(arguments: argparse.Namespace) -> int:
         settings=settings,
     )
     choice = choose_k(reading.table, most=max(_LEAST_CURVE, *arguments.k), seed=arguments.seed)
+    structured = None
+    if arguments.structured is not None:
+        sizes = sizes_at_input(reading.table, arguments.input_size, arguments.fit)
+        structured = fit_structured(sizes, *arguments.structured)
     num_boxes = int((~reading.table.is_crowd).sum())
     num_crowd = reading.table.num_boxes - num_boxes
     if arguments.json:
@@ -125,10 +139,13 @@ def run_anchors(arguments: argparse.Namespace) -> int:
                 "wcss": choice.wcss_log,
                 "wcss_k": choice.ks,
                 "wcss_wh": choice.wcss_wh,
+                "structured": None if structured is None else _structured_json(structured),
             }
         )
     else:
         print("\n".join(_lines(sets, choice, num_boxes, num_crowd)))
+        if structured is not None:
+            print("\n".join(_structured_lines(structured)))
     return cli.OK
 
 
@@ -142,6 +159,15 @@ def _set_json(anchors: AnchorSet) -> dict[str, Any]:
         "upper_bound": anchors.upper_bound,
         "gap": anchors.gap,
         "is_proof_finished": anchors.is_proof_finished,
+    }
+
+
+def _structured_json(structured: StructuredAnchors) -> dict[str, Any]:
+    return {
+        "sizes_px": structured.sizes_px.tolist(),
+        "ratios": structured.ratios.tolist(),
+        "mean_best_iou": structured.mean_best_iou,
+        "best_possible_recall": structured.best_possible_recall,
     }
 
 
@@ -169,8 +195,7 @@ def _lines(
         yield row.format(
             anchors.k,
             f"{anchors.mean_best_iou:.4f}",
-            # Not 1.0000 unless every box is matched.
-            f"{int(anchors.best_possible_recall * 10_000) / 10_000:.4f}",
+            _floored(anchors.best_possible_recall),
             "" if anchors.upper_bound is None else f"{anchors.upper_bound:.4f}",
             _proof(anchors),
         ).rstrip()
@@ -181,6 +206,11 @@ def _lines(
         yield from _wrapped(f"  k = {anchors.k:<4}  ", pairs)
     yield ""
     yield from _elbow_lines(choice)
+
+
+def _floored(share: float) -> str:
+    """Four digits; 1.0000 only if it is every box."""
+    return f"{int(share * 10_000) / 10_000:.4f}"
 
 
 def _proof(anchors: AnchorSet) -> str:
@@ -207,6 +237,17 @@ def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
         "log WCSS    ",
         [f"{k}: {value:,.2f}" for k, value in zip(choice.ks, choice.wcss_log, strict=True)],
     )
+
+
+def _structured_lines(structured: StructuredAnchors) -> Iterator[str]:
+    yield ""
+    yield (
+        f"structured  mean IoU {structured.mean_best_iou:.4f}, "
+        f"recall {_floored(structured.best_possible_recall)}"
+    )
+    for number, sizes in enumerate(structured.sizes_px.tolist(), start=1):
+        yield f"  level {number:<4}{'  '.join(f'{size:.1f}' for size in sizes)} px"
+    yield f"  ratios    {'  '.join(f'{ratio:.3f}' for ratio in structured.ratios.tolist())} (h/w)"
 
 
 def _rule(rule: RuleChoice) -> str:
@@ -242,6 +283,15 @@ def _input_size(text: str) -> tuple[int, int]:
         return int(match[1]), int(match[2] or match[1])
     raise argparse.ArgumentTypeError(
         f"must be a size in pixels from 1 up, or WIDTHxHEIGHT, got {text!r}. Example: 640."
+    )
+
+
+def _structure(text: str) -> tuple[int, int, int]:
+    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)", text)
+    if match:
+        return int(match[1]), int(match[2]), int(match[3])
+    raise argparse.ArgumentTypeError(
+        f"must be LEVELSxSIZESxRATIOS, each from 1 to 99, got {text!r}. Example: 5x3x3."
     )
 
 

@@ -86,6 +86,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         save_svg(chart, out / CHARTS / f"{chart_name}.svg")
     if analysis.anchors is not None:
         _save_anchors(analysis, out / ANCHORS)
+    else:
+        (out / ANCHORS).unlink(missing_ok=True)  # of an earlier report into this folder
     write_text(out / PAGE, html)  # last: whoever sees the page finds the rest
 
     if arguments.json:
@@ -110,7 +112,13 @@ def run_report(arguments: argparse.Namespace) -> int:
         f"{reading.rejected:,} rejected"
     )
     print(f"page        {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB)")
-    print(f"beside it   {FINDINGS}, {ANCHORS}, {TABLES}/, {CHARTS}/ ({len(charts)} as PNG and SVG)")
+    beside = [FINDINGS, *([ANCHORS] if analysis.anchors else []), f"{TABLES}/", f"{CHARTS}/"]
+    print(f"beside it   {', '.join(beside)} ({len(charts)} as PNG and SVG)")
+    if analysis.anchors is None:
+        print(f"anchors     none. {analysis.why_no_anchors}")
+    elif analysis.left_out_ks:
+        left_out = ", ".join(map(str, analysis.left_out_ks))
+        print(f"anchors     none for k = {left_out}: there are not so many distinct box sizes")
     return cli.OK
 
 
@@ -148,12 +156,14 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
     summary, anchors, px = analysis.summary, analysis.anchors, _CHART_PX
     if not summary.boxes:
         return
+    classes = [entry for entry in summary.classes if entry.boxes]
+    most = boxes_charts.MOST_CLASSES
+    which = f"the {most} largest of {len(classes):,}" if len(classes) > most else "each class"
+    # A file has no legend beside it, so its title says what the marks are.
     bare: dict[str, tuple[str, Chart]] = {
         "classes": (
-            "Boxes of each class",
-            boxes_charts.class_boxes_chart(
-                [entry for entry in summary.classes if entry.boxes], width_px=px
-            ),
+            f"Boxes of {which}; red: images that hold it",
+            boxes_charts.class_boxes_chart(classes, width_px=px),
         ),
         "sides-px": (
             "Width and height in pixels",
@@ -188,9 +198,12 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             f"Anchors at {width} × {height} px, to scale",
             anchor_charts.anchor_shapes_chart(anchors.sets),
         )
-        bare["elbow"] = ("The elbow", anchor_charts.elbow_chart(anchors.choice, width_px=px))
+        bare["elbow"] = (
+            "The elbow: k-means on log sizes",
+            anchor_charts.elbow_chart(anchors.choice, width_px=px),
+        )
         bare["fit-by-k"] = (
-            "What each anchor brings",
+            "Mean best IoU by k; red: proved limit; green: best possible recall",
             anchor_charts.fit_by_k_chart(anchors.curve, width_px=px),
         )
     for chart_name, (title, chart) in bare.items():

@@ -104,6 +104,7 @@ def _lines(
     result: ExplainResult, class_names: tuple[str, ...], files: tuple[Path, ...]
 ) -> Iterator[str]:
     from tinysight.report.run_results import short_names
+    from tinysight.run_folder import LABEL_ISSUES
 
     names = short_names(class_names)
     yield (
@@ -131,8 +132,9 @@ def _lines(
         lead = " " * len(lead)
     yield (
         f"labels      {result.label_issues:,} of {result.of_images:,} test images may be labelled "
-        f"wrong; the most suspicious come first in {files[3].name}"
+        f"wrong; many are hard images with a right label"
     )
+    yield f"            the most suspicious come first in {LABEL_ISSUES}"
     counts = result.duplicates
     yield (
         f"duplicates  {_pairs(counts['identical'])} of equal files and {_pairs(counts['near'])} of "

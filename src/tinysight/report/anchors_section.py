@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tinysight.report.anchor_charts import elbow_chart, fit_by_k_chart
@@ -104,19 +105,25 @@ def describe_proof(one: AnchorSet) -> str:
     assert one.gap is not None
     text = (
         f"No {one.k} anchor{'' if one.k == 1 else 's'} can reach more than "
-        f"{one.upper_bound:.4f} on these boxes: these are within {100 * one.gap:.2f} % of the "
-        f"best possible."
+        f"{_rounded_up(one.upper_bound, 4):.4f} on these boxes: these are within "
+        f"{_rounded_up(100 * one.gap, 2):.2f} % of the best possible."
     )
     if one.is_proof_finished is False:
         text += " More time would bring the bound closer."
     return text
 
 
+def _rounded_up(value: float, digits: int) -> float:
+    """Return a bound that stays one when it is printed; less than 1e-9 above a step is rounding."""
+    return math.ceil(value * 10.0**digits - 1e-9) / 10.0**digits
+
+
 def _sets_table(anchors: AnchorAnalysis) -> Table:
     rows = tuple(
         (
             one.k,
-            "  ".join(f"{width:.1f} × {height:.1f}" for width, height in one.anchors_wh_px),
+            # Spaces that do not break keep width and height on one line.
+            "  ".join(f"{w:.1f}\u00a0×\u00a0{h:.1f}" for w, h in one.anchors_wh_px),
             one.mean_best_iou,
             one.upper_bound,
             one.gap,

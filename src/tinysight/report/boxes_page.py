@@ -223,9 +223,12 @@ def _classes_lead(summary: BoxSummary) -> str:
     if not others:
         return f"One class has boxes: {first.name}."
     last = others[-1]
+    if last.boxes == first.boxes:
+        return f"Each class has {_counted(first.boxes, 'box', 'boxes')}."
+    times = first.boxes / last.boxes
     return (
         f"{first.name} has {_counted(first.boxes, 'box', 'boxes')}, "
-        f"{last.name} has {last.boxes:,}: {summary.imbalance:,.0f} times as many."
+        f"{last.name} has {last.boxes:,}: {times:,.{int(times < 10)}f} times as many."
     )
 
 

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.boxes.tables import draw_table, make_table, write_coco
+from tinysight.boxes.anchors import DISTANCES as LIBRARY_DISTANCES
+from tinysight.boxes.anchors import FitSettings, fit_anchor_sets
+from tinysight.boxes.geometry import FITS as LIBRARY_FITS
+from tinysight.cli import main
+from tinysight.cli.boxes_anchors import DISTANCES, FITS
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coco(draw_table(boxes=150), tmp_path_factory.mktemp("boxes") / "drawn.json")
+
+
+def test_the_words_of_the_options_are_those_of_the_library() -> None:
+    assert DISTANCES == LIBRARY_DISTANCES
+    assert FITS == LIBRARY_FITS
+
+
+def test_json_is_one_object_with_the_promised_keys(drawn: Path, capsys: Capture) -> None:
+    assert main(["boxes", "anchors", str(drawn), "--k", "2,3", "--json"]) == 0
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert output.out.count("\n") == 1
+    assert result["input_size_wh"] == [640, 640]
+    assert result["fit"] == "letterbox"
+    assert [anchors["k"] for anchors in result["sets"]] == [2, 3]
+    for anchors in result["sets"]:
+        assert anchors["distance"] == "iou"
+        assert np.array(anchors["anchors_wh_px"]).shape == (anchors["k"], 2)
+        assert anchors["mean_best_iou"] <= anchors["upper_bound"]
+        assert anchors["gap"] == pytest.approx(
+            1 - anchors["mean_best_iou"] / anchors["upper_bound"], abs=1e-12
+        )
+    assert set(result["elbow"]) == {"k", "agreed", "rules"}
+    assert set(result["elbow"]["rules"]) == {"kneedle", "chord", "silhouette", "gain"}
+    assert len(result["wcss"]) == 10
+    assert result["wcss_k"] == list(range(1, 11))
+
+
+def test_the_command_says_what_the_library_call_finds(drawn: Path, capsys: Capture) -> None:
+    words = "--k 4 --fit stretch --input-size 320x256 --distance ratio --seed 3 --certify 0 --json"
+    assert main(["boxes", "anchors", str(drawn), *words.split()]) == 0
+    (said,) = json.loads(capsys.readouterr().out)["sets"]
+    (found,) = fit_anchor_sets(
+        draw_table(boxes=150),
+        [4],
+        input_size_wh=(320, 256),
+        fit="stretch",
+        settings=FitSettings(distance="ratio", seed=3),
+    )
+    assert said["anchors_wh_px"] == found.anchors_wh_px.tolist()
+    assert said["mean_best_iou"] == found.mean_best_iou
+    assert said["upper_bound"] is None
+
+
+def test_the_text_shows_value_bound_and_distance_to_the_best(drawn: Path, capsys: Capture) -> None:
+    assert main(["boxes", "anchors", str(drawn), "--k", "1:3"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum("% of the best possible" in line for line in lines) == 3
+    assert "crowd boxes left out" in lines[0]
+    assert "elbow" in text
+    assert "kneedle" in text
+
+
+def test_without_a_proof_nothing_is_claimed(drawn: Path, capsys: Capture) -> None:
+    assert main(["boxes", "anchors", str(drawn), "--k", "2", "--certify", "0"]) == 0
+    assert "best possible" not in capsys.readouterr().out
+
+
+def test_a_proof_that_ran_out_of_time_says_so(drawn: Path, capsys: Capture) -> None:
+    assert main(["boxes", "anchors", str(drawn), "--k", "4", "--certify", "0.001"]) == 0
+    assert "time ran out: --certify SECONDS for more" in capsys.readouterr().out
+
+
+def test_structured_anchors_are_sizes_by_level_and_ratios(drawn: Path, capsys: Capture) -> None:
+    words = ["boxes", "anchors", str(drawn), "--k", "1", "--certify", "0", "--structured", "3x2x2"]
+    assert main([*words, "--json"]) == 0
+    structured = json.loads(capsys.readouterr().out)["structured"]
+    assert np.array(structured["sizes_px"]).shape == (3, 2)
+    assert len(structured["ratios"]) == 2
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert f"structured  mean IoU {structured['mean_best_iou']:.4f}" in text
+    assert "level 3" in text
+
+
+def test_more_anchors_than_distinct_sizes_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    path = write_coco(make_table([(0, 0, 5, 5, 10, 10)] * 4), tmp_path / "equal.json")
+    assert main(["boxes", "anchors", str(path), "--k", "3"]) == 1
+    message = capsys.readouterr().err
+    assert "`k` (=3) must be from 1 to the number of distinct box sizes (=1)" in message
+
+
+def test_equal_boxes_get_one_perfect_anchor(tmp_path: Path, capsys: Capture) -> None:
+    path = write_coco(make_table([(0, 0, 5, 5, 10, 10)] * 4), tmp_path / "equal.json")
+    assert main(["boxes", "anchors", str(path), "--k", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["sets"][0]["mean_best_iou"] == pytest.approx(1)
+    assert result["elbow"]["k"] is None
+
+
+def test_a_file_without_boxes_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    path = write_coco(make_table(), tmp_path / "empty.json")
+    assert main(["boxes", "anchors", str(path)]) == 1
+    assert "need at least one box" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--k", "0", "must be numbers from 1 to 100 as in 3,4,5,6 or 1:12, got '0'"),
+        ("--k", "5:3", "must be numbers from 1 to 100"),
+        ("--k", "three", "must be numbers from 1 to 100"),
+        ("--input-size", "0", "must be a size in pixels from 1 up, or WIDTHxHEIGHT, got '0'"),
+        ("--structured", "5x3", "must be LEVELSxSIZESxRATIOS, each from 1 to 99, got '5x3'"),
+        ("--certify", "-1", "must be a number from 0 up, got '-1'"),
+        ("--certify", "nan", "must be a number from 0 up, got 'nan'"),
+    ],
+)
+def test_words_out_of_range_are_a_usage_fault(
+    drawn: Path, capsys: Capture, option: str, value: str, message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["boxes", "anchors", str(drawn), f"{option}={value}"])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
