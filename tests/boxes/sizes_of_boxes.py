@@ -50,6 +50,7 @@ def real_boxes_and_images(name: str) -> tuple[Floats, Floats]:
         / {
             "dogs": "dogs/dog_boundingbox_export_coco.json",
             "voc2007": "voc2007/voc2007_trainval_boxes.json.gz",
+            "voc2007_test": "voc2007/voc2007_test_boxes.json.gz",
             "coco": "coco-val2017/instances_val2017_boxes.json.gz",
         }[name]
     )

@@ -68,7 +68,7 @@ def test_one_size_has_no_elbow() -> None:
 
 
 def test_no_boxes_are_refused() -> None:
-    with pytest.raises(DataError, match="The choice of k needs at least one box, got none."):
+    with pytest.raises(DataError, match=r"The choice of k needs at least one box, got none\."):
         choose_k_of_sizes(np.empty((0, 2)))
 
 

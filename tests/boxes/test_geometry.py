@@ -10,7 +10,6 @@ from tinysight.boxes.geometry import (
     best_iou,
     best_possible_recall,
     best_ratio,
-    mean_best_iou,
     mean_of_scores,
     pairwise_iou,
     pairwise_ratio,
@@ -95,7 +94,7 @@ def test_a_missing_image_size_is_named() -> None:
 
 def test_an_input_of_no_size_is_refused() -> None:
     table = make_table([(0, 0, 0, 0, 1, 1)], image_wh=[(4, 4)])
-    with pytest.raises(DataError, match="must be at least 1 x 1 pixels, got 0 x 640. Give the"):
+    with pytest.raises(DataError, match=r"must be at least 1 x 1 pixels, got 0 x 640\. Give the"):
         sizes_at_input(table, (0, 640), "letterbox")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from tests.boxes.sizes_of_boxes import Floats, drawn_sizes, size_lists
 from tinysight.boxes.geometry import pairwise_iou
-from tinysight.boxes.node_grid import Windows, finer, iou_stencil, node_grid
+from tinysight.boxes.node_grid import Windows, build_node_grid, finer, iou_stencil
 from tinysight.boxes.sizes import size_histogram
 
 
@@ -19,7 +19,7 @@ def nodes_of(shape: tuple[int, int]) -> np.ndarray:
 def test_weights_keep_number_and_mean_position_of_the_boxes(sizes: Floats) -> None:
     histogram = size_histogram(sizes)
     for factor in (1, 4, 16):
-        grid = node_grid(histogram, factor)
+        grid = build_node_grid(histogram, factor)
         assert grid.weights.shape == grid.shape
         assert grid.weights.min() >= 0
         assert grid.weights.sum() == pytest.approx(1)
@@ -33,7 +33,7 @@ def test_a_coarse_grid_is_the_fine_one_interpolated() -> None:
     histogram = size_histogram(drawn_sizes(500))
     means = []
     for factor in (1, 2, 8):
-        grid = node_grid(histogram, factor)
+        grid = build_node_grid(histogram, factor)
         x, y = np.moveaxis(np.log(grid.node_sizes()), -1, 0)
         # x * y is bilinear within every cell of every grid.
         means.append([float((grid.weights * f).sum()) for f in (x, y)])
@@ -42,7 +42,7 @@ def test_a_coarse_grid_is_the_fine_one_interpolated() -> None:
 
 def test_interpolating_to_the_finer_grid_keeps_a_bilinear_function() -> None:
     histogram = size_histogram(drawn_sizes(200))
-    coarse, fine = node_grid(histogram, 8), node_grid(histogram, 4)
+    coarse, fine = build_node_grid(histogram, 8), build_node_grid(histogram, 4)
 
     def plane(grid: object) -> Floats:
         x, y = np.moveaxis(np.log(grid.node_sizes()), -1, 0)  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ def test_the_stencil_holds_the_iou_of_nodes() -> None:
 
 
 def test_gains_by_windows_and_by_pairs_are_those_of_all_nodes() -> None:
-    grid = node_grid(size_histogram(drawn_sizes(300, spread=0.4)), 8)
+    grid = build_node_grid(size_histogram(drawn_sizes(300, spread=0.4)), 8)
     thresholds = np.random.default_rng(0).uniform(0.2, 0.9, grid.shape)
     sizes = grid.node_sizes().reshape(-1, 2)
     excess = pairwise_iou(sizes, sizes) - thresholds.reshape(-1, 1)
@@ -74,7 +74,7 @@ def test_gains_by_windows_and_by_pairs_are_those_of_all_nodes() -> None:
 
 
 def test_cover_is_the_sum_of_shares_of_the_anchors_that_a_node_gains_from() -> None:
-    grid = node_grid(size_histogram(drawn_sizes(100, spread=0.3)), 16)
+    grid = build_node_grid(size_histogram(drawn_sizes(100, spread=0.3)), 16)
     thresholds = np.full(grid.shape, 0.55)  # no IoU of nodes is exactly that
     nodes = nodes_of(grid.shape)
     pairs = Windows(grid, thresholds, 0.2).pairs(nodes, slack=0.4)
@@ -88,7 +88,7 @@ def test_cover_is_the_sum_of_shares_of_the_anchors_that_a_node_gains_from() -> N
 
 
 def test_selected_pairs_give_the_same_gains() -> None:
-    grid = node_grid(size_histogram(drawn_sizes(200, spread=0.4)), 8)
+    grid = build_node_grid(size_histogram(drawn_sizes(200, spread=0.4)), 8)
     thresholds = np.full(grid.shape, 0.6)
     pairs = Windows(grid, thresholds, 0.2).pairs(nodes_of(grid.shape), slack=0.2)
     excess = pairs.excess(thresholds.ravel())

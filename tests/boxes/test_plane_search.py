@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.boxes.sizes_of_boxes import Floats, drawn_sizes, size_lists
 from tinysight.boxes.geometry import pairwise_iou
-from tinysight.boxes.node_grid import node_grid
+from tinysight.boxes.node_grid import build_node_grid
 from tinysight.boxes.plane_search import CONCAVITY, BoxPoints, gain_bound, largest_gain
 from tinysight.boxes.sizes import CELL_LN, size_histogram
 
@@ -70,7 +70,7 @@ def test_the_largest_gain_is_bounded_closely(least_threshold: float) -> None:
 
 def test_cells_bound_the_gain_of_the_boxes_in_them() -> None:
     sizes = drawn_sizes(3000, spread=0.3)
-    cells = node_grid(size_histogram(sizes), 1)
+    cells = build_node_grid(size_histogram(sizes), 1)
     corner, column, row = np.nonzero(cells.corners)
     low = np.stack([column, row], axis=1) + cells.low
     nodes = low + np.stack([corner % 2, corner // 2], axis=1)

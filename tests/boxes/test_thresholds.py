@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from tests.boxes.sizes_of_boxes import Floats, drawn_sizes
 from tinysight.boxes.clustering import distinct_sizes, search_anchors
 from tinysight.boxes.geometry import mean_best_iou, pairwise_iou
-from tinysight.boxes.node_grid import node_grid
+from tinysight.boxes.node_grid import build_node_grid
 from tinysight.boxes.objectives import MeanIoU
 from tinysight.boxes.sizes import size_histogram
 from tinysight.boxes.thresholds import find_thresholds, interpolate, settle_few
@@ -64,7 +64,9 @@ def test_thresholds_on_the_grid_make_a_smaller_bound_than_those_of_the_anchors(k
     sizes, histogram = distinct_sizes(boxes), size_histogram(boxes)
     anchors = search_anchors([sizes], k, MeanIoU(), seed=0, num_starts=1)
     value = mean_best_iou(boxes, anchors)
-    grid, thresholds, is_done = find_thresholds(histogram, anchors, value, deadline_s=far())
+    grid, thresholds, is_done = find_thresholds(
+        histogram, anchors, value, deadline_s=far(), finest=2
+    )
     assert is_done
     assert grid.factor == 2
     assert 0 <= thresholds.min() <= thresholds.max() <= 1
@@ -80,7 +82,7 @@ def test_without_time_the_start_is_returned() -> None:
     boxes = drawn_sizes(100)
     anchors = boxes[:2]
     grid, thresholds, is_done = find_thresholds(
-        size_histogram(boxes), anchors, 0.5, deadline_s=time.monotonic() - 1
+        size_histogram(boxes), anchors, 0.5, deadline_s=time.monotonic() - 1, finest=2
     )
     assert not is_done
     start = pairwise_iou(grid.node_sizes().reshape(-1, 2), anchors).max(axis=1)
@@ -88,7 +90,7 @@ def test_without_time_the_start_is_returned() -> None:
 
 
 def test_interpolation_is_exact_at_nodes_and_constant_outside() -> None:
-    grid = node_grid(size_histogram(drawn_sizes(50)), 8)
+    grid = build_node_grid(size_histogram(drawn_sizes(50)), 8)
     values = np.random.default_rng(0).random(grid.shape)
     logs = np.log(grid.node_sizes()).reshape(-1, 2)
     np.testing.assert_allclose(interpolate(values, grid, logs), values.ravel(), atol=1e-9)

@@ -14,6 +14,8 @@ from tinysight.boxes.clustering import (
     WeightedSizes,
     distinct_sizes,
     histogram_points,
+    polish,
+    refine,
     search_anchors,
 )
 from tinysight.boxes.euclidean import fit_kmeans
@@ -201,13 +203,13 @@ def _fit(
     objective: Objective = MeanIoU(settings.recall_weight)
     if settings.distance == "ratio":
         objective = RatioFitness()
-    return search_anchors(
-        _levels(distinct, histogram, k),
-        k,
-        objective,
-        seed=settings.seed,
-        num_starts=settings.num_starts,
+    levels = _levels(distinct, histogram, k)
+    anchors = search_anchors(
+        levels, k, objective, seed=settings.seed, num_starts=settings.num_starts
     )
+    if len(distinct.weights) <= _MOST_REFINED:
+        return polish(distinct, anchors, objective)
+    return refine(levels[-1], polish(levels[1], anchors, objective), objective)[0]
 
 
 def _levels(distinct: WeightedSizes, histogram: SizeHistogram, k: int) -> list[WeightedSizes]:
@@ -246,13 +248,22 @@ def _check_settings(settings: FitSettings) -> None:
         raise DataError(f"`num_starts` must be at least 1, got {settings.num_starts}.")
 
 
-def _checked_sizes(sizes: Floats, ks: Sequence[int]) -> WeightedSizes:
-    if not len(sizes):
+def distinct_or_fault(sizes_wh: Floats) -> WeightedSizes:
+    """Return the distinct sizes.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not len(sizes_wh):
         raise DataError(
             "Anchors need at least one box that is not a crowd region, got none. "
             "See what was rejected with `tinysight boxes check`."
         )
-    distinct = distinct_sizes(sizes)
+    return distinct_sizes(sizes_wh)
+
+
+def _checked_sizes(sizes_wh: Floats, ks: Sequence[int]) -> WeightedSizes:
+    distinct = distinct_or_fault(sizes_wh)
     for k in ks:
         if not 1 <= k <= len(distinct.weights):
             raise DataError(

@@ -49,7 +49,7 @@ import numpy as np
 
 from tinysight.boxes.clustering import WeightedSizes
 from tinysight.boxes.geometry import best_iou
-from tinysight.boxes.node_grid import Floats, NodeGrid, node_grid
+from tinysight.boxes.node_grid import Floats, NodeGrid, build_node_grid
 from tinysight.boxes.plane_search import CONCAVITY, BoxPoints, largest_gain
 from tinysight.boxes.sizes import CELL_LN, POSITION_ERROR_LN, SizeHistogram
 from tinysight.boxes.thresholds import find_thresholds, interpolate, settle_few
@@ -60,7 +60,8 @@ ROUNDING = 1e-9
 MOST_EXACT_SIZES = 50_000
 """Up to so many distinct sizes the proof is on the boxes themselves, else on the histogram."""
 
-_FEW_SIZES = 250  # up to so many, every box gets a threshold of its own
+_FEW_SIZES = 250  # up to so many, every box gets a threshold of its own after a coarse grid
+_FINEST, _FINEST_OF_FEW = 2, 8
 _TOLERANCE = 2e-5  # share of the bound below which more precision is not looked for
 # Shares of the budget after which the search for thresholds ends, and that for those of few boxes.
 _END_OF_SEARCH, _END_OF_FEW = 0.7, 0.9
@@ -107,13 +108,18 @@ def certify(
     start_s = time.monotonic()
     k = len(anchors_wh)
     reached = float(sizes.weights @ best_iou(sizes.wh, anchors_wh))
+    has_few = len(sizes.weights) <= _FEW_SIZES
     grid, thresholds, is_searched = find_thresholds(
-        histogram, anchors_wh, reached, deadline_s=start_s + _END_OF_SEARCH * budget_s
+        histogram,
+        anchors_wh,
+        reached,
+        deadline_s=start_s + _END_OF_SEARCH * budget_s,
+        finest=_FINEST_OF_FEW if has_few else _FINEST,
     )
     if len(sizes.weights) <= MOST_EXACT_SIZES:
         logs = np.log(sizes.wh)
         at_boxes = interpolate(thresholds, grid, logs)
-        if len(sizes.weights) <= _FEW_SIZES:
+        if has_few:
             end_s = start_s + _END_OF_FEW * budget_s
             at_boxes = settle_few(sizes, at_boxes, k, deadline_s=end_s)
         points, margin = BoxPoints.of_boxes(logs, sizes.weights, at_boxes), 0.0
@@ -133,7 +139,7 @@ def certify(
 
 
 def _points_of_cells(histogram: SizeHistogram, grid: NodeGrid, thresholds: Floats) -> BoxPoints:
-    cells = node_grid(histogram, 1)
+    cells = build_node_grid(histogram, 1)
     corner, column, row = np.nonzero(cells.corners)
     low = np.stack([column, row], axis=1) + cells.low
     nodes_ln = np.asarray((low + np.stack([corner % 2, corner // 2], axis=1)) * CELL_LN)

@@ -115,8 +115,7 @@ def search_anchors(
     found = sorted(found, key=lambda entry: -entry[0])[:_MOST_FINISHED]
     for sizes in levels[2:]:
         found = [refine(sizes, anchors, objective)[::-1] for _, anchors in found]
-    _, best = max(found, key=lambda entry: entry[0])
-    return polish(levels[-1], best, objective)
+    return max(found, key=lambda entry: entry[0])[1]
 
 
 def swap_search(candidates: Floats, weights: Floats, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -132,8 +131,7 @@ def swap_search(candidates: Floats, weights: Floats, rows: NDArray[np.intp]) -> 
         all k * n exchanges for the price of n.
     """
     rows, k = rows.copy(), len(rows)
-    length = max(1, _CACHED // candidates.shape[1])
-    parts = [slice(first, first + length) for first in range(0, len(candidates), length)]
+    parts = _parts(candidates)
     for _ in range(_MOST_ROUNDS):
         own = candidates[:, rows]
         owner = own.argmax(axis=1)
@@ -142,7 +140,6 @@ def swap_search(candidates: Floats, weights: Floats, rows: NDArray[np.intp]) -> 
         second = own.max(axis=1) if k > 1 else np.zeros(len(own))
         shares = np.where(owner == np.arange(k)[:, None], weights, 0.0)  # (k, n)
         change = np.zeros((k, candidates.shape[1]))
-        # Some points at a time: what is in the processor's cache needs no memory from the system.
         for part in parts:
             # Adding j gains max(0, score - best); removing i as well costs its points the step
             # down to the better of j and their second anchor.
@@ -274,11 +271,20 @@ def _candidates(sizes_wh: Floats) -> Floats:
     return np.concatenate([sizes_wh, np.stack(sides, axis=-1).reshape(-1, 2)])
 
 
+def _parts(candidates: Floats) -> list[slice]:
+    """Cut the points into parts whose arrays stay in the processor's cache."""
+    length = max(1, _CACHED // candidates.shape[1])
+    return [slice(first, first + length) for first in range(0, len(candidates), length)]
+
+
 def _greedy(candidates: Floats, weights: Floats, k: int) -> NDArray[np.intp]:
     rows: list[int] = []
     best = np.zeros(len(weights))
+    parts = _parts(candidates)
     for _ in range(k):
-        gains = weights @ np.maximum(candidates, best[:, None])
+        gains = np.zeros(candidates.shape[1])
+        for part in parts:
+            gains += weights[part] @ np.maximum(candidates[part], best[part, None])
         gains[rows] = -1.0
         rows.append(int(gains.argmax()))
         best = np.maximum(best, candidates[:, rows[-1]])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_ROUNDING = 1e-9  # a curve as near as this to its diagonal is a line
+
 
 def kneedle_elbow(ks: Sequence[int], values: ArrayLike, sensitivity: float = 1.0) -> int | None:
     """Return the elbow of a convex falling curve by Kneedle, or None if it finds none.
@@ -23,7 +25,7 @@ def kneedle_elbow(ks: Sequence[int], values: ArrayLike, sensitivity: float = 1.0
         Satopaa, Albrecht, Irwin, Raghavan 2011, "Finding a 'Kneedle' in a Haystack".
     """
     x, below = _below_diagonal(ks, values)
-    if len(x) < 3 or not below.any():
+    if len(x) < 3 or np.abs(below).max() < _ROUNDING:
         return None
     padded = np.pad(below, 1, mode="edge")
     is_peak = (below >= padded[:-2]) & (below >= padded[2:])
@@ -34,7 +36,7 @@ def kneedle_elbow(ks: Sequence[int], values: ArrayLike, sensitivity: float = 1.0
         if is_peak[index]:
             peak, threshold = index, float(below[index]) - least_fall
         if is_valley[index]:
-            threshold = 0.0
+            peak = -1  # past a valley the fall of the peak before it is no longer its own
         if peak >= 0 and below[index + 1] < threshold:
             return int(ks[peak])
     return None
@@ -48,7 +50,7 @@ def chord_elbow(ks: Sequence[int], values: ArrayLike) -> int | None:
         values: As many, falling.
     """
     x, below = _below_diagonal(ks, values)
-    if len(x) < 3 or not below.max() > 0:
+    if len(x) < 3 or below.max() < _ROUNDING:
         return None
     return int(ks[int(below.argmax())])
 

@@ -67,7 +67,7 @@ class NodeGrid:
         return np.asarray(np.exp((logs + self.low) * self.step_ln))
 
 
-def node_grid(histogram: SizeHistogram, factor: int) -> NodeGrid:
+def build_node_grid(histogram: SizeHistogram, factor: int) -> NodeGrid:
     """Put the boxes of a histogram on a grid with cells of ``factor`` x ``factor`` of its cells."""
     cells = histogram.cells // factor
     low = cells.min(axis=0)

@@ -22,7 +22,15 @@ import numpy as np
 
 from tinysight.boxes.clustering import WeightedSizes
 from tinysight.boxes.geometry import best_iou, pairwise_iou
-from tinysight.boxes.node_grid import Floats, NodeGrid, Nodes, Pairs, Windows, finer, node_grid
+from tinysight.boxes.node_grid import (
+    Floats,
+    NodeGrid,
+    Nodes,
+    Pairs,
+    Windows,
+    build_node_grid,
+    finer,
+)
 from tinysight.boxes.sizes import SizeHistogram
 
 _REFRESH = 8  # steps after which the gains of all candidates are computed again
@@ -67,7 +75,12 @@ _MOST_TAKEN = 1000
 
 
 def find_thresholds(
-    histogram: SizeHistogram, anchors_wh: Floats, value: float, *, deadline_s: float
+    histogram: SizeHistogram,
+    anchors_wh: Floats,
+    value: float,
+    *,
+    deadline_s: float,
+    finest: int,
 ) -> tuple[NodeGrid, Floats, bool]:
     """Look for thresholds for which the dual is small, from coarse grids to fine ones.
 
@@ -76,24 +89,27 @@ def find_thresholds(
         anchors_wh: (k, 2) good anchors; the IoU with them is where the search starts.
         value: Their mean best IoU.
         deadline_s: ``time.monotonic`` at which to stop.
+        finest: Cells of the histogram a side of a cell of the last grid: 16, 8, 4 or 2.
 
     Returns:
         A grid, a threshold in [0, 1] for each of its nodes, (columns, rows), and whether the time
-        was enough for the finest grid.
+        was enough for the last grid.
     """
     start_s = time.monotonic()
     k, lowest = len(anchors_wh), _LOWEST * value
-    grid = node_grid(histogram, _STAGES[0].factor)
+    grid = build_node_grid(histogram, _STAGES[0].factor)
     at_nodes = best_iou(grid.node_sizes().reshape(-1, 2), anchors_wh).reshape(grid.shape)
     thresholds = np.clip(at_nodes, lowest, 1.0)
     for stage in _STAGES:
+        if stage.factor < finest:
+            break
         candidates = _all_nodes(grid)
         if stage.factor < grid.factor:
             now_s = time.monotonic()
             # A stage takes about as long as all before it.
             if deadline_s - now_s < now_s - start_s:
                 return grid, thresholds, False
-            coarse, grid = grid, node_grid(histogram, stage.factor)
+            coarse, grid = grid, build_node_grid(histogram, stage.factor)
             candidates = _candidates(coarse, thresholds, lowest, grid, stage)
             thresholds = finer(thresholds, coarse, grid)
         for tau in stage.taus:
