@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.boxes.tables import draw_table, write_coco
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
+
+# No test fails for being slow: a busy machine is no defect of the package.
+settings.register_profile("tinysight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tinysight")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 

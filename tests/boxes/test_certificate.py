@@ -136,3 +136,13 @@ def test_the_dogs_anchors_are_proved_nearly_best(k: int, most: float) -> None:
 def test_anchors_of_real_data_are_proved_nearly_best(name: str, k: int, most: float) -> None:
     sizes = real_sizes_rel(name) * 640
     assert prove(sizes, fit(sizes, k), budget_s=120).gap <= most
+
+
+@pytest.mark.parametrize("num_boxes", [3, 300])
+def test_sizes_beyond_all_measure_get_a_valid_bound_in_time(num_boxes: int) -> None:
+    rng = np.random.default_rng(0)
+    sizes = 10.0 ** rng.uniform(-80, 80, (num_boxes, 2))
+    anchors = fit(sizes, 2)
+    proof = prove(sizes, anchors, 2)
+    assert mean_best_iou(sizes, anchors) <= proof.upper_bound <= 1
+    assert proof.seconds < 8
