@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tinysight.classify.batches import training_batches
 from tinysight.classify.models import build_model
-from tinysight.classify.models.convolution import Conv3x3
+from tinysight.classify.models.convolution import SameConv2d
 from tinysight.classify.optimizers import build_optimizer
 from tinysight.classify.settings import ModelSettings, Recipe
 from tinysight.classify.stopping import StopRequest
@@ -137,7 +137,7 @@ class PlainLoop:
         self.loader = DataLoader(files, BATCH, shuffle=True, num_workers=workers, drop_last=True)
         self.model = build_model(ModelSettings(stem="7x7"), num_classes, seed=0)
         for module in self.model.modules():
-            if isinstance(module, Conv3x3):
+            if isinstance(module, SameConv2d):
                 module.forward = partial(nn.Conv2d.forward, module)  # torch's own
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
 

@@ -16,8 +16,8 @@ from tinysight.boxes.geometry import mean_best_iou, pairwise_iou
 from tinysight.boxes.sizes import size_histogram
 
 
-def fit(sizes: Floats, k: int) -> Floats:
-    settings = FitSettings(num_starts=4)
+def fit(sizes: Floats, k: int, num_starts: int = 4) -> Floats:
+    settings = FitSettings(num_starts=num_starts)
     anchors = fit_sets_to_sizes(sizes, [k], input_size_wh=(1, 1), fit="stretch", settings=settings)
     return anchors[0].anchors_wh_px
 
@@ -135,7 +135,7 @@ def test_the_dogs_anchors_are_proved_nearly_best(k: int, most: float) -> None:
 @pytest.mark.parametrize(("k", "most"), [(3, 0.001), (5, 0.001), (6, 0.003), (9, 0.003)])
 def test_anchors_of_real_data_are_proved_nearly_best(name: str, k: int, most: float) -> None:
     sizes = real_sizes_rel(name) * 640
-    assert prove(sizes, fit(sizes, k), budget_s=120).gap <= most
+    assert prove(sizes, fit(sizes, k, num_starts=8), budget_s=120).gap <= most
 
 
 @pytest.mark.parametrize("num_boxes", [3, 300])

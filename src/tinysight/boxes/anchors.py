@@ -182,15 +182,16 @@ def _as_set(
     settings: FitSettings,
     certificate: Certificate | None,
 ) -> AnchorSet:
+    value = mean_best_iou(sizes_wh_px, anchors)
     return AnchorSet(
         anchors_wh_px=anchors,
         input_size_wh=input_size_wh,
         fit=fit,
         distance=settings.distance,
-        mean_best_iou=mean_best_iou(sizes_wh_px, anchors),
+        mean_best_iou=value,
         best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
         upper_bound=certificate.upper_bound if certificate else None,
-        gap=certificate.gap if certificate else None,
+        gap=max(0.0, 1 - value / certificate.upper_bound) if certificate else None,
         is_proof_finished=certificate.is_finished if certificate else None,
     )
 

@@ -59,8 +59,9 @@ class MeanIoU:
         """Return I * S_box / U**2 and I * S_anchor / U**2; the bonus has no derivative."""
         intersection = np.minimum(boxes_wh, anchor_wh).prod(axis=1)
         box_area, anchor_area = boxes_wh[:, 0] * boxes_wh[:, 1], anchor_wh[0] * anchor_wh[1]
-        pull = intersection / (box_area + anchor_area - intersection) ** 2
-        return pull * box_area, pull * anchor_area
+        union = box_area + anchor_area - intersection
+        iou = intersection / union
+        return iou * (box_area / union), iou * (anchor_area / union)
 
     def most_growth(self, distance_ln: float) -> float:
         """Return exp(2 * distance): log IoU has slope 1 along each axis; the bonus may jump."""

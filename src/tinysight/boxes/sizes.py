@@ -31,6 +31,9 @@ CELL_LN = float(np.log(2) / CELLS_PER_OCTAVE)
 POSITION_ERROR_LN = CELL_LN * (0.5 + 1e-3) / STEPS
 """Largest distance of a box's kept position from the true one, a coordinate, natural logarithm."""
 
+LARGEST = 1e90
+"""Sides may be up to this and down to its inverse, so that areas and their quotients are finite."""
+
 _CHUNK = 2**20  # boxes at a time: float64 sums of whole numbers below 2**30 * 2**20 are exact
 _MOST_DENSE = 2**22
 
@@ -79,10 +82,10 @@ def size_histogram(sizes_wh: ArrayLike) -> SizeHistogram:
     """Count boxes by size; the result does not depend on their order.
 
     Args:
-        sizes_wh: (n, 2), width and height, finite and > 0, any unit.
+        sizes_wh: (n, 2), width and height, > 0, any unit.
 
     Raises:
-        DataError: A width or height is not finite or not above 0.
+        DataError: A width or height is not above 0, or has no area in double precision.
     """
     sizes = np.asarray(sizes_wh, dtype=np.float64).reshape(-1, 2)
     _check_sizes(sizes)
@@ -105,12 +108,12 @@ def merge_histograms(*parts: SizeHistogram) -> SizeHistogram:
 
 
 def _check_sizes(sizes_wh: NDArray[np.float64]) -> None:
-    wrong = ~((sizes_wh > 0) & np.isfinite(sizes_wh)).all(axis=1)
+    wrong = ~((sizes_wh >= 1 / LARGEST) & (sizes_wh <= LARGEST)).all(axis=1)
     if wrong.any():
         row = int(wrong.argmax())
         width, height = sizes_wh[row].tolist()
         raise DataError(
-            f"sizes[{row}]: width and height must be finite and > 0, got {width} x {height}. "
+            f"sizes[{row}]: width and height must be from 1e-90 to 1e90, got {width} x {height}. "
             f"Drop such boxes first (`tinysight boxes check` names them)."
         )
 

@@ -33,10 +33,10 @@ from tinysight.boxes.node_grid import (
 )
 from tinysight.boxes.sizes import SizeHistogram
 
-_REFRESH = 8  # steps after which the gains of all candidates are computed again
-_REBUILD = 40
-# Candidates this many tau below the largest gain have a share of e**-18 or less.
-_NEAR = 12.0
+# Steps after which the gains of all candidates are computed again, and after which their pairs are.
+_REFRESH, _REBUILD = 8, 40
+_NEAR = 12.0  # candidates so many tau below the largest gain have a share of e**-12 or less
+# How far a threshold may move between two rebuilds, and between two refreshes.
 _SLACK, _CLOSE = 0.04, 0.02
 # Bounds the curvature of the smoothed maximum times tau: k times the share that one anchor covers.
 _CURVATURE = 1.3
@@ -68,10 +68,12 @@ _STAGES = (
     _Stage(4, (1e-4, 3e-5), num_steps=64, stride=2, least_gain=0.8),
     _Stage(2, (3e-5,), num_steps=12, stride=2, least_gain=0.95),
 )
-_LOWEST = 0.15
+_LOWEST = 0.15  # least threshold, in parts of the mean best IoU: how far an anchor looks
+_MOST_NODES = 200_000
+
 _TAUS_OF_FEW = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 _STEPS_OF_FEW = 96
-_MOST_TAKEN = 1000
+_MOST_TAKEN = 1_000
 
 
 def find_thresholds(
@@ -97,9 +99,11 @@ def find_thresholds(
     """
     start_s = time.monotonic()
     k, lowest = len(anchors_wh), _LOWEST * value
-    grid = build_node_grid(histogram, _STAGES[0].factor)
+    grid = build_node_grid(histogram, _first_factor(histogram))
     at_nodes = best_iou(grid.node_sizes().reshape(-1, 2), anchors_wh).reshape(grid.shape)
     thresholds = np.clip(at_nodes, lowest, 1.0)
+    if grid.factor > _STAGES[0].factor:
+        return grid, thresholds, False
     for stage in _STAGES:
         if stage.factor < finest:
             break
@@ -107,7 +111,7 @@ def find_thresholds(
         if stage.factor < grid.factor:
             now_s = time.monotonic()
             # A stage takes about as long as all before it.
-            if deadline_s - now_s < now_s - start_s:
+            if deadline_s - now_s < now_s - start_s or grid.weights.size > _MOST_NODES // 4:
                 return grid, thresholds, False
             coarse, grid = grid, build_node_grid(histogram, stage.factor)
             candidates = _candidates(coarse, thresholds, lowest, grid, stage)
@@ -124,6 +128,15 @@ def find_thresholds(
                 deadline_s=deadline_s,
             ).reshape(grid.shape)
     return grid, thresholds, time.monotonic() <= deadline_s
+
+
+def _first_factor(histogram: SizeHistogram) -> int:
+    """Return the factor of the first grid, a larger one where sizes differ beyond all measure."""
+    span = np.ptp(histogram.cells, axis=0)
+    factor = _STAGES[0].factor
+    while float((span // factor + 2.0).prod()) > _MOST_NODES:
+        factor *= 2
+    return factor
 
 
 def interpolate(values: Floats, grid: NodeGrid, logs: Floats) -> Floats:

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from tinysight.classify.models.convolution import Conv3x3
+from tinysight.classify.models.convolution import SameConv2d
 
 
 class BasicBlock(nn.Module):
@@ -34,15 +34,15 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = Conv3x3(in_channels, out_channels, stride=stride)
+        self.conv1 = SameConv2d(in_channels, out_channels, 3, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU()
-        self.conv2 = Conv3x3(out_channels, out_channels)
+        self.conv2 = SameConv2d(out_channels, out_channels, 3)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                SameConv2d(in_channels, out_channels, 1, stride=stride),
                 nn.BatchNorm2d(out_channels),
             )
         self.relu2 = nn.ReLU()
