@@ -21,15 +21,23 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)         ## every benchmark, one table each
-	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
-
-$(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("tinysight needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+BENCH = $(BIN)/python benchmarks
+bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained-run DATA=real-data
+	@test -n "$(STORE)" -a -n "$(RUN)" -a -n "$(DATA)" || { echo "make bench needs STORE, a packed Tiny ImageNet; RUN, a run on it that was explained; DATA, the folder with the real annotations"; exit 1; }
+	$(BENCH)/start_time.py --store $(STORE)
+	$(BENCH)/pack_speed.py
+	$(BENCH)/augment_speed.py
+	$(BENCH)/data_path.py --store $(STORE)
+	$(BENCH)/cpu_training.py --store $(STORE)
+	$(BENCH)/cam_speed.py --store $(STORE)
+	$(BENCH)/cam_memory.py
+	$(BENCH)/near_duplicates.py $(STORE)
+	$(BENCH)/page_speed.py $(RUN)
+	$(BENCH)/read_boxes.py
+	$(BENCH)/fuzz_boxes.py
+	$(BENCH)/many_boxes.py
+	$(BENCH)/anchors_speed.py $(DATA)
+	$(BENCH)/certificate.py $(DATA)
 
 clean:
 	rm -rf $(VENV) demo build dist
