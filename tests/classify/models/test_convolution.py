@@ -149,6 +149,11 @@ def test_small_maps_are_put_in_rows_while_training(
     assert arranged == []
 
 
+def test_other_devices_use_torchs_own() -> None:
+    layer = convolution(2, 3, 2).to("meta")
+    assert layer(torch.empty(2, 2, 4, 4, dtype=torch.float64, device="meta")).shape == (2, 3, 2, 2)
+
+
 @pytest.mark.parametrize("frozen", ["input", "weight"])
 @pytest.mark.parametrize(("size_px", "stride"), [(2, 1), (8, 1), (8, 2)])
 def test_what_needs_no_gradient_gets_none(frozen: str, size_px: int, stride: int) -> None:
@@ -163,7 +168,7 @@ def test_what_needs_no_gradient_gets_none(frozen: str, size_px: int, stride: int
 
 def test_second_derivatives_exist_too() -> None:
     layer = convolution(2, 2, 1)
-    x = random_tensor(2, 2, 2, 2).requires_grad_()
+    x = random_tensor(1, 2, 2, 2).requires_grad_()
     weight = layer.weight.detach().requires_grad_()
 
     def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,11 +50,13 @@ class SameConv2d(nn.Conv2d):
 
 @fx.wrap  # torch.fx takes it as one step: which way it goes depends on the input's shape
 def _convolve(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
-    device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    own = partial(functional.conv2d, stride=stride, padding=weight.shape[2] // 2)
+    if x.device.type != "cpu":
+        return own(x, weight)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     limit = ROW_POSITIONS_WEIGHT_BF16 if dtype == torch.bfloat16 else ROW_POSITIONS
-    if device != "cpu" or _positions(x, stride) > limit:
-        return functional.conv2d(x, weight, stride=stride, padding=weight.shape[2] // 2)
+    if _positions(x, stride) > limit:
+        return own(x, weight)
     return _RowConvolution.apply(x.to(dtype), weight.to(dtype), stride)  # type: ignore[no-any-return,no-untyped-call]
 
 
