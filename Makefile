@@ -39,5 +39,12 @@ bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained
 	$(BENCH)/anchors_speed.py $(DATA)
 	$(BENCH)/certificate.py $(DATA)
 
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("tinysight needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
 clean:
 	rm -rf $(VENV) demo build dist

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.boxes.tables import draw_table, write_coco
+from tests.real_data import real_file
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 
@@ -60,13 +60,7 @@ def torch_defaults() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def real_shards() -> Path:
     """The folder with the real Tiny ImageNet shards."""
-    root = os.environ.get("TINYSIGHT_DATA")
-    if not root:
-        pytest.skip("TINYSIGHT_DATA does not name a folder with tiny-imagenet-200")
-    folder = Path(root) / "tiny-imagenet-200"
-    if not (folder / "part-0.parquet").is_file():
-        pytest.skip(f"{folder} holds no Tiny ImageNet shards")
-    return folder
+    return real_file("tiny-imagenet-200/part-0.parquet").parent
 
 
 @pytest.fixture(scope="session")

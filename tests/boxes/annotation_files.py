@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 Record = dict[str, Any]
 
@@ -37,14 +34,4 @@ def make_coco(**over: Any) -> Record:
 
 def write_json(path: Path, value: Any) -> Path:
     path.write_text(json.dumps(value))
-    return path
-
-
-def real_file(name: str) -> Path:
-    root = os.environ.get("TINYSIGHT_DATA")
-    if not root:
-        pytest.skip("TINYSIGHT_DATA does not name a folder with the real data")
-    path = Path(root) / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
     return path

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from tests.real_data import real_file
 
 Floats = NDArray[np.float64]
 
@@ -37,23 +36,18 @@ def real_sizes_rel(name: str) -> Floats:
 
 def real_boxes_and_images(name: str) -> tuple[Floats, Floats]:
     """Sizes of the boxes and of the image of each, pixels."""
-    if not os.environ.get("TINYSIGHT_DATA"):
-        pytest.skip("TINYSIGHT_DATA does not name the folder of the real data")
-    root = Path(os.environ["TINYSIGHT_DATA"])
     if name == "sample_coco":
-        text = (root / "sample_coco.txt").read_text()
+        text = real_file("sample_coco.txt").read_text()
         rows = re.findall(r"height: (\d+), width: (\d+), bbox:\[\d+, \d+, (\d+), (\d+)\]", text)
         numbers = np.array(rows, dtype=np.float64)
         return numbers[:, 2:], numbers[:, [1, 0]]
-    path = (
-        root
-        / {
-            "dogs": "dogs/dog_boundingbox_export_coco.json",
-            "voc2007": "voc2007/voc2007_trainval_boxes.json.gz",
-            "voc2007_test": "voc2007/voc2007_test_boxes.json.gz",
-            "coco": "coco-val2017/instances_val2017_boxes.json.gz",
-        }[name]
-    )
+    files = {
+        "dogs": "dogs/dog_boundingbox_export_coco.json",
+        "voc2007": "voc2007/voc2007_trainval_boxes.json.gz",
+        "voc2007_test": "voc2007/voc2007_test_boxes.json.gz",
+        "coco": "coco-val2017/instances_val2017_boxes.json.gz",
+    }
+    path = real_file(files[name])
     with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as file:
         content = json.load(file)
     images = {int(image["id"]): (image["width"], image["height"]) for image in content["images"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
+from tests.real_data import real_file
 from tinysight.boxes.table import BoxTable
 
 
@@ -135,13 +134,7 @@ def write_coco(table: BoxTable, path: Path) -> Path:
 
 def real_table(name: str) -> BoxTable:
     """A real file of the data folder, read here and not by the package."""
-    root = os.environ.get("TINYSIGHT_DATA")
-    if not root:
-        pytest.skip("TINYSIGHT_DATA does not name a folder with real annotations")
-    path = Path(root) / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    with gzip.open(path) as file:
+    with gzip.open(real_file(name)) as file:
         value = json.load(file)
     images = {image["id"]: index for index, image in enumerate(value["images"])}
     classes = {entry["id"]: index for index, entry in enumerate(value["categories"])}

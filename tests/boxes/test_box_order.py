@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.boxes.annotation_files import real_file
+from tests.real_data import real_file
 from tinysight.boxes.box_order import (
     LAYOUTS,
     BoxOrder,

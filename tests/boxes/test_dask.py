@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import distributed
 import pytest
 
 from tests.boxes.tables import assert_same_bits, draw_table, take_images, write_coco
 from tinysight.boxes.engine import dask_executor, summarize_shards
 from tinysight.cli import main
-
-distributed = pytest.importorskip("distributed")
 
 START_WITHIN_S = 60
 

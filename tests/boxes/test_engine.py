@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import KilledWorker
 
 from tests.boxes.tables import (
     COCO_VAL,
@@ -202,7 +203,7 @@ def test_a_shard_that_cannot_be_read_is_named(
 )
 def test_a_worker_that_is_lost_for_good_is_a_fault_with_the_shard(error: Any) -> None:
     if error == "dask":
-        killed = pytest.importorskip("distributed").KilledWorker
+        killed = KilledWorker
         worker = SimpleNamespace(address="tcp://127.0.0.1:1")
         error = killed("shard-1", worker, allowed_failures=3)
 
@@ -248,7 +249,6 @@ def test_a_killed_process_of_the_pool_ends_the_work(
 
 
 def test_a_scheduler_that_does_not_answer_is_a_fault() -> None:
-    pytest.importorskip("distributed")
     with pytest.raises(
         DataError,
         match=r"tcp://127\.0\.0\.1:9: must be the address of a Dask scheduler that answers within 1"

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tinysight.boxes.anchor_files import load_anchors
 from tinysight.boxes.export import FORMATS, render_anchors, save_anchors
@@ -153,7 +154,6 @@ def test_yolov2_has_one_level_in_cells() -> None:
 
 @pytest.mark.parametrize("to", ["yolov5", "yolov7"])
 def test_yolo_yaml_is_grouped_by_stride_finest_first(to: str) -> None:
-    yaml = pytest.importorskip("yaml")
     export = leveled()
     text = render_anchors(export, to)
     value = yaml.safe_load(text)
@@ -302,7 +302,6 @@ def test_detectron2_code_makes_free_anchors_exactly(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["retinanet", "faster-rcnn-fpn"])
 def test_detectron2_config_makes_the_published_anchors(name: str) -> None:
-    yaml = pytest.importorskip("yaml")
     export = preset(name)
     value = yaml.safe_load(render_anchors(export, "detectron2"))
     cfg = types.SimpleNamespace(
@@ -314,7 +313,6 @@ def test_detectron2_config_makes_the_published_anchors(name: str) -> None:
 
 
 def test_detectron2_config_holds_one_free_anchor_a_level() -> None:
-    yaml = pytest.importorskip("yaml")
     export = leveled(FREE[[0, 4, 8]])
     settings = yaml.safe_load(render_anchors(export, "detectron2"))["MODEL"]["ANCHOR_GENERATOR"]
     assert [len(row) for row in settings["SIZES"]] == [1, 1, 1]

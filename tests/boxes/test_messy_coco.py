@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tests.boxes.annotation_files import make_coco, write_json
+from tests.real_data import real_file
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 

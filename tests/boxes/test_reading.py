@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tests.boxes.annotation_files import make_coco, write_json
+from tests.real_data import real_file
 from tinysight.boxes.policies import POLICIES
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.boxes.annotation_files import make_coco, real_file, write_json
+from tests.boxes.annotation_files import make_coco, write_json
+from tests.real_data import real_file
 from tinysight.cli import main
 
 

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysight.boxes.certificate import Certificate, certify
 from tinysight.boxes.clustering import (
+    LEVEL_POINTS,
     WeightedSizes,
     distinct_sizes,
     histogram_points,
+    point_levels,
     polish,
     refine,
     search_anchors,
@@ -35,9 +37,6 @@ Floats = NDArray[np.float64]
 # Up to so many distinct sizes anchors are refined on the boxes themselves; beyond, the cells of the
 # histogram are so full that it makes no difference in the fifth digit.
 _MOST_REFINED = 50_000
-# Points on which to exchange anchors (each is compared with each), to move those of every start,
-# and those of the best start.
-_POINTS = (1_200, 6_000, 20_000)
 
 
 @dataclass(frozen=True)
@@ -215,9 +214,9 @@ def _fit(
 
 def _levels(distinct: WeightedSizes, histogram: SizeHistogram, k: int) -> list[WeightedSizes]:
     """Return the sizes to search on, coarse to fine; few sizes are their own level."""
-    if len(distinct.weights) <= _POINTS[0]:
+    if len(distinct.weights) <= LEVEL_POINTS[0]:
         return [distinct]
-    levels = [histogram_points(histogram, most, k) for most in _POINTS]
+    levels = point_levels(histogram, k)
     if len(distinct.weights) <= _MOST_REFINED:
         levels.append(distinct)
     return levels

@@ -23,6 +23,10 @@ from tinysight.boxes.sizes import SizeHistogram
 
 Floats = NDArray[np.float64]
 
+# Points on which to exchange anchors (each is compared with each), to move those of every start,
+# and those of the best start.
+LEVEL_POINTS = (1_200, 6_000, 20_000)
+
 _MOST_ROUNDS = 200
 _CACHED = 16_384  # numbers in a working array
 _MOST_PAIRED = 100  # sizes whose widths and heights are paired: some 10,000 candidates
@@ -58,6 +62,11 @@ def distinct_sizes(sizes_wh: Floats) -> WeightedSizes:
         return_counts=True,
     )
     return WeightedSizes(pairs.view(np.float64).reshape(-1, 2), counts / len(sizes_wh))
+
+
+def point_levels(histogram: SizeHistogram, k: int) -> list[WeightedSizes]:
+    """Return points of the histogram, coarse to fine, on which ``search_anchors`` works best."""
+    return [histogram_points(histogram, most, k) for most in LEVEL_POINTS]
 
 
 def histogram_points(histogram: SizeHistogram, most: int, k: int) -> WeightedSizes:

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinysight.boxes.anchors import AnchorSet
-from tinysight.boxes.clustering import histogram_points, search_anchors
+from tinysight.boxes.clustering import point_levels, polish, refine, search_anchors
 from tinysight.boxes.geometry import RECALL_RATIO, best_iou, best_ratio
 from tinysight.boxes.objectives import MeanIoU
 from tinysight.boxes.sizes import SizeHistogram
 from tinysight.errors import DataError
-
-# As anchors.py: points to exchange anchors on, to move those of every start, those of the best.
-_POINTS = (1_200, 6_000, 20_000)
 
 
 def fit_to_histogram(
@@ -57,10 +54,12 @@ def fit_to_histogram(
             )
     cells_wh = np.exp(histogram.log_centroids())
     weights = histogram.counts / histogram.num_boxes
+    objective = MeanIoU()
     sets = []
     for k in ks:
-        levels = [histogram_points(histogram, most, k) for most in _POINTS]
-        anchors = search_anchors(levels, k, MeanIoU(), seed=seed, num_starts=num_starts)
+        levels = point_levels(histogram, k)
+        anchors = search_anchors(levels, k, objective, seed=seed, num_starts=num_starts)
+        anchors = refine(levels[-1], polish(levels[1], anchors, objective), objective)[0]
         sets.append(
             AnchorSet(
                 anchors_wh_px=anchors,

@@ -7,7 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_input import (
+    DEFAULT_INPUT_PX,
+    add_input_arguments,
+    input_size_wh,
+    read_input,
+)
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
 # numpy; a test holds them equal.
 DISTANCES = ("iou", "log", "wh", "ratio")
 FITS = ("letterbox", "stretch")
-DEFAULT_INPUT_PX = 640
 DEFAULT_CERTIFY_S = 10.0
 
 _LEAST_CURVE = 10  # the elbow is looked for among at least so many k
@@ -75,7 +79,7 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
     )
     parser.add_argument(
         "--input-size",
-        type=_input_size,
+        type=input_size_wh,
         default=(DEFAULT_INPUT_PX, DEFAULT_INPUT_PX),
         metavar="N|WxH",
         help=f"network input, pixels (default {DEFAULT_INPUT_PX})",
@@ -275,15 +279,6 @@ def _counts(text: str) -> tuple[int, ...]:
             )
         counts.update(range(int(match[1]), last + 1))
     return tuple(sorted(counts))
-
-
-def _input_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
-    if match and int(match[1]) and int(match[2] or match[1]):
-        return int(match[1]), int(match[2] or match[1])
-    raise argparse.ArgumentTypeError(
-        f"must be a size in pixels from 1 up, or WIDTHxHEIGHT, got {text!r}. Example: 640."
-    )
 
 
 def _structure(text: str) -> tuple[int, int, int]:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tinysight.cli.boxes_input import DEFAULT_INPUT_PX
 from tinysight.cli.boxes_score import (
-    DEFAULT_INPUT_PX,
     add_input_size_arguments,
     level_lines,
     levels_json,

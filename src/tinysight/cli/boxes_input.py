@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tinysight.boxes.findings import Reading
 
+DEFAULT_INPUT_PX = 640
+
 # The words of boxes.formats.READERS and boxes.policies.POLICIES, repeated so that --help needs no
 # numpy; a test holds them equal.
 FORMATS = (
@@ -79,6 +81,16 @@ def read_input(arguments: argparse.Namespace) -> Reading:
         policy=arguments.policy,
         images_dir=arguments.images,
         image_size_wh=arguments.image_size,
+    )
+
+
+def input_size_wh(text: str) -> tuple[int, int]:
+    """Return the size of a network's input: one side, or width x height, in pixels."""
+    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)
+    if match and int(match[1]) and int(match[2] or match[1]):
+        return int(match[1]), int(match[2] or match[1])
+    raise argparse.ArgumentTypeError(
+        f"must be a size in pixels from 1 up, or WIDTHxHEIGHT, got {text!r}. Example: 640."
     )
 
 

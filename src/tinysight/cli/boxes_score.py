@@ -9,7 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_input import (
+    DEFAULT_INPUT_PX,
+    add_input_arguments,
+    input_size_wh,
+    read_input,
+)
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
 
 # The words of boxes.presets.PRESET_FITS, repeated so that --help needs no numpy.
 FITS = ("letterbox", "stretch", "shorter-side")
-DEFAULT_INPUT_PX = 640
 
 _MOST_CLASSES = 10
 _COLUMNS = 99
@@ -74,7 +78,7 @@ def add_input_size_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the size of the network's input and how an image meets it."""
     parser.add_argument(
         "--input-size",
-        type=_input_size,
+        type=input_size_wh,
         metavar="N|WxH",
         help=f"network input, pixels (default: that of the anchors, else {DEFAULT_INPUT_PX})",
     )
@@ -287,16 +291,6 @@ def _wrapped(text: str, label: str) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return f"{'-' if value is None else f'{value:.4f}':>8}"
-
-
-def _input_size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    sides = (width, height or width)
-    if all(side.isdecimal() and 1 <= int(side) <= 10**6 for side in sides):
-        return int(sides[0]), int(sides[1])
-    raise argparse.ArgumentTypeError(
-        f"must be one side or WIDTHxHEIGHT in pixels from 1 up, got {text!r}. Example: 640."
-    )
 
 
 def _margin(text: str) -> float:

@@ -32,38 +32,25 @@ def add_parser(commands: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     from tinysight import cli
-    from tinysight.classify.diagnosis import diagnose_run
     from tinysight.cli.output import print_json
-    from tinysight.report.classify_page import build_run_page
-    from tinysight.report.compare_page import build_comparison_page
-    from tinysight.report.page_html import render_page
-    from tinysight.report.run_results import load_run_results
-    from tinysight.run_folder import COMPARISON, REPORT, write_text
+    from tinysight.run_report import write_run_report
 
     runs: list[Path] = arguments.runs
-    is_one = len(runs) == 1
-    out: Path = arguments.out or runs[0] / (REPORT if is_one else COMPARISON)
-    _check_out(out)
-    results = [load_run_results(run) for run in runs]
-    if is_one:
-        page = build_run_page(results[0], diagnose_run(runs[0]))
-    else:
-        page = build_comparison_page(results)
-    html = render_page(page)
-    write_text(out, html)
-    is_explained = all(result.explanation is not None for result in results)
+    if arguments.out is not None:
+        _check_out(arguments.out)
+    report = write_run_report(runs, arguments.out)
     if arguments.json:
         print_json(
             {
                 "runs": [str(run) for run in runs],
-                "page": str(out),
-                "bytes": len(html.encode()),
-                "is_explained": is_explained,
+                "page": str(report.path),
+                "bytes": report.bytes,
+                "is_explained": report.is_explained,
             }
         )
         return cli.OK
-    print(f"page        {out} ({len(html.encode()) / 1e6:.1f} MB)")
-    if is_one and not is_explained:
+    print(f"page        {report.path} ({report.bytes / 1e6:.1f} MB)")
+    if len(runs) == 1 and not report.is_explained:
         print(
             f"            without pictures of mistakes; add them with: tinysight explain {runs[0]}"
         )
