@@ -121,7 +121,21 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
         ),
         (
             ["augment.mix_probability=1", "augment.mixup_alpha=0", "augment.cutmix_alpha=0"],
-            r"mix_probability \(=1.0\) must be 0 when mixup_alpha and cutmix_alpha are both 0",
+            r"mix_probability \(=1.0\) must be 0 when mixup_alpha, cutmix_alpha and "
+            r"resizemix_max_side are all 0",
+        ),
+        (
+            ["augment.resizemix_max_side=0.05"],
+            r"augment.resizemix_max_side \(=0.05\) must be 0 or at least 0.1\.",
+        ),
+        (
+            ["schedule.first_image_px=16"],
+            r"schedule.first_image_px \(=16\) must be 0 or at least 32, the smallest image",
+        ),
+        (
+            ["schedule.full_size_epoch=10"],
+            r"schedule.full_size_epoch \(=10\) must be below train.epochs \(=10\), so that "
+            r"training ends at the images' own size",
         ),
         (["train.epochs=3.5"], r"train.epochs: must be a valid integer, got 3.5\."),
         (["train.epochs=true"], r"train.epochs: must be a valid integer, got True\."),

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from torch.nn import functional as F
 
-from tinysight.classify.augment import _augment, augment_batch, normalise_batch
+from tinysight.classify.augment import _augment, augment_batch, normalise_batch, shrink_batch
 from tinysight.classify.draws import AugmentDraws, draw_augmentation
 from tinysight.classify.settings import AugmentSettings
 
@@ -361,3 +362,22 @@ def test_shape_dtype_memory_and_range_hold_for_any_recipe(
     pixels = denormalise(images)
     assert pixels.min().item() >= -1e-3
     assert pixels.max().item() <= 255 + 1e-3
+
+
+@pytest.mark.parametrize("image_px", [48, 32, 33, 1])
+def test_a_smaller_image_is_what_pillow_makes_of_it(image_px: int) -> None:
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 64, 64, 3), np.float32))
+    small = shrink_batch(images.permute(0, 3, 1, 2), image_px)
+    assert small.shape == (3, 3, image_px, image_px)
+    assert small.is_contiguous(memory_format=torch.channels_last)
+    for image, found in zip(images, small, strict=True):
+        for channel in range(3):
+            expected = Image.fromarray(image[:, :, channel].numpy()).resize(
+                (image_px, image_px), Image.Resampling.BILINEAR
+            )
+            np.testing.assert_allclose(found[channel].numpy(), np.asarray(expected), atol=1e-5)
+
+
+def test_an_image_of_the_asked_size_is_left_alone() -> None:
+    images = torch.zeros(2, 3, 64, 64)
+    assert shrink_batch(images, 64) is images

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tinysight.classify import batches as batches_module
-from tinysight.classify.augment import augment_batch, normalise_batch
+from tinysight.classify.augment import augment_batch, normalise_batch, shrink_batch
 from tinysight.classify.batches import (
     Batch,
     epoch_order,
@@ -134,9 +134,35 @@ def test_a_batch_is_gathered_augmented_and_mixed_by_position() -> None:
     mixing = draw_mixing(EVERYTHING, 80, size_px=SIZE_PX, seed=7, epoch=1)
     rows = ROWS[np.resize(epoch_order(70, seed=7, epoch=1), 80)]
     images = augment_batch(gather(rows), draws, EVERYTHING, mean=MEAN, std=STD)
-    images, other_targets = mix_batch(images, torch.from_numpy(TARGETS[rows]), mixing)
+    images, other_targets = mix_batch(images, torch.from_numpy(TARGETS[rows]), mixing, EVERYTHING)
     expected = Batch(images, torch.from_numpy(TARGETS[rows]), other_targets, mixing.share)
     assert_equal(join(list(make_batches())), expected)
+
+
+def test_images_are_made_smaller_after_everything_else() -> None:
+    (whole, *_), (small, *_) = make_batches(), make_batches(image_px=6)
+    assert small.images.shape == (16, 3, 6, 6)
+    assert small.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(small.images, shrink_batch(whole.images, 6))
+    assert torch.equal(small.targets, whole.targets)
+
+
+def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
+    recipe = AugmentSettings(pad_px=0, alternate_flips=True)
+
+    def by_row(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        batches = make_batches(recipe, epoch=epoch, batch_size=70)
+        images = next(batches).images
+        order = np.argsort(epoch_order(70, seed=7, epoch=epoch))
+        plain = normalise_batch(gather(ROWS), mean=MEAN, std=STD)
+        seen = images[torch.from_numpy(order)]
+        return (seen == plain).flatten(1).all(1), (seen == plain.flip(3)).flatten(1).all(1)
+
+    (is_plain, is_flipped), (was_plain, was_flipped) = by_row(2), by_row(3)
+    assert torch.equal(is_plain, ~is_flipped)
+    assert torch.equal(is_plain, was_flipped)
+    assert torch.equal(is_flipped, was_plain)
+    assert 20 < int(is_plain.sum()) < 50
 
 
 def test_a_recipe_without_mixing_gives_one_target_an_image() -> None:

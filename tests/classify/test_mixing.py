@@ -11,6 +11,10 @@ from tinysight.classify.settings import AugmentSettings
 
 BOTH = AugmentSettings(mix_probability=0.8)
 MIXUP = AugmentSettings(mix_probability=1.0, mixup_alpha=0.4, cutmix_alpha=0.0)
+ALL = AugmentSettings(mix_probability=1.0, resizemix_max_side=0.8)
+RESIZEMIX = AugmentSettings(
+    mix_probability=1.0, mixup_alpha=0.0, cutmix_alpha=0.0, resizemix_max_side=0.8
+)
 CUTMIX = AugmentSettings(mix_probability=1.0, mixup_alpha=0.0, cutmix_alpha=1.0)
 
 
@@ -26,7 +30,7 @@ def make_images(num_images: int, size_px: int = 16) -> torch.Tensor:
 
 def test_each_image_is_mixed_with_its_neighbour_as_drawn() -> None:
     images, targets, draws = make_images(40), torch.arange(40), draw(BOTH, 40)
-    mixed, other_targets = mix_batch(images, targets, draws)
+    mixed, other_targets = mix_batch(images, targets, draws, BOTH)
     for i in range(40):
         partner = i + 1 if i % 2 == 0 else i - 1
         assert other_targets[i] == partner
@@ -41,7 +45,7 @@ def test_each_image_is_mixed_with_its_neighbour_as_drawn() -> None:
 def test_share_of_cutmix_is_the_exact_share_of_the_pixels_left() -> None:
     images = torch.arange(64.0)[:, None, None, None].expand(64, 3, 16, 16)
     draws = draw(CUTMIX, 64)
-    mixed, _ = mix_batch(images, torch.arange(64), draws)
+    mixed, _ = mix_batch(images, torch.arange(64), draws, CUTMIX)
     own_pixels = (mixed == images).flatten(1).double().mean(dim=1)
     assert torch.equal(own_pixels.float(), draws.share)
     assert draws.share.unique().numel() > 20
@@ -50,14 +54,14 @@ def test_share_of_cutmix_is_the_exact_share_of_the_pixels_left() -> None:
 def test_share_of_mixup_is_the_weight_of_the_image() -> None:
     images = (torch.arange(64) % 2 == 0).float()[:, None, None, None].expand(64, 3, 8, 8)
     draws = draw(MIXUP, 64, size_px=8)
-    mixed, _ = mix_batch(images, torch.arange(64), draws)
+    mixed, _ = mix_batch(images, torch.arange(64), draws, MIXUP)
     own = torch.where(torch.arange(64) % 2 == 0, mixed[:, 0, 0, 0], 1 - mixed[:, 0, 0, 0])
     torch.testing.assert_close(own, draws.share, atol=1e-6, rtol=0)
 
 
 def test_an_image_that_is_not_mixed_stays_as_it_was_to_the_bit() -> None:
     images, draws = make_images(60), draw(BOTH, 60)
-    mixed, _ = mix_batch(images, torch.arange(60), draws)
+    mixed, _ = mix_batch(images, torch.arange(60), draws, BOTH)
     is_same = (mixed == images).flatten(1).all(dim=1)
     assert torch.equal(is_same, draws.share == 1)
     assert 0 < int(is_same.sum()) < 60
@@ -73,23 +77,68 @@ def test_a_whole_cut_shows_the_partner_to_the_bit() -> None:
         cut_height_px=full,
         cut_width_px=full,
     )
-    mixed, _ = mix_batch(images, torch.arange(2), draws)
+    mixed, _ = mix_batch(images, torch.arange(2), draws, CUTMIX)
     assert torch.equal(mixed, images.flip(0))
 
 
+def test_resizemix_shows_the_whole_partner_as_pixel_areas_shrink_it() -> None:
+    images, draws = make_images(20), draw(RESIZEMIX, 20)
+    mixed, _ = mix_batch(images, torch.arange(20), draws, RESIZEMIX)
+    for i in range(20):
+        partner = images[i + 1 if i % 2 == 0 else i - 1]
+        side = int(draws.cut_height_px[i])
+        assert side == draws.cut_width_px[i]
+        assert 1 <= side <= 0.8 * 16
+        fine = partner.repeat_interleave(side, 1).repeat_interleave(side, 2)
+        smaller = fine.unfold(1, 16, 16).unfold(2, 16, 16).mean(dim=(3, 4))
+        expected = images[i].clone()
+        top, left = int(draws.cut_top_px[i]), int(draws.cut_left_px[i])
+        expected[:, top : top + side, left : left + side] = smaller
+        torch.testing.assert_close(mixed[i], expected, atol=1e-5, rtol=1e-5)
+        assert draws.share[i] == 1 - side**2 / 256
+
+
+def test_resizemix_pastes_whole_squares_of_every_size_asked_for() -> None:
+    draws = draw(RESIZEMIX, 20_000, size_px=64)
+    assert draws.is_resized.all()
+    assert set(draws.cut_height_px.tolist()) == set(range(6, 52))
+    for start, side in (
+        (draws.cut_top_px, draws.cut_height_px),
+        (draws.cut_left_px, draws.cut_width_px),
+    ):
+        assert start.min() == 0
+        assert (start + side).max() == 64
+    assert (1 - draws.share.double()).mean().item() == pytest.approx(0.237, abs=0.004)
+
+
+def test_three_kinds_are_equally_likely() -> None:
+    draws = draw(ALL, 20_000, size_px=64)
+    is_cut = (draws.cut_height_px * draws.cut_width_px > 0) & ~draws.is_resized
+    for is_of_kind in (draws.blend > 0, is_cut, draws.is_resized):
+        assert is_of_kind.double().mean().item() == pytest.approx(1 / 3, abs=0.013)
+
+
+def test_resizemix_leaves_the_draws_of_the_others_as_they_were() -> None:
+    with_it, without = draw(ALL, 3000), draw(BOTH, 3000)
+    kept = (with_it.blend > 0) & (without.blend > 0)
+    assert kept.sum() > 300
+    assert torch.equal(with_it.blend[kept], without.blend[kept])
+
+
 def test_mixed_images_are_in_channels_last_memory() -> None:
-    mixed, _ = mix_batch(make_images(4), torch.arange(4), draw(BOTH, 4))
+    mixed, _ = mix_batch(make_images(4), torch.arange(4), draw(BOTH, 4), BOTH)
     assert mixed.shape == (4, 3, 16, 16)
     assert mixed.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("recipe", [BOTH, ALL])
 @pytest.mark.parametrize("batch_size", [2, 8, 64])
-def test_result_does_not_depend_on_the_batch_size(batch_size: int) -> None:
-    images, targets, draws = make_images(128), torch.arange(128), draw(BOTH, 128)
-    whole, whole_targets = mix_batch(images, targets, draws)
+def test_result_does_not_depend_on_the_batch_size(batch_size: int, recipe: AugmentSettings) -> None:
+    images, targets, draws = make_images(128), torch.arange(128), draw(recipe, 128)
+    whole, whole_targets = mix_batch(images, targets, draws, recipe)
     for start in range(0, 128, batch_size):
         here = slice(start, start + batch_size)
-        part, part_targets = mix_batch(images[here], targets[here], draws[here])
+        part, part_targets = mix_batch(images[here], targets[here], draws[here], recipe)
         assert torch.equal(part, whole[here])
         assert torch.equal(part_targets, whole_targets[here])
 

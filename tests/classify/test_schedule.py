@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from tinysight.classify.schedule import StepSchedule, schedule_at
+from tinysight.classify.schedule import StepSchedule, ema_decay_at, image_px_at, schedule_at
 from tinysight.classify.settings import ScheduleSettings
 from tinysight.errors import RecipeError
 
@@ -314,3 +314,62 @@ def test_a_peak_behind_the_last_epoch_is_refused() -> None:
 def test_the_schedule_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import tinysight.classify.schedule"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def sizes(epochs: int, *, own_px: int = 64, **settings: int) -> list[int]:
+    schedule = ScheduleSettings(**settings)
+    return [image_px_at(epoch, schedule, own_px=own_px) for epoch in range(epochs)]
+
+
+def test_images_grow_in_equal_shares_of_the_epochs() -> None:
+    assert sizes(8, first_image_px=32, full_size_epoch=6) == [32, 32, 32, 48, 48, 48, 64, 64]
+    assert sizes(5, first_image_px=32, image_px_step=32, full_size_epoch=3) == [32, 32, 32, 64, 64]
+    assert sizes(6, first_image_px=32, image_px_step=8, full_size_epoch=4) == [
+        *(32, 40, 48, 56),
+        *(64, 64),
+    ]
+    assert sizes(4, first_image_px=32, full_size_epoch=3) == [32, 32, 48, 64]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"full_size_epoch": 3}, {"first_image_px": 64, "full_size_epoch": 3}],
+)
+def test_images_keep_their_size_where_nothing_smaller_is_asked_for(
+    settings: dict[str, int],
+) -> None:
+    assert sizes(5, **settings) == [64] * 5
+
+
+@given(
+    first=st.integers(32, 96),
+    step=st.integers(1, 100),
+    full=st.integers(0, 40),
+    own_px=st.integers(96, 128),
+)
+def test_images_never_shrink_and_end_at_their_own_size(
+    first: int, step: int, full: int, own_px: int
+) -> None:
+    found = sizes(
+        full + 1, own_px=own_px, first_image_px=first, image_px_step=step, full_size_epoch=full
+    )
+    assert found == sorted(found)
+    assert found[-1] == own_px
+    assert full == 0 or found[0] == first
+
+
+def test_a_first_size_beyond_the_images_is_a_fault() -> None:
+    with pytest.raises(
+        RecipeError,
+        match=r"schedule.first_image_px \(=48\) must be at most the side of the images "
+        r"\(=32 px\)\. Make it smaller or leave it out\.",
+    ):
+        sizes(1, own_px=32, first_image_px=48)
+
+
+def test_the_averaged_weights_start_short_of_memory() -> None:
+    assert ema_decay_at(0, 0.999) == 0.1
+    assert ema_decay_at(90, 0.999) == 0.91
+    assert ema_decay_at(8990, 0.999) == 0.999
+    assert ema_decay_at(10**6, 0.999) == 0.999
+    assert ema_decay_at(5, 0.2) == 0.2

@@ -65,6 +65,22 @@ def normalise_batch(images_u8: torch.Tensor, *, mean: Channels, std: Channels) -
     return _normalise(images_u8, mean, std).permute(0, 3, 1, 2)
 
 
+def shrink_batch(images: torch.Tensor, image_px: int) -> torch.Tensor:
+    """Make (B, 3, S, S) images smaller, each pixel a mean of those it covers; S = image_px: as is.
+
+    Args:
+        images: (B, 3, S, S) float32 in channels_last memory.
+        image_px: Side of the result, 1 to S.
+
+    Returns:
+        (B, 3, image_px, image_px) float32 in channels_last memory.
+    """
+    if image_px == images.shape[2]:
+        return images
+    shrunk = F.interpolate(images, size=(image_px, image_px), mode="bilinear", antialias=True)
+    return shrunk.contiguous(memory_format=torch.channels_last)
+
+
 def _augment(
     images_u8: torch.Tensor,
     draws: AugmentDraws,

@@ -6,11 +6,12 @@ these are estimated again before the average is used (Izmailov et al. 2018, sec.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
@@ -19,11 +20,19 @@ from tinysight.classify.settings import TrainSettings
 REFRESH_BATCHES = 32
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    """Return a moving average of a network's weights, or None for a decay of 0."""
-    if decay == 0.0:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+def build_average(model: nn.Module, decay: float) -> nn.Module | None:
+    """Return a copy of a network to hold the moving average of its weights; None for decay 0."""
+    return copy.deepcopy(model) if decay > 0 else None
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, *, decay: float) -> None:
+    """Move averaged weights towards those of the network, ``decay`` of them stays.
+
+    ``torch.optim.swa_utils.AveragedModel`` does the same, but reads its counter from the device,
+    which makes the host wait in every step.
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
 
 
 def refresh_batch_norms(

@@ -8,13 +8,13 @@ then a gather and some arithmetic, without workers and without waiting for the d
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinysight.classify.augment import Channels, augment_batch, normalise_batch
+from tinysight.classify.augment import Channels, augment_batch, normalise_batch, shrink_batch
 from tinysight.classify.draws import draw_augmentation
 from tinysight.classify.mixing import draw_mixing, mix_batch
 from tinysight.classify.randomness import keyed_generator
@@ -110,6 +110,7 @@ def training_batches(
     device: torch.device,
     first_step: int = 0,
     part: tuple[int, int] = (0, 1),
+    image_px: int | None = None,
 ) -> Iterator[Batch]:
     """Return the augmented batches of one epoch.
 
@@ -129,6 +130,7 @@ def training_batches(
         device: Where the network computes.
         first_step: Batches of the epoch to leave out, without computing them.
         part: ``(rank, world size)``: this process gets its share of each batch, in one piece.
+        image_px: Side to which the augmented images are made smaller; their own if not given.
 
     Returns:
         An iterator over ``steps_per_epoch - first_step`` batches of ``batch_size / world size``.
@@ -150,11 +152,13 @@ def training_batches(
 
     num_positions = steps_per_epoch(len(rows), batch_size) * batch_size
     size_px = images_u8.shape[1]
+    order = np.resize(epoch_order(len(rows), seed=seed, epoch=epoch), num_positions)
     draws = draw_augmentation(settings, num_positions, size_px=size_px, seed=seed, epoch=epoch)
+    if settings.alternate_flips:
+        draws = replace(draws, is_flipped=_alternating_flips(len(rows), order, seed, epoch))
     draws = draws.to(device)
     mixing = draw_mixing(settings, num_positions, size_px=size_px, seed=seed, epoch=epoch)
     mixing = mixing.to(device)
-    order = np.resize(epoch_order(len(rows), seed=seed, epoch=epoch), num_positions)
     ordered_rows = torch.from_numpy(rows[order]).to(device)
     ordered_targets = torch.from_numpy(targets[rows[order]]).to(device)
     part_size = batch_size // world_size
@@ -166,11 +170,11 @@ def training_batches(
             taken = _take(images_u8, ordered_rows[here])
             images = augment_batch(taken, draws[here], settings, mean=mean, std=std)
             own = ordered_targets[here]
+            other = share = None
             if settings.mix_probability > 0:
-                images, other = mix_batch(images, own, mixing[here])
-                yield Batch(images, own, other, mixing.share[here])
-            else:
-                yield Batch(images, own)
+                images, other = mix_batch(images, own, mixing[here], settings)
+                share = mixing.share[here]
+            yield Batch(shrink_batch(images, image_px or size_px), own, other, share)
 
     return batches()
 
@@ -214,6 +218,13 @@ def evaluation_batches(
             yield normalise_batch(taken, mean=mean, std=std), device_targets[here]
 
     return batches()
+
+
+def _alternating_flips(
+    num_images: int, order: NDArray[np.int64], seed: int, epoch: int
+) -> torch.Tensor:
+    is_flipped_first = keyed_generator(seed, "alternating flips").random(num_images) < 0.5
+    return torch.from_numpy(is_flipped_first[order] ^ bool(epoch % 2))
 
 
 def _check_placed(images_u8: Images, device: torch.device) -> None:

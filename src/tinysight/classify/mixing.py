@@ -1,4 +1,4 @@
-"""Mixup and cutmix: an image is mixed with its neighbour in the epoch's shuffled order.
+"""Mixup, cutmix and resizemix: an image is mixed with its neighbour in the epoch's shuffled order.
 
 Neighbours are pairs (2i, 2i + 1), so the partner of an image does not depend on the batch size as
 long as that is even. Label smoothing is a matter of the loss and not done here.
@@ -16,6 +16,8 @@ from tinysight.classify.draws import PositionDraws
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import AugmentSettings
 
+_LEAST_RESIZED = 0.1
+
 
 @dataclass(frozen=True)
 class MixDraws(PositionDraws):
@@ -24,15 +26,18 @@ class MixDraws(PositionDraws):
     blend: torch.Tensor
     """(N,) float32: weight of the partner in every pixel (mixup); 0 for none."""
     cut_top_px: torch.Tensor
-    """(N,) int64: first row of the rectangle taken from the partner (cutmix)."""
+    """(N,) int64: first row of the rectangle that shows the partner (cutmix, resizemix)."""
     cut_left_px: torch.Tensor
     """(N,) int64: first column of that rectangle."""
     cut_height_px: torch.Tensor
     """(N,) int64; 0 where nothing is cut."""
     cut_width_px: torch.Tensor
     """(N,) int64; 0 where nothing is cut."""
+    is_resized: torch.Tensor
+    """(N,) bool: the rectangle shows the whole partner, made smaller (resizemix)."""
     share: torch.Tensor
-    """(N,) float32: weight of the image's own target; for cutmix its exact share of the pixels."""
+    """(N,) float32: weight of the image's own target; with a rectangle, its exact share of the
+    pixels."""
 
 
 def draw_mixing(
@@ -40,11 +45,12 @@ def draw_mixing(
 ) -> MixDraws:
     """Draw for each position whether its image is mixed, how, and how much.
 
-    Where both are switched on, mixup and cutmix are equally likely. The first n positions get the
-    same draws however many positions there are.
+    Those of mixup, cutmix and resizemix that are switched on are equally likely. The first n
+    positions get the same draws however many positions there are.
 
     Args:
-        settings: ``mix_probability``, ``mixup_alpha`` and ``cutmix_alpha`` count.
+        settings: ``mix_probability``, ``mixup_alpha``, ``cutmix_alpha`` and ``resizemix_max_side``
+            count.
         num_positions: Positions to draw for, at least 0.
         size_px: Side S of the square images.
         seed: Seed of the run.
@@ -58,6 +64,8 @@ def draw_mixing(
         Yun et al. 2019, CutMix (arXiv:1905.04899), sec. 3.1 and appendix A: a rectangle of sides
         S x sqrt(1 - lambda) about a uniform centre, cut off at the border of the image; the share
         is then the share of the pixels that is left.
+        Qin et al. 2020, ResizeMix (arXiv:2012.11101), sec. 3.2: the partner, made smaller to a
+        side of S x tau, tau ~ U(0.1, resizemix_max_side), at a uniform place.
     """
 
     def stream(purpose: str) -> np.random.Generator:
@@ -69,18 +77,39 @@ def draw_mixing(
         return stream(purpose).beta(alpha, alpha, num_positions)
 
     is_mixed = stream("mix").random(num_positions) < settings.mix_probability
-    is_cut = stream("mix kind").random(num_positions) < 0.5
-    if settings.mixup_alpha == 0 or settings.cutmix_alpha == 0:
-        is_cut[:] = settings.cutmix_alpha > 0
+    kinds = [
+        name
+        for name, is_on in (
+            ("cutmix", settings.cutmix_alpha > 0),
+            ("mixup", settings.mixup_alpha > 0),
+            ("resizemix", settings.resizemix_max_side > 0),
+        )
+        if is_on
+    ]
+    kind = (stream("mix kind").random(num_positions) * len(kinds)).astype(np.int64)
+
+    def is_of(name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return is_mixed & (kind == kinds.index(name)) if name in kinds else is_mixed & False
 
     blend = 1.0 - own_share("mixup", settings.mixup_alpha)
-    blend = np.where(is_mixed & ~is_cut, blend, 0.0).astype(np.float32)
+    blend = np.where(is_of("mixup"), blend, 0.0).astype(np.float32)
 
     side_px = size_px * np.sqrt(1.0 - own_share("cutmix", settings.cutmix_alpha))
-    side_px = np.where(is_mixed & is_cut, side_px, 0.0).astype(np.int64)[:, None]
+    side_px = np.where(is_of("cutmix"), side_px, 0.0).astype(np.int64)[:, None]
     centre_px = stream("cutmix centre").integers(0, size_px, (num_positions, 2))
     start_px = np.clip(centre_px - side_px // 2, 0, size_px)
     end_px = np.clip(centre_px - side_px // 2 + side_px, 0, size_px)
+
+    is_resized = is_of("resizemix")
+    if is_resized.any():
+        side_rel = stream("resizemix side").uniform(
+            _LEAST_RESIZED, settings.resizemix_max_side, num_positions
+        )
+        side_px = np.maximum(size_px * side_rel, 1.0).astype(np.int64)[:, None]
+        corner_rel = stream("resizemix corner").random((num_positions, 2))
+        corner_px = (corner_rel * (size_px - side_px + 1)).astype(np.int64)
+        start_px = np.where(is_resized[:, None], corner_px, start_px)
+        end_px = np.where(is_resized[:, None], corner_px + side_px, end_px)
     cut_px = end_px - start_px
 
     share = 1.0 - blend - cut_px.prod(axis=1) / size_px**2
@@ -90,12 +119,13 @@ def draw_mixing(
         cut_left_px=torch.from_numpy(start_px[:, 1].copy()),
         cut_height_px=torch.from_numpy(cut_px[:, 0].copy()),
         cut_width_px=torch.from_numpy(cut_px[:, 1].copy()),
+        is_resized=torch.from_numpy(is_resized),
         share=torch.from_numpy(share.astype(np.float32)),
     )
 
 
 def mix_batch(
-    images: torch.Tensor, targets: torch.Tensor, draws: MixDraws
+    images: torch.Tensor, targets: torch.Tensor, draws: MixDraws, settings: AugmentSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix each image with its neighbour: 0 with 1, 2 with 3, and so on.
 
@@ -106,6 +136,7 @@ def mix_batch(
         images: (B, 3, S, S) float32 in channels_last memory; B even.
         targets: (B,) int64.
         draws: Draws of these B images, on the same device.
+        settings: The settings that the draws were made with.
 
     Returns:
         The mixed images, (B, 3, S, S) float32 in channels_last memory, and the targets of the
@@ -121,9 +152,31 @@ def mix_batch(
         is_between(row, draws.cut_top_px, draws.cut_height_px),
         is_between(row, draws.cut_left_px, draws.cut_width_px),
     )
+    if settings.resizemix_max_side > 0:
+        smaller = _shrunk_into_rectangle(partner, draws)
+        partner = torch.where(draws.is_resized[:, None, None], smaller, partner)
     mixed = torch.where(cut, partner, mixed)
     mixed = mixed.view(num_images, size_px, size_px, 3).permute(0, 3, 1, 2)
     return mixed, _swap_neighbours(targets)
+
+
+def _shrunk_into_rectangle(images: torch.Tensor, draws: MixDraws) -> torch.Tensor:
+    """Show each whole (S, S x 3) image in its rectangle; outside of it, 0."""
+    num_images, size_px, _ = images.shape
+    by_rows = _covered_shares(size_px, draws.cut_top_px, draws.cut_height_px)
+    by_columns = _covered_shares(size_px, draws.cut_left_px, draws.cut_width_px)
+    shorter = (by_rows @ images).view(num_images, size_px, size_px, 3)
+    return torch.einsum("bxs,bysc->byxc", by_columns, shorter).flatten(2)
+
+
+def _covered_shares(size_px: int, start: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Return (B, S, S): the share of each old pixel in each new one, where S become ``length``."""
+    index = torch.arange(size_px, device=start.device)
+    per_new = size_px / length.clamp(min=1)[:, None, None]  # old pixels in a new one
+    first = (index[None, :, None] - start[:, None, None]) * per_new
+    overlap = torch.minimum(first + per_new, index + 1.0) - torch.maximum(first, index * 1.0)
+    inside = is_between(index, start, length)[:, :, None]
+    return overlap.clamp(min=0.0) / per_new * inside
 
 
 def _swap_neighbours(values: torch.Tensor) -> torch.Tensor:

@@ -190,7 +190,7 @@ def train_run(
         on_epoch=on_epoch,
     )
     if is_finished and processes.is_first:
-        averaged = state.average.module if state.average else None
+        averaged = state.average
         about = run_folder.read_run(run)
         save_model(
             run,

@@ -83,6 +83,54 @@ def schedule_at(
     return StepSchedule(lr=lr, momentum=settings.max_momentum)
 
 
+def ema_decay_at(step: int, decay: float) -> float:
+    """Return the decay of the averaged weights after an optimizer step.
+
+    ``min(decay, (1 + step) / (10 + step))``: a long average would hold on to the first weights,
+    which know nothing; so it starts short.
+
+    Args:
+        step: Optimizer step, from 0.
+        decay: Decay per step in the end, below 1.
+
+    Source:
+        The ramp of TensorFlow's ``tf.train.ExponentialMovingAverage`` with ``num_updates``.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+def image_px_at(epoch: int, settings: ScheduleSettings, *, own_px: int) -> int:
+    """Return the side of the training images of an epoch.
+
+    The sizes ``first_image_px``, ``first_image_px + image_px_step`` and so on, as many as are
+    below ``own_px``, share the epochs before ``full_size_epoch`` evenly; from then on images have
+    their own size. Small images teach what they can at a fraction of the cost; the last epochs
+    are for the size that is used later.
+
+    Args:
+        epoch: Epoch, from 0.
+        settings: First size, step and the epoch of the full size.
+        own_px: Side of the images in the store.
+
+    Raises:
+        RecipeError: ``first_image_px`` is larger than ``own_px``.
+
+    Source:
+        Howard 2018, "Training Imagenet in 3 hours for USD 25", progressive resizing; Touvron et
+        al. 2019 (arXiv:1906.06423) for the last epochs at the size of the test.
+    """
+    first_px = settings.first_image_px
+    if first_px > own_px:
+        raise RecipeError(
+            f"schedule.first_image_px (={first_px}) must be at most the side of the images "
+            f"(={own_px} px). Make it smaller or leave it out."
+        )
+    if first_px == 0 or epoch >= settings.full_size_epoch:
+        return own_px
+    sizes = range(first_px, own_px, settings.image_px_step)
+    return sizes[epoch * len(sizes) // settings.full_size_epoch] if sizes else own_px
+
+
 def _one_cycle(
     step: int, settings: ScheduleSettings, peak_step: float, last_step: int
 ) -> StepSchedule:

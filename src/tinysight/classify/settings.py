@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LEAST_IMAGE_PX = 32  # of the networks
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -43,6 +45,9 @@ class AugmentSettings(_Settings):
     the training part."""
     flip_probability: Probability = 0.5
     """Chance of a horizontal flip."""
+    alternate_flips: bool = False
+    """Draw once which images are flipped, and flip these in even epochs and all others in odd
+    ones: in two epochs each image is seen both ways (Jordan 2024, arXiv:2404.00498, sec. 3.6)."""
     rotate_probability: Probability = 0.0
     """Chance of a rotation by an angle drawn from [-rotate_degrees, rotate_degrees]."""
     rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
@@ -64,6 +69,9 @@ class AugmentSettings(_Settings):
     """Beta parameter of mixup (Zhang et al. 2018); 0 turns mixup off."""
     cutmix_alpha: Annotated[float, Field(ge=0.0)] = 1.0
     """Beta parameter of cutmix (Yun et al. 2019); 0 turns cutmix off."""
+    resizemix_max_side: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Longest side of the partner that is pasted whole into the image (resizemix, Qin et al.
+    2020), as a share of the image's side, at least 0.1; 0 turns resizemix off."""
 
     @model_validator(mode="after")
     def _check_together(self) -> AugmentSettings:
@@ -72,10 +80,16 @@ class AugmentSettings(_Settings):
                 f"dropout_min_px (={self.dropout_min_px}) must be at most "
                 f"dropout_max_px (={self.dropout_max_px})"
             )
-        if self.mix_probability > 0 and self.mixup_alpha == 0 and self.cutmix_alpha == 0:
+        if self.mix_probability > 0 and not (
+            self.mixup_alpha or self.cutmix_alpha or self.resizemix_max_side
+        ):
             raise ValueError(
-                f"mix_probability (={self.mix_probability}) must be 0 when mixup_alpha and "
-                f"cutmix_alpha are both 0"
+                f"mix_probability (={self.mix_probability}) must be 0 when mixup_alpha, "
+                f"cutmix_alpha and resizemix_max_side are all 0"
+            )
+        if 0 < self.resizemix_max_side < 0.1:
+            raise ValueError(
+                f"resizemix_max_side (={self.resizemix_max_side}) must be 0 or at least 0.1"
             )
         return self
 
@@ -116,6 +130,14 @@ class ScheduleSettings(_Settings):
     """Momentum (AdamW: beta 1) wherever it is not cycled."""
     min_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Momentum at the top of one-cycle; equal to ``max_momentum`` for no cycling."""
+    first_image_px: Annotated[int, Field(ge=0)] = 0
+    """Side to which training images are made smaller in the first epoch; 0 for their own size
+    throughout."""
+    image_px_step: Annotated[int, Field(ge=1)] = 16
+    """Pixels from one size to the next, where images grow."""
+    full_size_epoch: Annotated[int, Field(ge=0)] = 0
+    """Epoch, from 0, with which images have their own size; the sizes before share the epochs
+    evenly."""
 
     @model_validator(mode="after")
     def _check_together(self) -> ScheduleSettings:
@@ -123,6 +145,11 @@ class ScheduleSettings(_Settings):
             raise ValueError(
                 f"min_momentum (={self.min_momentum}) must be at most "
                 f"max_momentum (={self.max_momentum})"
+            )
+        if 0 < self.first_image_px < LEAST_IMAGE_PX:
+            raise ValueError(
+                f"first_image_px (={self.first_image_px}) must be 0 or at least {LEAST_IMAGE_PX}, "
+                f"the smallest image that the networks take"
             )
         return self
 
@@ -187,5 +214,11 @@ class Recipe(_Settings):
             raise ValueError(
                 f"schedule.peak_epoch (={self.schedule.peak_epoch}) must be at most "
                 f"train.epochs (={self.train.epochs})"
+            )
+        if self.schedule.full_size_epoch >= self.train.epochs:
+            raise ValueError(
+                f"schedule.full_size_epoch (={self.schedule.full_size_epoch}) must be below "
+                f"train.epochs (={self.train.epochs}), so that training ends at the images' own "
+                f"size"
             )
         return self

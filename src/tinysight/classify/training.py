@@ -22,6 +22,7 @@ from tinysight.classify.averaging import (
     REFRESH_BATCHES,
     average_statistics,
     refresh_batch_norms,
+    update_average,
 )
 from tinysight.classify.batches import Batch, steps_per_epoch, training_batches
 from tinysight.classify.evaluate import Score, score_model
@@ -29,7 +30,7 @@ from tinysight.classify.losses import image_hits, image_losses
 from tinysight.classify.optimizers import set_schedule
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
-from tinysight.classify.schedule import schedule_at
+from tinysight.classify.schedule import ema_decay_at, image_px_at, schedule_at
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import (
     StepGivenUpError,
@@ -169,7 +170,8 @@ def train(
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             if state.average:
-                state.average.update_parameters(state.model)
+                decay = ema_decay_at(state.step, settings.ema_decay)
+                update_average(state.average, state.model, decay=decay)
             state.step_losses[number] = loss
             state.hits += hits
             state.step += 1
@@ -281,6 +283,7 @@ def epoch_batches(
         first_step=first_step,
         part=(processes.rank, processes.count),
         device=device,
+        image_px=image_px_at(epoch, recipe.schedule, own_px=data.images_u8.shape[1]),
     )
 
 
@@ -328,7 +331,7 @@ def _finish_epoch(
         score = score_held_out(state.model, data, recipe, device, processes, stop)
         if state.average:
             refresh_average(state, data, recipe, epoch, device, processes)
-            ema_score = score_held_out(state.average.module, data, recipe, device, processes, stop)
+            ema_score = score_held_out(state.average, data, recipe, device, processes, stop)
     step_losses = processes.sum(state.step_losses).double().cpu().numpy() / processes.count
     seen = steps * settings.batch_size
     return EpochRecord(
@@ -359,7 +362,7 @@ def refresh_average(
         return
     batches = epoch_batches(data, recipe, epoch, device, processes)
     refresh_batch_norms(
-        state.average.module,
+        state.average,
         (batch.images for batch, _ in zip(batches, range(REFRESH_BATCHES), strict=False)),
         device=device,
         settings=recipe.train,
