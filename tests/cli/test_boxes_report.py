@@ -37,8 +37,9 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
         assert (out / "charts" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / "charts" / f"{name}.svg").read_text().startswith("<svg")
     assert {"classes", "elbow", "anchors-k2", "anchors-k3", "anchors-to-scale"} <= {*said["charts"]}
-    fit = (out / "charts" / "fit-by-k.svg").read_text(encoding="utf-8")
-    assert "red: proved limit; green: best possible recall" in fit  # there is no legend in a file
+    elbow = (out / "charts" / "elbow.svg").read_text(encoding="utf-8")
+    # There is no legend in a file.
+    assert "Mean best IoU (blue), proved limit (red), recall (green), WCSS (purple)" in elbow
     sets = json.loads((out / "anchors.json").read_text())["sets"]
     assert [one["k"] for one in sets] == [2, 3]
     html = (out / "report.html").read_bytes()

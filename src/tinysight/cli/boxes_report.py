@@ -199,12 +199,10 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             anchor_charts.anchor_shapes_chart(anchors.sets),
         )
         bare["elbow"] = (
-            "The elbow: k-means on log sizes",
-            anchor_charts.elbow_chart(anchors.choice, width_px=px),
-        )
-        bare["fit-by-k"] = (
-            "Mean best IoU by k; red: proved limit; green: best possible recall",
-            anchor_charts.fit_by_k_chart(anchors.curve, width_px=px),
+            "Mean best IoU (blue), proved limit (red), recall (green), WCSS (purple)",
+            anchor_charts.elbow_chart(
+                anchors.curve, anchors.choice, chosen_k=anchors.chosen.k, width_px=px
+            ),
         )
     for chart_name, (title, chart) in bare.items():
         yield chart_name, with_style(chart, title, name)

@@ -17,12 +17,15 @@ from tinysight.report.chart_style import (
     BLUE,
     GREEN,
     INK,
+    PURPLE,
     QUIET,
     RUN_COLOURS,
+    SHORT_NUMBER,
     VERMILLION,
     chart_of,
     panel_of,
 )
+from tinysight.rounding import rounded_up
 
 if TYPE_CHECKING:
     import altair as alt
@@ -140,74 +143,102 @@ def anchor_shapes_chart(sets: Sequence[AnchorSet], *, side_px: int = _SHAPES_PX)
     return chart
 
 
-def elbow_chart(choice: ChoiceOfK, *, height_px: int = 220, width_px: Width = "container") -> Chart:
-    """Draw the within-cluster sum of squares on log sizes against k, with its elbow.
+def elbow_chart(
+    curve: Sequence[AnchorSet],
+    choice: ChoiceOfK,
+    *,
+    chosen_k: int | None = None,
+    height_px: int = 260,
+    width_px: Width = "container",
+) -> Chart:
+    """Draw all that speaks for or against a k over one axis of k.
+
+    The axis on the left is that of the mean best IoU, of its proved upper bounds and of the best
+    possible recall; the one on the right is that of the within-cluster sum of squares of log
+    sizes, from 0.
 
     Args:
-        choice: The curves and what the rules say.
+        curve: A set for each k, ascending; where one has an upper bound, it is drawn as well.
+        choice: The sums of squares, and the elbow where its rules find the same.
+        chosen_k: Marked through all curves; the elbow when not given, nothing without one.
         height_px: Height of the plot.
         width_px: Width of the plot.
     """
     import altair as alt
 
+    ks = sorted({*(one.k for one in curve), *choice.ks})
+    x = _k_axis(ks)
+    marked = choice.k if chosen_k is None else chosen_k
+    layers = [
+        *([] if marked is None else _chosen_layers(marked, choice.k, ks, x)),
+        alt.layer(*_wcss_layers(choice, x)),
+        alt.layer(*_fit_layers(curve, x)),
+    ]
+    panel = panel_of(layers, height_px, width_px=width_px)
+    chart: Chart = panel.resolve_scale(y="independent")
+    return chart
+
+
+def _chosen_layers(k: int, elbow: int | None, ks: Sequence[int], x: alt.X) -> list[alt.Chart]:
+    """Return a line through all curves at a k, named above the plot."""
+    import altair as alt
+
+    is_left = 2 * k <= ks[0] + ks[-1]
+    base = chart_of([{"k": k, "label": f"k = {k}, the elbow" if k == elbow else f"k = {k}"}])
+    return [
+        base.mark_rule(color=QUIET, strokeDash=[2, 3]).encode(x=x),
+        base.mark_text(align="left" if is_left else "right", color=INK, baseline="bottom").encode(
+            x=x, y=alt.value(-5), text="label:N"
+        ),
+    ]
+
+
+def _wcss_layers(choice: ChoiceOfK, x: alt.X) -> list[alt.Chart]:
+    import altair as alt
+
     rows = [{"k": k, "wcss": wcss} for k, wcss in zip(choice.ks, choice.wcss_log, strict=True)]
-    x = _k_axis(choice.ks)
-    y = alt.Y("wcss:Q", title="WCSS of log sizes", axis=alt.Axis(format="~s", tickCount=4))
-    line = (
-        chart_of(rows)
-        .mark_line(color=BLUE, strokeWidth=2, point=alt.OverlayMarkDef(size=40, color=BLUE))
-        .encode(
-            x=x,
-            y=y,
-            tooltip=[
-                alt.Tooltip("k:Q", title="Anchors"),
-                alt.Tooltip("wcss:Q", title="WCSS", format=".4~g"),
-            ],
-        )
+    axis = alt.Axis(
+        orient="right",
+        labelExpr=SHORT_NUMBER,
+        tickCount=4,
+        grid=False,
+        titleColor=PURPLE,
+        labelColor=PURPLE,
     )
-    layers = [line]
-    if choice.k is not None:
-        elbow = [
-            row | {"label": f"elbow at k = {choice.k}"} for row in rows if row["k"] == choice.k
-        ]
-        layers += [
-            chart_of(elbow)
-            .mark_point(size=190, color=VERMILLION, strokeWidth=2.5, opacity=1)
-            .encode(x=x, y=y),
-            chart_of(elbow)
-            .mark_text(align="left", dx=13, dy=-9, color=VERMILLION)
-            .encode(x=x, y=y, text="label:N"),
-        ]
-    return panel_of(layers, height_px, width_px=width_px)
+    scale = alt.Scale(domain=[0, 1.05 * max(choice.wcss_log) or 1.0], nice=False)
+    y = alt.Y("wcss:Q", title="WCSS of log sizes", axis=axis, scale=scale)
+    tooltip = [
+        alt.Tooltip("k:Q", title="Anchors"),
+        alt.Tooltip("wcss:Q", title="WCSS of log sizes", format=".4~g"),
+    ]
+    base = chart_of(rows)
+    return [
+        base.mark_line(color=PURPLE, strokeWidth=1.5).encode(x=x, y=y),
+        base.mark_point(color=PURPLE, shape="diamond", size=45, filled=True, opacity=1).encode(
+            x=x, y=y, tooltip=tooltip
+        ),
+    ]
 
 
-def fit_by_k_chart(
-    curve: Sequence[AnchorSet], *, height_px: int = 220, width_px: Width = "container"
-) -> Chart:
-    """Draw the mean best IoU and the best possible recall against k.
-
-    Args:
-        curve: A set for each k, ascending; where one has an upper bound, it is drawn as well.
-        height_px: Height of the plot.
-        width_px: Width of the plot.
-    """
+def _fit_layers(curve: Sequence[AnchorSet], x: alt.X) -> list[alt.Chart]:
     import altair as alt
 
     rows = [
         {
             "k": one.k,
             "iou": one.mean_best_iou,
-            "bound": one.upper_bound,
             "recall": one.best_possible_recall,
+            "bound": one.upper_bound,
+            # As text, for a format would round it to nearest.
+            "most": None if one.upper_bound is None else rounded_up(one.upper_bound, 4),
         }
         for one in curve
     ]
-    x = _k_axis([one.k for one in curve])
-    lowest = math.floor(10 * min(one.mean_best_iou for one in curve)) / 10
-    scale = alt.Scale(domain=[lowest, 1.0], nice=False)
+    lowest = min(min(one.mean_best_iou, one.best_possible_recall) for one in curve)
+    scale = alt.Scale(domain=[math.floor(10 * lowest) / 10, 1.0], nice=False)
     axis = alt.Axis(format=".2~f", tickCount=5)
     y_iou, y_recall, y_bound = (
-        alt.Y(f"{field}:Q", title=None, scale=scale, axis=axis)
+        alt.Y(f"{field}:Q", title="Mean best IoU, recall", scale=scale, axis=axis)
         for field in ("iou", "recall", "bound")
     )
     tooltip = [
@@ -223,13 +254,13 @@ def fit_by_k_chart(
         base.mark_circle(color=BLUE, size=55, opacity=1).encode(x=x, y=y_iou, tooltip=tooltip),
     ]
     if bounded := [row for row in rows if row["bound"] is not None]:
-        bound = alt.Tooltip("bound:Q", title="None can reach more than", format=".4f")
+        most = alt.Tooltip("most:N", title="None can reach more than")
         layers.append(
             chart_of(bounded)
             .mark_tick(color=VERMILLION, thickness=2, width=16, opacity=1, orient="horizontal")
-            .encode(x=x, y=y_bound, tooltip=[*tooltip, bound])
+            .encode(x=x, y=y_bound, tooltip=[*tooltip, most])
         )
-    return panel_of(layers, height_px, width_px=width_px)
+    return layers
 
 
 def _k_axis(ks: Sequence[int]) -> alt.X:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from tinysight.report.anchor_charts import elbow_chart, fit_by_k_chart
-from tinysight.report.chart_style import BLUE, GREEN, VERMILLION
+from tinysight.report.anchor_charts import elbow_chart
+from tinysight.report.chart_style import BLUE, GREEN, PURPLE, VERMILLION
 from tinysight.report.page import (
     Block,
     Callout,
     Column,
-    Columns,
     Facts,
     Figure,
     Fold,
@@ -21,6 +19,7 @@ from tinysight.report.page import (
     Text,
     Widget,
 )
+from tinysight.rounding import rounded_up
 
 if TYPE_CHECKING:
     from tinysight.boxes.analysis import AnchorAnalysis, BoxAnalysis
@@ -105,17 +104,12 @@ def describe_proof(one: AnchorSet) -> str:
     assert one.gap is not None
     text = (
         f"No {one.k} anchor{'' if one.k == 1 else 's'} can reach more than "
-        f"{_rounded_up(one.upper_bound, 4):.4f} on these boxes: these are within "
-        f"{_rounded_up(100 * one.gap, 2):.2f} % of the best possible."
+        f"{rounded_up(one.upper_bound, 4)} on these boxes: these are within "
+        f"{rounded_up(one.gap, 2, times=100)} % of the best possible."
     )
     if one.is_proof_finished is False:
         text += " More time would bring the bound closer."
     return text
-
-
-def _rounded_up(value: float, digits: int) -> float:
-    """Return a bound that stays one when it is printed; less than 1e-9 above a step is rounding."""
-    return math.ceil(value * 10.0**digits - 1e-9) / 10.0**digits
 
 
 def _sets_table(anchors: AnchorAnalysis) -> Table:
@@ -135,8 +129,8 @@ def _sets_table(anchors: AnchorAnalysis) -> Table:
         Column("k", "number"),
         Column("Anchors, px"),
         Column("Mean best IoU", "number", digits=4),
-        Column("None reaches more than", "number", digits=4),
-        Column("Within", "share", digits=2),
+        Column("None reaches more than", "number", digits=4, rounds_up=True),
+        Column("Within", "share", digits=2, rounds_up=True),
         Column("Best possible recall", "number", digits=4),
     )
     return Table(
@@ -153,31 +147,30 @@ def _sets_table(anchors: AnchorAnalysis) -> Table:
 def choice_section(anchors: AnchorAnalysis) -> Section:
     """Build the section on how many anchors to take."""
     choice = anchors.choice
-    figures = (
-        Figure(
-            name="elbow",
-            title="The elbow",
-            chart=elbow_chart(choice),
-            alt="Within-cluster sum of squares of log sizes against the number of anchors. "
-            + " ".join(
-                f"{k}: {wcss:.3g}." for k, wcss in zip(choice.ks, choice.wcss_log, strict=True)
-            ),
-            caption="k-means on the logarithms of width and height, shares of the image.",
-            height_px=270,
+    marked = "" if choice.k is None else f" The elbow of WCSS is at k = {choice.k}."
+    figure = Figure(
+        name="elbow",
+        title="What each number of anchors brings",
+        chart=elbow_chart(anchors.curve, choice, chosen_k=anchors.chosen.k),
+        alt="Mean best IoU, best possible recall and within-cluster sum of squares of log sizes "
+        "against the number of anchors. "
+        + " ".join(
+            f"{one.k}: IoU {one.mean_best_iou:.3f}, recall {one.best_possible_recall:.3f}, WCSS "
+            f"{wcss:.3g}."
+            for one in anchors.curve
+            for k, wcss in zip(choice.ks, choice.wcss_log, strict=True)
+            if k == one.k
         ),
-        Figure(
-            name="fit-by-k",
-            title="What each anchor brings",
-            chart=fit_by_k_chart(anchors.curve),
-            alt="Mean best IoU against the number of anchors. "
-            + " ".join(f"{one.k}: {one.mean_best_iou:.3f}." for one in anchors.curve),
-            keys=(
-                Key("mean best IoU", BLUE),
-                Key("proved upper bound", VERMILLION),
-                Key("best possible recall", GREEN, is_dashed=True),
-            ),
-            height_px=270,
+        caption=f"Dotted line: k = {anchors.chosen.k}, the set that the rest of the page scores."
+        f"{marked} WCSS, on the right axis: within-cluster sum of squares of k-means on the "
+        "logarithms of width and height, shares of the image.",
+        keys=(
+            Key("mean best IoU", BLUE),
+            Key("proved upper bound", VERMILLION),
+            Key("best possible recall", GREEN, is_dashed=True),
+            Key("WCSS", PURPLE),
         ),
+        height_px=320,
     )
     rows = tuple(
         (_RULE_NAMES.get(name, name), rule.k, rule.share) for name, rule in choice.rules.items()
@@ -191,9 +184,7 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         caption=f"The share of {choice.num_resamples} bootstrap samples in which the rule says the "
         "same.",
     )
-    return Section(
-        "choice", "How many anchors?", (Columns(figures), table), lead=_choice_lead(anchors)
-    )
+    return Section("choice", "How many anchors?", (figure, table), lead=_choice_lead(anchors))
 
 
 def _choice_lead(anchors: AnchorAnalysis) -> str:
@@ -201,13 +192,13 @@ def _choice_lead(anchors: AnchorAnalysis) -> str:
     if choice.k is None:
         return (
             "There is no clear elbow: box sizes rarely form clusters. Take as many anchors as "
-            "your detector has places for; the curve on the right says what each of them brings."
+            "your detector has places for; the blue curve says what each of them brings."
         )
     text = f"The elbow of the log sizes is at {choice.k}."
     if not choice.is_agreed:
         text += (
-            " The other rules say something else, so it is not a clear one: the curve on the "
-            "right says what each further anchor brings."
+            " The other rules say something else, so it is not a clear one: the blue "
+            "curve says what each further anchor brings."
         )
     return text
 

@@ -16,6 +16,7 @@ from tinysight.report.chart_style import (
     BLUE,
     INK,
     QUIET,
+    SHORT_NUMBER,
     VERMILLION,
     chart_of,
     panel_of,
@@ -155,7 +156,7 @@ def aspect_chart(
         .encode(
             x=alt.X("low:Q", title="Width : height", scale=scale, axis=axis),
             x2="high:Q",
-            y=alt.Y("boxes:Q", title="Boxes", axis=alt.Axis(format="~s", tickCount=4)),
+            y=alt.Y("boxes:Q", title="Boxes", axis=alt.Axis(labelExpr=SHORT_NUMBER, tickCount=4)),
             y2=alt.datum(0),
             tooltip=[
                 alt.Tooltip("low:Q", title="Width / height from", format=".3~g"),
@@ -213,7 +214,7 @@ def boxes_per_image_chart(
         .mark_bar()
         .encode(
             x=alt.X("boxes:O", title="Boxes in an image", axis=axis),
-            y=alt.Y("images:Q", title="Images", axis=alt.Axis(format="~s", tickCount=4)),
+            y=alt.Y("images:Q", title="Images", axis=alt.Axis(labelExpr=SHORT_NUMBER, tickCount=4)),
             color=alt.Color("kind:N", legend=None).scale(
                 domain=["with", "without"], range=[BLUE, VERMILLION]
             ),

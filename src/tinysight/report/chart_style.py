@@ -40,6 +40,9 @@ _PAGE_COLOURS = {
     FAINT: "var(--faint)",
 }
 
+SHORT_NUMBER = "format(datum.value, datum.value < 1000 ? '~g' : '~s')"
+"""Labels of an axis such as 0, 500 and 20k. As its ``format`` they would share a prefix: 0k."""
+
 WIDTH_PX = 620
 _PAGE_FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
@@ -53,7 +56,7 @@ def chart_of(rows: Sequence[Row]) -> alt.Chart:
 
 
 def panel_of(
-    layers: Sequence[alt.Chart],
+    layers: Sequence[alt.Chart | alt.LayerChart | alt.FacetChart],
     height_px: int,
     title: str | None = None,
     *,

@@ -10,6 +10,7 @@ from tinysight.report.chart_style import (
     BLUE,
     GREEN,
     QUIET,
+    SHORT_NUMBER,
     VERMILLION,
     WIDTH_PX,
     Row,
@@ -132,7 +133,7 @@ def class_counts_chart(
         legend=alt.Legend(orient="top", title=None, offset=6),
         scale=alt.Scale(domain=["train", "test"], range=[BLUE, VERMILLION]),
     )
-    axis = alt.Axis(tickCount=5, tickMinStep=1, format="~s")
+    axis = alt.Axis(tickCount=5, tickMinStep=1, labelExpr=SHORT_NUMBER)
     chart = chart_of(rows).encode(color=colour, order="order:Q").properties(width=WIDTH_PX)
     if are_named:
         chart = chart.mark_bar(size=12).encode(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tinysight.report.chart_style import (
     BLUE,
     QUIET,
+    SHORT_NUMBER,
     VERMILLION,
     Row,
     chart_of,
@@ -98,7 +99,7 @@ def confidence_chart(bins: Sequence[Row], *, height_px: int = 300) -> Chart:
         .encode(
             x=_x_share("low", "Confidence").bin("binned"),
             x2="high:Q",
-            y=alt.Y("images:Q", title="Images", axis=alt.Axis(format="~s", tickCount=5)),
+            y=alt.Y("images:Q", title="Images", axis=alt.Axis(labelExpr=SHORT_NUMBER, tickCount=5)),
             color=_colours("part", ("right", "wrong")),
             order="order:Q",
             tooltip=[

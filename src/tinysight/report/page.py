@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tinysight.rounding import rounded_up
+
 if TYPE_CHECKING:
     from tinysight.report.chart_style import Chart
 
@@ -192,11 +194,13 @@ class Column:
         kind: How values are written and sorted. ``share`` is a fraction in [0, 1], shown as
             percent, ``change`` a number with its sign; a missing value is None.
         digits: Digits after the point, of numbers and percent.
+        rounds_up: Whether fractions are shown rounded up, as a bound from above must be.
     """
 
     name: str
     kind: ColumnKind = "text"
     digits: int = 1
+    rounds_up: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -219,6 +223,10 @@ class Column:
             return str(value)
         if isinstance(value, str):
             raise TypeError(f"column {self.name!r} holds numbers, got {value!r}")
+        if self.rounds_up:
+            is_share = self.kind == "share"
+            shown = rounded_up(value, self.digits, times=100 if is_share else 1)
+            return f"{shown} %" if is_share else shown
         if self.kind == "share":
             return f"{100 * value:.{self.digits}f} %"
         if self.kind == "change":

@@ -37,7 +37,7 @@ def test_page_fits_and_draws_every_chart(visit: Visitor, boxes_html: Path, width
     seen = visit(boxes_html, width_px=width_px)
     seen.draw_all()
     marks = dict(seen.page.evaluate(MARKS_IN_CHARTS))
-    assert len(marks) == 9
+    assert len(marks) == 8
     assert all(count > 0 for count in marks.values()), marks
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
     seen.page.evaluate("scrollTo(0, 0)")
