@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.boxes.tables import draw_table, make_table, write_coco
 from tinysight.boxes.anchors import DISTANCES as LIBRARY_DISTANCES
-from tinysight.boxes.anchors import FitSettings, fit_anchor_sets
+from tinysight.boxes.anchors import AnchorSet, FitSettings, fit_anchor_sets
+from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
 from tinysight.boxes.geometry import FITS as LIBRARY_FITS
 from tinysight.cli import main
+from tinysight.cli.anchor_lines import set_lines
 from tinysight.cli.boxes_anchors import DISTANCES, FITS
 
 Capture = pytest.CaptureFixture[str]
@@ -136,3 +140,56 @@ def test_words_out_of_range_are_a_usage_fault(
         main(["boxes", "anchors", str(drawn), f"{option}={value}"])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def one_set(**changes: Any) -> AnchorSet:
+    return replace(
+        AnchorSet(
+            anchors_wh_px=np.array([[10.0, 20.0]]),
+            input_size_wh=(640, 640),
+            fit="letterbox",
+            distance="iou",
+            mean_best_iou=0.61,
+            best_possible_recall=1.0,
+            upper_bound=0.61161,
+            gap=0.0026321,
+            is_proof_finished=True,
+        ),
+        **changes,
+    )
+
+
+def choice_with_gain(gain: int | None, most: int = 3) -> ChoiceOfK:
+    rules = dict.fromkeys(("kneedle", "chord", "silhouette"), RuleChoice(2, 1.0))
+    ks = tuple(range(1, most + 1))
+    rules["gain"] = RuleChoice(gain, 0.5)
+    return ChoiceOfK(ks, (1.0,) * most, (1.0,) * most, (0.5,) * most, rules, 20)
+
+
+def test_a_bound_and_a_gap_are_printed_rounded_up() -> None:
+    lines = list(set_lines([one_set()], choice_with_gain(2), 5, 0))
+    (row,) = (line for line in lines if "best possible" in line)
+    assert row.split()[1:4] == ["0.6100", "1.0000", "0.6117"]
+    assert row.endswith("0.6117  within 0.264 % of the best possible")
+
+
+def test_no_line_ends_with_a_blank(drawn: Path, capsys: Capture) -> None:
+    words = ["boxes", "anchors", str(drawn), "--k", "1,2", "--structured", "2x1x2", "--certify"]
+    for seconds in ("0", "1"):
+        assert main([*words, seconds]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "most", "said"),
+    [
+        (2, 3, "(gain: one anchor more than 2 raises the mean IoU by less than 0.02)"),
+        (None, 3, "(gain: up to k = 3 each further anchor raises the mean IoU by 0.02 or more)"),
+        (None, 1, "(gain: there is one size, so a further anchor brings nothing)"),
+    ],
+)
+def test_the_rule_of_gains_is_said_in_words(gain: int | None, most: int, said: str) -> None:
+    lines = list(set_lines([one_set()], choice_with_gain(gain, most), 5, 0))
+    assert said in [line.strip() for line in lines]
+    assert not any("points end" in line for line in lines)

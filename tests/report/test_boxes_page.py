@@ -69,6 +69,19 @@ def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:
     ]
 
 
+def test_the_table_of_sets_rounds_bounds_and_gaps_up(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    sets = tuple(
+        dataclasses.replace(one, upper_bound=0.81231, gap=0.00121) for one in analysis.anchors.sets
+    )
+    loose = dataclasses.replace(analysis, anchors=dataclasses.replace(analysis.anchors, sets=sets))
+    table = table_named(build_boxes_page(loose, name="drawn"), "sets")
+    shown = [column.show(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)]
+    assert shown[3:5] == ["0.8124", "0.13 %"]
+    exact = [column.exact(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)]
+    assert exact[3:5] == ["0.81231", "0.00121"], "a copied table has all digits"
+
+
 def test_the_slider_has_every_k_and_starts_at_the_chosen_one(analysis: BoxAnalysis) -> None:
     assert analysis.anchors is not None
     (widget,) = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tinysight.cli.anchor_lines import set_lines, structured_lines
 from tinysight.cli.boxes_input import (
     DEFAULT_INPUT_PX,
     add_input_arguments,
@@ -17,7 +17,7 @@ from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
-    from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
+    from tinysight.boxes.choice_of_k import ChoiceOfK
     from tinysight.boxes.structured import StructuredAnchors
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -30,7 +30,6 @@ DEFAULT_CERTIFY_S = 10.0
 
 _LEAST_CURVE = 10  # the elbow is looked for among at least so many k
 _MOST_K = 100
-_COLUMNS = 100
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -147,9 +146,9 @@ def run_anchors(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print("\n".join(_lines(sets, choice, num_boxes, num_crowd)))
+        print("\n".join(set_lines(sets, choice, num_boxes, num_crowd)))
         if structured is not None:
-            print("\n".join(_structured_lines(structured)))
+            print("\n".join(structured_lines(structured)))
     return cli.OK
 
 
@@ -181,91 +180,6 @@ def _elbow_json(choice: ChoiceOfK) -> dict[str, Any]:
         "agreed": choice.is_agreed,
         "rules": {name: {"k": rule.k, "share": rule.share} for name, rule in choice.rules.items()},
     }
-
-
-def _lines(
-    sets: Sequence[AnchorSet], choice: ChoiceOfK, num_boxes: int, num_crowd: int
-) -> Iterator[str]:
-    first = sets[0]
-    width, height = first.input_size_wh
-    crowd = f" ({num_crowd:,} crowd boxes left out)" if num_crowd else ""
-    yield f"boxes       {num_boxes:,}{crowd}"
-    yield f"input       {width}x{height} px, {first.fit}"
-    yield f"distance    {first.distance}"
-    yield ""
-    row = "{:>3}  {:>8}  {:>7}  {:>8}  {}"
-    yield row.format("k", "mean IoU", "recall", "at most", "")
-    for anchors in sets:
-        yield row.format(
-            anchors.k,
-            f"{anchors.mean_best_iou:.4f}",
-            _floored(anchors.best_possible_recall),
-            "" if anchors.upper_bound is None else f"{anchors.upper_bound:.4f}",
-            _proof(anchors),
-        ).rstrip()
-    yield ""
-    yield "anchors     width x height in pixels at the input, by area"
-    for anchors in sets:
-        pairs = [f"{w:.1f}x{h:.1f}" for w, h in anchors.anchors_wh_px.tolist()]
-        yield from _wrapped(f"  k = {anchors.k:<4}  ", pairs)
-    yield ""
-    yield from _elbow_lines(choice)
-
-
-def _floored(share: float) -> str:
-    """Four digits; 1.0000 only if it is every box."""
-    return f"{int(share * 10_000) / 10_000:.4f}"
-
-
-def _proof(anchors: AnchorSet) -> str:
-    if anchors.gap is None:
-        return ""
-    # Rounded up: the claim is "within".
-    percent = -(-anchors.gap * 100 // 0.001) * 0.001
-    loose = "" if anchors.is_proof_finished else " (time ran out: --certify SECONDS for more)"
-    return f"within {percent:.3f} % of the best possible{loose}"
-
-
-def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
-    says = {name: _rule(rule) for name, rule in choice.rules.items()}
-    if choice.is_agreed:
-        yield f"elbow       k = {choice.k}: every rule says so"
-    elif choice.k is not None:
-        yield f"elbow       k = {choice.k} by the log WCSS, but no clear elbow: the rules disagree"
-    else:
-        yield "elbow       no clear elbow: the rules disagree; choose by mean IoU and your budget"
-    yield f"            on the log WCSS: kneedle {says['kneedle']}, chord {says['chord']}"
-    yield f"            silhouette {says['silhouette']}; gains of 2 points end at {says['gain']}"
-    yield f"            (in brackets: share of {choice.num_resamples} resamples that say the same)"
-    yield from _wrapped(
-        "log WCSS    ",
-        [f"{k}: {value:,.2f}" for k, value in zip(choice.ks, choice.wcss_log, strict=True)],
-    )
-
-
-def _structured_lines(structured: StructuredAnchors) -> Iterator[str]:
-    yield ""
-    yield (
-        f"structured  mean IoU {structured.mean_best_iou:.4f}, "
-        f"recall {_floored(structured.best_possible_recall)}"
-    )
-    for number, sizes in enumerate(structured.sizes_px.tolist(), start=1):
-        yield f"  level {number:<4}{'  '.join(f'{size:.1f}' for size in sizes)} px"
-    yield f"  ratios    {'  '.join(f'{ratio:.3f}' for ratio in structured.ratios.tolist())} (h/w)"
-
-
-def _rule(rule: RuleChoice) -> str:
-    return f"{'none' if rule.k is None else rule.k} ({rule.share * 100:.0f} %)"
-
-
-def _wrapped(label: str, words: Sequence[str]) -> Iterator[str]:
-    line = label
-    for word in words:
-        if len(line) + len(word) > _COLUMNS:
-            yield line.rstrip()
-            line = " " * len(label)
-        line += f"{word}  "
-    yield line.rstrip()
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ _RULE_NAMES = {
     "kneedle": "kneedle on the log WCSS",
     "chord": "farthest from the chord of the log WCSS",
     "silhouette": "largest silhouette",
-    "gain": "last anchor that brings 2 points of IoU",
+    "gain": "last k before one more anchor raises the mean IoU by less than 0.02",
 }
 
 

@@ -1,0 +1,110 @@
+"""Anchors as text: each set with its proof, and what the rules say about the number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tinysight.rounding import rounded_up
+
+if TYPE_CHECKING:
+    from tinysight.boxes.anchors import AnchorSet
+    from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
+    from tinysight.boxes.structured import StructuredAnchors
+
+_COLUMNS = 100
+
+
+def set_lines(
+    sets: Sequence[AnchorSet], choice: ChoiceOfK, num_boxes: int, num_crowd: int
+) -> Iterator[str]:
+    """Yield the sets with what was proved of them, and what the rules say about k."""
+    first = sets[0]
+    width, height = first.input_size_wh
+    crowd = f" ({num_crowd:,} crowd boxes left out)" if num_crowd else ""
+    yield f"boxes       {num_boxes:,}{crowd}"
+    yield f"input       {width}x{height} px, {first.fit}"
+    yield f"distance    {first.distance}"
+    yield ""
+    row = "{:>3}  {:>8}  {:>7}  {:>8}  {}"
+    yield row.format("k", "mean IoU", "recall", "at most", "").rstrip()
+    for anchors in sets:
+        yield row.format(
+            anchors.k,
+            f"{anchors.mean_best_iou:.4f}",
+            _floored(anchors.best_possible_recall),
+            "" if anchors.upper_bound is None else rounded_up(anchors.upper_bound, 4),
+            _proof(anchors),
+        ).rstrip()
+    yield ""
+    yield "anchors     width x height in pixels at the input, by area"
+    for anchors in sets:
+        pairs = [f"{w:.1f}x{h:.1f}" for w, h in anchors.anchors_wh_px.tolist()]
+        yield from _wrapped(f"  k = {anchors.k:<4}  ", pairs)
+    yield ""
+    yield from _elbow_lines(choice)
+
+
+def _floored(share: float) -> str:
+    """Four digits; 1.0000 only if it is every box."""
+    return f"{int(share * 10_000) / 10_000:.4f}"
+
+
+def _proof(anchors: AnchorSet) -> str:
+    if anchors.gap is None:
+        return ""
+    loose = "" if anchors.is_proof_finished else " (time ran out: --certify SECONDS for more)"
+    return f"within {rounded_up(anchors.gap, 3, times=100)} % of the best possible{loose}"
+
+
+def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
+    says = {name: _rule(rule) for name, rule in choice.rules.items()}
+    if choice.is_agreed:
+        yield f"elbow       k = {choice.k}: every rule says so"
+    elif choice.k is not None:
+        yield f"elbow       k = {choice.k} by the log WCSS, but no clear elbow: the rules disagree"
+    else:
+        yield "elbow       no clear elbow: the rules disagree; choose by mean IoU and your budget"
+    yield f"            on the log WCSS: kneedle {says['kneedle']}, chord {says['chord']}"
+    yield f"            silhouette {says['silhouette']}, gain {says['gain']}"
+    yield f"            ({_gain_in_words(choice)})"
+    yield f"            (in brackets: share of {choice.num_resamples} resamples that say the same)"
+    yield from _wrapped(
+        "log WCSS    ",
+        [f"{k}: {value:,.2f}" for k, value in zip(choice.ks, choice.wcss_log, strict=True)],
+    )
+
+
+def structured_lines(structured: StructuredAnchors) -> Iterator[str]:
+    """Yield what levels, sizes and ratios were fitted."""
+    yield ""
+    yield (
+        f"structured  mean IoU {structured.mean_best_iou:.4f}, "
+        f"recall {_floored(structured.best_possible_recall)}"
+    )
+    for number, sizes in enumerate(structured.sizes_px.tolist(), start=1):
+        yield f"  level {number:<4}{'  '.join(f'{size:.1f}' for size in sizes)} px"
+    yield f"  ratios    {'  '.join(f'{ratio:.3f}' for ratio in structured.ratios.tolist())} (h/w)"
+
+
+def _gain_in_words(choice: ChoiceOfK) -> str:
+    k, last = choice.rules["gain"].k, choice.ks[-1]
+    if k is not None:
+        return f"gain: one anchor more than {k} raises the mean IoU by less than 0.02"
+    if last > 1:
+        return f"gain: up to k = {last} each further anchor raises the mean IoU by 0.02 or more"
+    return "gain: there is one size, so a further anchor brings nothing"
+
+
+def _rule(rule: RuleChoice) -> str:
+    return f"{'none' if rule.k is None else rule.k} ({rule.share * 100:.0f} %)"
+
+
+def _wrapped(label: str, words: Sequence[str]) -> Iterator[str]:
+    line = label
+    for word in words:
+        if len(line) + len(word) > _COLUMNS:
+            yield line.rstrip()
+            line = " " * len(label)
+        line += f"{word}  "
+    yield line.rstrip()
