@@ -104,6 +104,18 @@ def test_one_set_of_several_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixt
     ]
 
 
+def test_an_unknown_format_is_said_before_anything_about_the_anchors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = tmp_path / "sets.json"
+    sets = [{"k": k, "anchors_wh_px": [[9.0, 9.0]] * k} for k in (1, 2)]
+    several.write_text(json.dumps({"input_size_wh": [640, 640], "fit": "letterbox", "sets": sets}))
+    assert main(["boxes", "export", str(several), "--to", "yolo9000"]) == 1
+    assert "yolo9000: the format must be one of csv, darknet, " in capsys.readouterr().err
+    assert main(["boxes", "export", str(several), "--to", "csv"]) == 1
+    assert "--k" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

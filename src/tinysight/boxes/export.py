@@ -47,11 +47,20 @@ def render_anchors(leveled: LeveledAnchors, to: str) -> str:
     Raises:
         DataError: The name is unknown, or the format cannot hold these anchors.
     """
+    check_format(to)
+    return FORMATS[to](leveled)
+
+
+def check_format(to: str) -> None:
+    """Refuse the name of a format that nobody writes.
+
+    Raises:
+        DataError: It is not one of :data:`FORMATS`.
+    """
     if to not in FORMATS:
         close = difflib.get_close_matches(to, FORMATS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"{to}: the format must be one of {', '.join(FORMATS)}.{hint}")
-    return FORMATS[to](leveled)
 
 
 def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:

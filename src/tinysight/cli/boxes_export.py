@@ -74,13 +74,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Write the anchors and say which level got which."""
     from tinysight import cli
     from tinysight.boxes.anchor_files import find_anchors
-    from tinysight.boxes.export import render_anchors
+    from tinysight.boxes.export import check_format, render_anchors
     from tinysight.boxes.leveled_anchors import LeveledAnchors
     from tinysight.boxes.presets import sizes_at_any_input
     from tinysight.boxes.reading import read_boxes
     from tinysight.boxes.strides import assign_strides, group_levels
     from tinysight.run_folder import write_text
 
+    check_format(arguments.to)
     if arguments.out is not None:
         _check_out(arguments.out)
     found = find_anchors(arguments.anchors, arguments.k)
