@@ -131,6 +131,10 @@ FAULTS: dict[str, tuple[bytes | None, str]] = {
         "must be whole JSON, but the file ends early, at line 2, column 52 (byte 66), in "
         "annotations[1].bbox[1], after ",
     ),
+    "cut-at-line.json": (
+        b'{"images": [],\n',
+        ", after '{\"images\": [],'. Copy or download it again.",
+    ),
     "comma.json": (
         b'{"images": [],\n "annotations": [{"id": 1} {"id": 2}]}',
         "must be JSON, but expected ',' or ']' at line 2, column 28 (byte 42), in annotations[0]",

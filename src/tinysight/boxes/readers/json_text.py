@@ -216,7 +216,7 @@ def _not_json(path: Path, data: bytes, error: Exception) -> str:
             return f"{path}: must be JSON, but the file is empty. Export the annotations again."
         return (
             f"{path}: must be whole JSON, but the file ends early, at {place}, after "
-            f"{_around(data, end)}. Copy or download it again."
+            f"{_around(data[:end], end)}. Copy or download it again."
         )
     at = int(said[1])
     reason = str(error).removeprefix("JSON is malformed: ").partition(" (byte")[0]
