@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.boxes.annotation_files import make_coco, write_json
 from tests.real_data import real_file
@@ -78,3 +79,17 @@ def test_plain_rows_say_that_the_order_is_measured(capsys: pytest.CaptureFixture
     out = " ".join(capsys.readouterr().out.split())
     assert "* bbox [69, 464, 312, 175] the box in pixels; nothing says in which order" in out
     assert "Its box begins 464 px from the left and 69 px from the top edge" in out
+
+
+def test_an_image_that_was_not_seen_is_not_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "1.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    assert main(["boxes", "explain", str(tmp_path), "--image-size", "100x80"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "In the image of 1.txt (100 x 80 px) there is something of the class 0" in out
+    assert ".jpg" not in out
+    Image.new("L", (100, 80)).save(tmp_path / "labels" / "1.png")
+    assert main(["boxes", "explain", str(tmp_path)]) == 0
+    assert "In 1.png (100 x 80 px) there is" in " ".join(capsys.readouterr().out.split())

@@ -10,6 +10,7 @@ from tinysight.boxes.explain_json import coco_records, via_records
 from tinysight.boxes.explain_text import text_records
 from tinysight.boxes.explanation import Explanation
 from tinysight.boxes.findings import Reading
+from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 
 _NAMES = {
     "coco": "a COCO json file",
@@ -61,8 +62,11 @@ def _first_box_in_words(reading: Reading) -> str:
     image = int(table.image_index[0])
     image_wh = table.image_wh_px[image]
     name = table.class_names[int(table.class_index[0])]
+    where = table.image_names[image]
+    if reading.format == "yolo" and not where.lower().endswith(IMAGE_SUFFIXES):
+        where = f"the image of {where}.txt"  # which was not there
     words = (
-        f"In {table.image_names[image]}{_size(image_wh)} there is something of the class {name}. "
+        f"In {where}{_size(image_wh)} there is something of the class {name}. "
         f"Its box begins {left:g} px from the left and {top:g} px from the top edge and is "
         f"{width:g} px wide and {height:g} px high"
     )

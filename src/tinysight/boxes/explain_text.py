@@ -82,8 +82,9 @@ def text_records(format: str, files: Sequence[str]) -> Records:
 
 
 _LAYOUT = {
-    "yolo": "Each image has a text file of its own name with one line a box; the classes are in "
-    "`names` of data.yaml. There are no image sizes: they are read from the images.",
+    "yolo": "Each image has a text file of its own name with one line a box; what the classes are "
+    "called, `names` of a data.yaml may say. There are no image sizes: they are read from the "
+    "images or given.",
     "voc": "Each image has an XML file with its size and an <object> for each box.",
     "wider-face": "The file names an image, says how many faces follow, then has a line for each.",
     "tiny-imagenet": "Each line has one image and its one box, between tabs.",

@@ -17,23 +17,27 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
     """Return the records with every image size that can be known.
 
     A size in the annotations stands; then the header of the image file beside them or in
-    ``images_dir`` counts, and last ``image_size_wh``.
+    ``images_dir`` counts, and last ``image_size_wh``. Images that only a label file spoke of get
+    the name of the file that was found.
     """
     unknown = np.flatnonzero(~np.isfinite(raw.image_wh_px).all(axis=1))
     if len(unknown) == 0:
         return raw
     wh_px = raw.image_wh_px.copy()
+    names = list(raw.image_names)
     files = ImageFiles(options.images_dir) if options.images_dir is not None else None
     for row in unknown.tolist():
         path = raw.image_paths[row] if raw.image_paths is not None else None
         if path is None and files is not None:
-            path = files.find(raw.image_names[row])
+            path = files.find(names[row])
+            if path is not None and raw.format == "yolo":
+                names[row] = path.name
         size = read_image_size_wh(path) if path is not None else None
         if size is None:
             size = options.image_size_wh
         if size is not None:
             wh_px[row] = size
-    return replace(raw, image_wh_px=wh_px)
+    return replace(raw, image_wh_px=wh_px, image_names=tuple(names))
 
 
 def read_image_size_wh(path: Path) -> tuple[int, int] | None:

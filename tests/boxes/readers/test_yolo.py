@@ -48,9 +48,13 @@ def test_single_label_file_needs_a_size(tmp_path: Path) -> None:
         read_boxes(path)
     table = read_boxes(path, image_size_wh=(200, 100)).table
     assert table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40]]))
-    Image.new("L", (400, 100)).save(tmp_path / "a.jpg")
-    table = read_boxes(path, images_dir=tmp_path).table
+    assert table.image_names == ("a",), "no image was seen, so none is named"
+    images = tmp_path / "elsewhere"
+    images.mkdir()
+    Image.new("L", (400, 100)).save(images / "a.png")
+    table = read_boxes(path, images_dir=images).table
     assert table.image_wh_px.tolist() == [[400, 100]]
+    assert table.image_names == ("a.png",)
 
 
 def test_bad_lines_are_named_and_good_ones_kept(tmp_path: Path) -> None:

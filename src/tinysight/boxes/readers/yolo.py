@@ -149,7 +149,8 @@ def _images_of(
                 left.pop(stem, None)
                 break
         paths.append(path)
-        names.append(file.with_suffix(".jpg").name if path is None else path.name)
+        # Without an image nothing says what its suffix would be.
+        names.append(file.stem if path is None else path.name)
     own = np.arange(len(files), dtype=np.int32)
     # What is left are images without a label file: pictures of nothing, which count as images.
     paths += left.values()
