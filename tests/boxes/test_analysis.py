@@ -48,6 +48,15 @@ def test_too_many_anchors_for_the_sizes_are_left_out_and_said(tmp_path: Path) ->
     assert none.why_no_anchors.startswith("There are 2 distinct box sizes, fewer than the anchors")
 
 
+def test_default_numbers_of_anchors_are_cut_to_the_distinct_sizes(tmp_path: Path) -> None:
+    table = make_table([(0, 0, 0, 0, 10, 10), (0, 0, 5, 5, 20, 30)])
+    reading = read_boxes(write_coco(table, tmp_path / "two.json"))
+    analysis = analyse_boxes(reading, certify_s=0)
+    assert analysis.anchors is not None
+    assert [one.k for one in analysis.anchors.sets] == [2]
+    assert analysis.left_out_ks == (3, 4, 5, 6)
+
+
 def test_no_boxes_still_give_a_summary(tmp_path: Path) -> None:
     reading = read_boxes(write_coco(make_table(), tmp_path / "none.json"))
     analysis = analyse_boxes(reading, certify_s=0)

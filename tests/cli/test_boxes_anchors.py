@@ -107,6 +107,38 @@ def test_more_anchors_than_distinct_sizes_are_refused(tmp_path: Path, capsys: Ca
     assert "`k` (=3) must be from 1 to the number of distinct box sizes (=1)" in message
 
 
+@pytest.mark.parametrize(
+    ("num_sizes", "ks", "note"),
+    [
+        (1, [1], "1 instead of 3, 4, 5, 6: at this input there is only 1 distinct box size"),
+        (2, [2], "2 instead of 3, 4, 5, 6: at this input there are only 2 distinct box sizes"),
+        (
+            4,
+            [3, 4],
+            "3, 4 instead of 3, 4, 5, 6: at this input there are only 4 distinct box sizes",
+        ),
+        (6, [3, 4, 5, 6], None),
+    ],
+)
+def test_the_default_k_is_cut_to_the_distinct_sizes_and_says_so(
+    num_sizes: int, ks: list[int], note: str | None, tmp_path: Path, capsys: Capture
+) -> None:
+    boxes = [(0, 0, 0, 0, 10 * size, 10) for size in range(1, num_sizes + 1)]
+    path = write_coco(make_table(boxes), tmp_path / "few.json")
+    words = ["boxes", "anchors", str(path), "--certify", "0"]
+    assert main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["k"] for one in said["sets"]] == ks
+    assert said["note_on_k"] == note
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "instead of" in line] == (
+        [f"k           {note}"] if note else []
+    )
+    assert main([*words, "--k", "1:7"]) == 1
+    assert "must be from 1 to the number of distinct box sizes" in capsys.readouterr().err
+
+
 def test_equal_boxes_get_one_perfect_anchor(tmp_path: Path, capsys: Capture) -> None:
     path = write_coco(make_table([(0, 0, 5, 5, 10, 10)] * 4), tmp_path / "equal.json")
     assert main(["boxes", "anchors", str(path), "--k", "1", "--json"]) == 0

@@ -55,7 +55,7 @@ def test_a_report_without_anchors_says_so_and_leaves_no_old_ones(
     source, out = write_coco(table, tmp_path / "two.json"), tmp_path / "out"
     words = ["boxes", "report", str(source), "--certify", "0", "--out", str(out), "--k"]
     assert main([*words, "2,3"]) == 0
-    assert "none for k = 3: there are not so many distinct box sizes" in capsys.readouterr().out
+    assert "none for k = 3: there are fewer distinct box sizes" in capsys.readouterr().out
     assert (out / "anchors.json").is_file()
     assert main([*words, "3"]) == 0
     said = capsys.readouterr().out

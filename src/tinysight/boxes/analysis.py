@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.anchors import AnchorSet, FitSettings, fit_sets_to_sizes
+from tinysight.boxes.anchors import (
+    DEFAULT_KS,
+    AnchorSet,
+    FitSettings,
+    default_ks,
+    fit_sets_to_sizes,
+)
 from tinysight.boxes.choice_of_k import ChoiceOfK, choose_k
 from tinysight.boxes.clustering import WeightedSizes, distinct_sizes, histogram_points
 from tinysight.boxes.findings import Reading
@@ -81,12 +87,12 @@ class BoxAnalysis:
     """Why there are none, as a sentence; empty if there are."""
 
     left_out_ks: tuple[int, ...]
-    """Numbers of anchors that were asked for and are more than there are distinct sizes."""
+    """Numbers of anchors, asked for or default, that are more than there are distinct sizes."""
 
 
 def analyse_boxes(
     reading: Reading,
-    ks: Sequence[int] = (3, 4, 5, 6),
+    ks: Sequence[int] | None = None,
     *,
     input_size_wh: tuple[int, int] = (640, 640),
     fit: Fit = "letterbox",
@@ -97,7 +103,8 @@ def analyse_boxes(
 
     Args:
         reading: What was read.
-        ks: Numbers of anchors, each at least 1.
+        ks: Numbers of anchors, each at least 1; ``anchors.DEFAULT_KS`` when not given, cut to the
+            number of distinct sizes where that is smaller.
         input_size_wh: Network input, width and height in pixels.
         fit: How images meet the input.
         certify_s: Most seconds for the proof of each set; 0 for none.
@@ -117,8 +124,11 @@ def analyse_boxes(
         why = str(fault)
     else:
         num_distinct = len(distinct_sizes(sizes).weights) if len(sizes) else 0
-        fitted = sorted({k for k in ks if k <= num_distinct})
-        left_out = tuple(sorted({*ks} - {*fitted}))
+        asked = DEFAULT_KS if ks is None else ks
+        fitted = sorted({k for k in asked if k <= num_distinct})
+        if ks is None and num_distinct:
+            fitted = list(default_ks(num_distinct))
+        left_out = tuple(sorted({*asked} - {*fitted}))
         if fitted:
             others = [k for k in range(1, min(CURVE_K, num_distinct) + 1) if k not in fitted]
             sets, rest = (

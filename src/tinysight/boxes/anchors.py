@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 Distance = Literal["iou", "log", "wh", "ratio"]
 DISTANCES: tuple[Distance, ...] = ("iou", "log", "wh", "ratio")
 
+DEFAULT_KS = (3, 4, 5, 6)
+"""Numbers of anchors to fit where nobody asked for others."""
+
 Floats = NDArray[np.float64]
 
 # Up to so many distinct sizes anchors are refined on the boxes themselves; beyond, the cells of the
@@ -171,6 +174,11 @@ def fit_sets_to_sizes(
             certificate = certify(distinct, histogram, anchors, budget_s=settings.certify_s)
         sets.append(_as_set(sizes, anchors, input_size_wh, fit, settings, certificate))
     return tuple(sets)
+
+
+def default_ks(num_distinct: int) -> tuple[int, ...]:
+    """Return ``DEFAULT_KS``, each at most the number of distinct sizes, which is at least 1."""
+    return tuple(sorted({min(k, num_distinct) for k in DEFAULT_KS}))
 
 
 def _as_set(

@@ -16,7 +16,11 @@ _COLUMNS = 100
 
 
 def set_lines(
-    sets: Sequence[AnchorSet], choice: ChoiceOfK, num_boxes: int, num_crowd: int
+    sets: Sequence[AnchorSet],
+    choice: ChoiceOfK,
+    num_boxes: int,
+    num_crowd: int,
+    note_on_k: str = "",
 ) -> Iterator[str]:
     """Yield the sets with what was proved of them, and what the rules say about k."""
     first = sets[0]
@@ -25,6 +29,8 @@ def set_lines(
     yield f"boxes       {num_boxes:,}{crowd}"
     yield f"input       {width}x{height} px, {first.fit}"
     yield f"distance    {first.distance}"
+    if note_on_k:
+        yield f"k           {note_on_k}"
     yield ""
     row = "{:>3}  {:>8}  {:>7}  {:>8}  {}"
     yield row.format("k", "mean IoU", "recall", "at most", "").rstrip()

@@ -72,9 +72,9 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
     parser.add_argument(
         "--k",
         type=_counts,
-        default=(3, 4, 5, 6),
         metavar="LIST",
-        help="numbers of anchors: 3,4,5,6 or 1:12 (default 3,4,5,6)",
+        help="numbers of anchors: 3,4,5,6 or 1:12 (default 3,4,5,6, as far as there are so many "
+        "distinct box sizes)",
     )
     parser.add_argument(
         "--input-size",
@@ -104,7 +104,12 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
 def run_anchors(arguments: argparse.Namespace) -> int:
     """Fit the anchors and print them with what was proved."""
     from tinysight import cli
-    from tinysight.boxes.anchors import FitSettings, fit_anchor_sets
+    from tinysight.boxes.anchors import (
+        FitSettings,
+        default_ks,
+        distinct_or_fault,
+        fit_sets_to_sizes,
+    )
     from tinysight.boxes.choice_of_k import choose_k
     from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.structured import fit_structured
@@ -116,18 +121,21 @@ def run_anchors(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         certify_s=arguments.certify,
     )
-    sets = fit_anchor_sets(
-        reading.table,
-        arguments.k,
+    sizes = sizes_at_input(reading.table, arguments.input_size, arguments.fit)
+    num_distinct = len(distinct_or_fault(sizes).weights)
+    ks = arguments.k or default_ks(num_distinct)
+    sets = fit_sets_to_sizes(
+        sizes,
+        ks,
         input_size_wh=arguments.input_size,
         fit=arguments.fit,
         settings=settings,
     )
-    choice = choose_k(reading.table, most=max(_LEAST_CURVE, *arguments.k), seed=arguments.seed)
+    choice = choose_k(reading.table, most=max(_LEAST_CURVE, *ks), seed=arguments.seed)
     structured = None
     if arguments.structured is not None:
-        sizes = sizes_at_input(reading.table, arguments.input_size, arguments.fit)
         structured = fit_structured(sizes, *arguments.structured)
+    note = "" if arguments.k else _note_on_default(ks, num_distinct)
     num_boxes = int((~reading.table.is_crowd).sum())
     num_crowd = reading.table.num_boxes - num_boxes
     if arguments.json:
@@ -137,6 +145,7 @@ def run_anchors(arguments: argparse.Namespace) -> int:
                 "fit": arguments.fit,
                 "boxes": num_boxes,
                 "crowd_boxes_left_out": num_crowd,
+                "note_on_k": note or None,
                 "sets": [_set_json(anchors) for anchors in sets],
                 "elbow": _elbow_json(choice),
                 "wcss": choice.wcss_log,
@@ -146,10 +155,23 @@ def run_anchors(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        print("\n".join(set_lines(sets, choice, num_boxes, num_crowd)))
+        print("\n".join(set_lines(sets, choice, num_boxes, num_crowd, note_on_k=note)))
         if structured is not None:
             print("\n".join(structured_lines(structured)))
     return cli.OK
+
+
+def _note_on_default(ks: tuple[int, ...], num_distinct: int) -> str:
+    """Return why the default numbers of anchors were cut; empty where they were not."""
+    from tinysight.boxes.anchors import DEFAULT_KS
+
+    if ks == DEFAULT_KS:
+        return ""
+    sizes = "1 distinct box size" if num_distinct == 1 else f"{num_distinct} distinct box sizes"
+    return (
+        f"{', '.join(map(str, ks))} instead of {', '.join(map(str, DEFAULT_KS))}: at this input "
+        f"there {'is' if num_distinct == 1 else 'are'} only {sizes}"
+    )
 
 
 def _set_json(anchors: AnchorSet) -> dict[str, Any]:

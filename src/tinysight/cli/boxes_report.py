@@ -118,7 +118,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         print(f"anchors     none. {analysis.why_no_anchors}")
     elif analysis.left_out_ks:
         left_out = ", ".join(map(str, analysis.left_out_ks))
-        print(f"anchors     none for k = {left_out}: there are not so many distinct box sizes")
+        print(f"anchors     none for k = {left_out}: there are fewer distinct box sizes")
     return cli.OK
 
 

@@ -41,7 +41,9 @@ def sets_section(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Section:
     if analysis.left_out_ks:
         ks = ", ".join(map(str, analysis.left_out_ks))
         blocks.append(
-            Text(f"k = {ks} was asked for, but there are fewer distinct box sizes than that.")
+            Text(
+                f"There are no anchors for k = {ks}: there are fewer distinct box sizes than that."
+            )
         )
     blocks += [_widget(analysis, anchors), _sets_table(anchors)]
     lead = f"For an input of {width} × {height} px ({analysis.fit}), fitted to the mean best IoU."
