@@ -29,11 +29,13 @@ bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained
 	$(BENCH)/augment_speed.py
 	$(BENCH)/data_path.py --store $(STORE)
 	$(BENCH)/cpu_training.py --store $(STORE)
+	$(BENCH)/training_scaling.py --store $(STORE)
 	$(BENCH)/cam_speed.py --store $(STORE)
 	$(BENCH)/cam_memory.py
 	$(BENCH)/near_duplicates.py $(STORE)
 	$(BENCH)/page_speed.py $(RUN)
 	$(BENCH)/read_boxes.py
+	$(BENCH)/boxes_report.py
 	$(BENCH)/fuzz_boxes.py
 	$(BENCH)/many_boxes.py
 	$(BENCH)/anchors_speed.py $(DATA)

@@ -11,29 +11,22 @@ as ``tinysight train`` does. Each round runs every program once, a process each.
 from __future__ import annotations
 
 import argparse
-import math
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from hardware import hardware_line
-from PIL import Image, ImageOps
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from plain_loop import PlainLoop, spread_rows, write_files
 
 from tinysight.classify.batches import training_batches
 from tinysight.classify.models import build_model
-from tinysight.classify.models.convolution import SameConv2d
 from tinysight.classify.optimizers import build_optimizer
-from tinysight.classify.settings import ModelSettings, Recipe
+from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
 from tinysight.classify.training import forward_backward
@@ -51,36 +44,6 @@ RECIPE = Recipe.model_validate(
         "train": {"batch_size": BATCH, "precision": "bf16", "channels_last": True},
     }
 )
-
-
-class JpegFiles(Dataset):  # type: ignore[type-arg]
-    """Files decoded and transformed one by one, as in most training scripts."""
-
-    def __init__(self, folder: Path, targets: list[int], store: Store) -> None:
-        self.folder = folder
-        self.targets = targets
-        self.mean = torch.tensor(store.mean, dtype=torch.float32)[:, None, None]
-        self.std = torch.tensor(store.std, dtype=torch.float32)[:, None, None]
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        with Image.open(self.folder / f"{index}.JPEG") as file:
-            image = file.convert("RGB")
-        pixels = np.pad(np.asarray(image), ((8, 8), (8, 8), (0, 0)), mode="reflect")
-        left, top = random.randint(0, 16), random.randint(0, 16)
-        image = Image.fromarray(pixels[top : top + 64, left : left + 64])
-        if random.random() < 0.5:
-            image = ImageOps.mirror(image)
-        if random.random() < 0.5:
-            image = image.rotate(random.uniform(-15, 15), Image.Resampling.BILINEAR)
-        tensor = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
-        tensor = (tensor - self.mean) / self.std
-        height, width = random.randint(8, 16), random.randint(8, 16)
-        top, left = random.randint(0, 64 - height), random.randint(0, 64 - width)
-        tensor[:, top : top + height, left : left + width] = 0.0
-        return tensor, self.targets[index]
 
 
 def main() -> None:
@@ -117,42 +80,14 @@ def run_program(name: str, store: Store, steps: int) -> float:
         keep_freed_memory()
         return OurLoop(store).run(steps)
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(store, Path(folder), (steps + WARM_UP_STEPS) * BATCH)
-        return PlainLoop(files, PROGRAMS[name], len(store.wnids)).run(steps)
-
-
-def write_files(store: Store, folder: Path, count: int) -> JpegFiles:
-    """Write images of the store as JPEG files, as they come in the data set."""
-    rows = np.flatnonzero(store.is_train)
-    rows = rows[:: math.ceil(len(rows) / count)] if len(rows) > count else np.resize(rows, count)
-    for number, row in enumerate(rows[:count]):
-        Image.fromarray(store.images_u8[row]).save(folder / f"{number}.JPEG", quality=90)
-    return JpegFiles(folder, [int(store.targets[row]) for row in rows[:count]], store)
-
-
-class PlainLoop:
-    """The loop most people write."""
-
-    def __init__(self, files: JpegFiles, workers: int, num_classes: int) -> None:
-        self.loader = DataLoader(files, BATCH, shuffle=True, num_workers=workers, drop_last=True)
-        self.model = build_model(ModelSettings(stem="7x7"), num_classes, seed=0)
-        for module in self.model.modules():
-            if isinstance(module, SameConv2d):
-                module.forward = partial(nn.Conv2d.forward, module)  # torch's own
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
-
-    def run(self, steps: int) -> float:
-        """Return images a second over some steps, after those to warm up."""
-        began = 0.0
-        for step, (images, targets) in enumerate(self.loader):
-            if step == WARM_UP_STEPS:
-                began = time.perf_counter()
-            self.optimizer.zero_grad()
-            F.cross_entropy(self.model(images), targets).backward()
-            self.optimizer.step()
-            if step == steps + WARM_UP_STEPS - 1:
-                break
-        return steps * BATCH / (time.perf_counter() - began)
+        rows = spread_rows(np.flatnonzero(store.is_train), (steps + WARM_UP_STEPS) * BATCH)
+        loop = PlainLoop(
+            write_files(store, rows, Path(folder)),
+            PROGRAMS[name],
+            len(store.wnids),
+            batch_size=BATCH,
+        )
+        return loop.images_per_s(steps, WARM_UP_STEPS)
 
 
 class OurLoop:

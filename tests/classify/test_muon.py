@@ -37,6 +37,16 @@ def test_filters_move_as_their_matrices_do_under_the_muon_of_torch(
     assert conv.weight.is_contiguous(memory_format=order)
 
 
+def test_fewer_iterations_are_those_of_torch_too() -> None:
+    conv = nn.Conv2d(6, 5, 3, bias=False)
+    matrix = nn.Parameter(conv.weight.detach().reshape(5, -1).clone())
+    conv.weight.grad = gradient_of(0, conv.weight.shape)
+    matrix.grad = conv.weight.grad.reshape(5, -1).clone()
+    FilterMuon([conv.weight], num_iterations=2, **SETTINGS).step()
+    torch.optim.Muon([matrix], ns_steps=2, **SETTINGS).step()
+    assert torch.equal(conv.weight.reshape(5, -1), matrix)
+
+
 def test_a_filter_without_a_gradient_stays() -> None:
     moving, resting = nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False)
     before = resting.weight.detach().clone()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import torch
 from tests.classify.conftest import make_store
 from tests.classify.test_run import run
 from tinysight import run_folder
-from tinysight.classify.predictions import evaluate_run
+from tinysight.classify.evaluate import predict
+from tinysight.classify.metrics import FlipMetrics, compute_metrics
+from tinysight.classify.predictions import evaluate_run, load_model
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
@@ -44,6 +47,32 @@ def test_predictions_and_metrics_say_what_training_said(
     assert written["weights"] == "ema"
     assert written["classes"][0]["name"] == "red"
     assert written["classes"][0]["images"] == 4
+
+
+def test_the_help_of_the_mirror_images_is_reported_apart(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run(store, recipe, folder)
+    plain = evaluate_run(folder, store, device=CPU)
+    assert plain.with_flip is None
+    before = (folder / run_folder.PREDICTIONS).read_bytes()
+    found = evaluate_run(folder, store, device=CPU, flip=True)
+    assert repr(dataclasses.replace(found, with_flip=None)) == repr(plain)  # NaN is not NaN
+    assert (folder / run_folder.PREDICTIONS).read_bytes() == before
+
+    model, settings, _ = load_model(folder, run_folder.read_run(folder))
+    rows = np.flatnonzero(~store.is_train)
+    about = {"mean": store.mean, "std": store.std, "device": CPU, "settings": settings.train}
+    logits = [
+        predict(model, images, rows, store.targets, **about).logits
+        for images in (store.images_u8, np.ascontiguousarray(store.images_u8[:, :, ::-1]))
+    ]
+    expected = compute_metrics((logits[0] + logits[1]) / np.float32(2), store.targets[rows])
+    assert found.with_flip == FlipMetrics(expected.accuracy, expected.top5, expected.loss)
+    assert expected.loss != plain.loss
+    written = json.loads((folder / run_folder.METRICS).read_text())
+    assert written["with_flip"] == dataclasses.asdict(found.with_flip)
 
 
 def test_a_class_without_test_images_is_null_in_the_file(

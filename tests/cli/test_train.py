@@ -103,6 +103,19 @@ def test_evaluate_prints_one_json_object_with_the_promised_keys(
     assert {"train_accuracy", "test_top5", "test_loss", "images_per_s", "run"} <= result.keys()
 
 
+def test_evaluate_reports_both_looks_apart(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(finished), "--flip", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    metrics = json.loads((finished / run_folder.METRICS).read_text())
+    assert result["test_accuracy"] == metrics["accuracy"]
+    for name in ("accuracy", "top5", "loss"):
+        assert result[f"flip_test_{name}"] == metrics["with_flip"][name]
+    assert main(["evaluate", str(finished), "--flip"]) == 0
+    assert "with the mirror images' help, logits averaged" in capsys.readouterr().out
+
+
 def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(finished)]) == 0
     printed = capsys.readouterr().out

@@ -118,6 +118,7 @@ def predict(
     std: NDArray[np.float64],
     device: torch.device,
     settings: TrainSettings,
+    mirror: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Run a network over images and return its logits.
@@ -131,10 +132,13 @@ def predict(
         std: (3,) likewise.
         device: Where the network is.
         settings: Number format to run it in.
+        mirror: Show every image flipped from left to right.
         on_progress: Called with the number of images done and of all.
     """
 
     def logits_of(images: torch.Tensor, _: torch.Tensor) -> NDArray[np.float32]:
+        if mirror:
+            images = images.flip(3)
         return _compute_logits(model, images, settings).cpu().numpy()
 
     with evaluation_mode(model):

@@ -47,6 +47,21 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True)
+class FlipMetrics:
+    """How the same images do when the logits of an image and of its mirror image are averaged.
+
+    Attributes:
+        accuracy: Share whose first guess is right.
+        top5: Share whose first five guesses hold the right class.
+        loss: Mean cross entropy.
+    """
+
+    accuracy: float
+    top5: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What the predictions for a set of images add up to.
 
@@ -58,6 +73,8 @@ class Metrics:
         calibration_error: Expected calibration error over equal-width bins.
         calibration: The bins.
         classes: By class index.
+        with_flip: The same with the mirror images' help, where it was asked for. The numbers above
+            are always those of one look at each image.
     """
 
     images: int
@@ -67,6 +84,7 @@ class Metrics:
     calibration_error: float
     calibration: tuple[CalibrationBin, ...]
     classes: tuple[ClassMetrics, ...]
+    with_flip: FlipMetrics | None = None
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

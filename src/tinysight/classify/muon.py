@@ -31,11 +31,23 @@ class FilterMuon(torch.optim.Muon):
     """
 
     def __init__(
-        self, filters: Sequence[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
+        self,
+        filters: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        num_iterations: int = 5,
     ) -> None:
         self._filters = list(filters)
         self._matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in filters]
-        super().__init__(self._matrices, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(
+            self._matrices,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            ns_steps=num_iterations,
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

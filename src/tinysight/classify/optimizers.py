@@ -40,6 +40,7 @@ def build_optimizer(
             momentum=momentum,
             # Muon multiplies weights by 1 - lr * decay, SGD as good as by 1 - (its lr) * decay.
             weight_decay=settings.weight_decay / settings.muon_lr_ratio,
+            num_iterations=settings.muon_iterations,
         )
         for group in muon.param_groups:
             group["lr_ratio"] = settings.muon_lr_ratio

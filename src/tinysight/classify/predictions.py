@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tinysight.classify.batches import place_images
 from tinysight.classify.checkpoint import load_model_weights, load_weights
 from tinysight.classify.evaluate import TOP_K, Predictions, predict
 from tinysight.classify.metrics import (
+    FlipMetrics,
     Metrics,
     compute_metrics,
     cross_entropies,
@@ -37,18 +39,20 @@ def evaluate_run(
     store: Store,
     *,
     device: torch.device | None = None,
+    flip: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Predict every test image of a run and write what comes out.
 
     Writes ``predictions.parquet`` (sample_id, target, top5, top5_probs, loss, logits) and
-    ``metrics.json``.
+    ``metrics.json``. The predictions are those of one look at each image, with ``flip`` too.
 
     Args:
         run: A run folder with trained weights.
         store: The store that the run was trained on.
         device: Where to run the network; the CPU when not given.
-        on_progress: Called with the number of images done and of all.
+        flip: Look at every mirror image as well and report apart what both looks together give.
+        on_progress: Called with the number of images done and of all, once for each look.
 
     Raises:
         RunError: No trained weights, or weights of another network, or another store.
@@ -59,7 +63,8 @@ def evaluate_run(
     model, recipe, metadata = load_model(run, about)
     model = place_model(model, recipe.train, device)
     rows = np.flatnonzero(~store.is_train)
-    predictions = predict(
+    look = partial(
+        predict,
         model,
         place_images(store.images_u8, device),
         rows,
@@ -70,7 +75,12 @@ def evaluate_run(
         settings=recipe.train,
         on_progress=on_progress,
     )
+    predictions = look()
     metrics = compute_metrics(predictions.logits, predictions.targets)
+    if flip:
+        logits = (predictions.logits + look(mirror=True).logits) / np.float32(2)
+        both = compute_metrics(logits, predictions.targets)
+        metrics = replace(metrics, with_flip=FlipMetrics(both.accuracy, both.top5, both.loss))
     _write_predictions(run, [str(store.sample_ids[row]) for row in rows], predictions)
     _write_metrics(run, metrics, about["classes"], metadata["weights"])
     return metrics

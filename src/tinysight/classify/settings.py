@@ -109,6 +109,9 @@ class OptimizerSettings(_Settings):
     """Nesterov momentum (SGD only; Muon always has it)."""
     muon_lr_ratio: Annotated[float, Field(gt=0.0)] = 0.2
     """Learning rate of Muon as a share of that of the schedule, which is SGD's."""
+    muon_iterations: Annotated[int, Field(ge=1, lt=100)] = 5
+    """Newton-Schulz iterations with which Muon makes a step orthogonal; fewer are rougher and
+    quicker."""
 
 
 class ScheduleSettings(_Settings):

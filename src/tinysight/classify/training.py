@@ -257,7 +257,12 @@ def _wrap(model: nn.Module, recipe: Recipe, device: torch.device, processes: Pro
     if processes.count > 1:
         ids = [device.index] if device.type == "cuda" else None
         network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
-    return torch.compile(network) if recipe.train.compile else network
+    if not recipe.train.compile:
+        return network
+    # One graph for each size of images: a general one for all of them is slower.
+    return torch.compile(
+        network, dynamic=False, mode="max-autotune" if device.type == "cuda" else None
+    )
 
 
 def epoch_batches(

@@ -51,6 +51,11 @@ def add_parser(commands: Any) -> None:
     evaluate.add_argument(
         "--store", type=Path, help="the run's store, if it was moved (default: where it was)"
     )
+    evaluate.add_argument(
+        "--flip",
+        action="store_true",
+        help="look at every mirror image as well; what both looks give is reported apart",
+    )
     _add_device(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.set_defaults(run=run_evaluate)
@@ -109,7 +114,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
     run: Path = arguments.run_folder
     store = arguments.store or Path(read_run(run)["store"])
-    metrics = _evaluate(run, store, arguments.device)
+    metrics = _evaluate(run, store, arguments.device, flip=arguments.flip)
     history = read_records(run / HISTORY)
     last = history[-1] if history else {}
     result = {
@@ -125,6 +130,13 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         "seconds": last.get("seconds"),
         "run": str(run),
     }
+    flip = metrics.with_flip
+    if flip:
+        result |= {
+            "flip_test_accuracy": flip.accuracy,
+            "flip_test_top5": flip.top5,
+            "flip_test_loss": flip.loss,
+        }
     if arguments.json:
         print_json(result)
     else:
@@ -133,6 +145,11 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         print(f"  in the first five {metrics.top5:7.2%}")
         print(f"  loss              {metrics.loss:7.4f}")
         print(f"  calibration error {metrics.calibration_error:7.2%}")
+        if flip:
+            print("with the mirror images' help, logits averaged")
+            print(f"  accuracy          {flip.accuracy:7.2%}")
+            print(f"  in the first five {flip.top5:7.2%}")
+            print(f"  loss              {flip.loss:7.4f}")
         print(f"predictions.parquet and metrics.json are in {run}")
     return 0
 
@@ -184,7 +201,7 @@ def _draw_curves(run: Path) -> None:
     save_png(training_chart(read_records(run / HISTORY)), run / CURVES)
 
 
-def _evaluate(run: Path, store_path: Path, device_name: str) -> Any:
+def _evaluate(run: Path, store_path: Path, device_name: str, *, flip: bool = False) -> Any:
     from tinysight.classify.predictions import evaluate_run
     from tinysight.classify.run import choose_device
     from tinysight.classify.store import load_store
@@ -192,7 +209,8 @@ def _evaluate(run: Path, store_path: Path, device_name: str) -> Any:
 
     store = load_store(store_path, verify=False)
     with progress_bar("test images") as report:
-        return evaluate_run(run, store, device=choose_device(device_name), on_progress=report)
+        device = choose_device(device_name)
+        return evaluate_run(run, store, device=device, flip=flip, on_progress=report)
 
 
 def _print_result(result: RunResult, *, as_json: bool) -> None:
