@@ -116,6 +116,7 @@ def test_findings_stand_first_with_what_was_done(tmp_path: Path) -> None:
     page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="leaving")
     (row,) = table_named(page, "findings").rows
     assert row[:3] == ("over edge", 1, "repaired")
+    assert table_named(page, "findings").columns[3].kind == "prose"
     callout = page.sections[0].blocks[0]
     assert isinstance(callout, Callout)
     assert callout.text == "2 records read: 1 accepted as they are, 1 repaired, 0 rejected."

@@ -205,6 +205,16 @@ def test_words_between_backticks_are_code_and_still_escaped() -> None:
     assert "Try <code>--set &lt;x&gt;=1</code> now." in html
 
 
+def test_backticks_make_code_in_a_column_of_prose_and_in_no_other() -> None:
+    table = make_table(
+        columns=(Column("Name"), Column("What", "prose")),
+        rows=(("a `b`", "`bbox` <i> must be `x` > 0"),),
+    )
+    html = render_page(make_page(Section("a", "A", (table,))))
+    assert "<code>bbox</code> &lt;i&gt; must be <code>x</code> &gt; 0" in html
+    assert "a `b`" in html, "a name keeps its own backticks"
+
+
 def test_number_keeps_its_percent_sign_on_its_line() -> None:
     html = render_page(make_page(Section("a", "A", (Text("up to 42.0 % or % alone"),))))
     assert "up to 42.0\u00a0% or % alone" in html

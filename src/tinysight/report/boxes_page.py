@@ -155,7 +155,7 @@ def _soundness_section(reading: Reading) -> Section:
             Column("What"),
             Column("How often", "number"),
             Column("What was done"),
-            Column("The first one"),
+            Column("The first one", "prose"),
         )
         blocks.append(Table("findings", "Findings", columns, rows))
     distinct = dict.fromkeys(_order_in_words(decision) for decision in reading.decisions)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tinysight.report.chart_style import Chart
 
 Severity = Literal["good", "note", "warning"]
-ColumnKind = Literal["text", "number", "change", "share", "picture"]
+ColumnKind = Literal["text", "prose", "number", "change", "share", "picture"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -192,7 +192,8 @@ class Column:
     Attributes:
         name: Its heading.
         kind: How values are written and sorted. ``share`` is a fraction in [0, 1], shown as
-            percent, ``change`` a number with its sign; a missing value is None.
+            percent, ``change`` a number with its sign; a missing value is None. ``prose`` is text
+            in which words between backticks are code, as in paragraphs.
         digits: Digits after the point, of numbers and percent.
         rounds_up: Whether fractions are shown rounded up, as a bound from above must be.
     """
