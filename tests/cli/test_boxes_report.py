@@ -29,6 +29,7 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
     assert sorted(path.name for path in out.iterdir()) == [
         "anchors.json",
         "charts",
+        "files.json",
         "findings.csv",
         "report.html",
         "tables",
@@ -62,6 +63,23 @@ def test_a_report_without_anchors_says_so_and_leaves_no_old_ones(
     assert "beside it   findings.csv, tables/, charts/ (6 as PNG and SVG)" in said
     assert "anchors     none. There are 2 distinct box sizes, fewer than the anchors asked" in said
     assert not (out / "anchors.json").exists()
+
+
+def test_a_report_into_an_old_folder_leaves_only_its_own_files_and_those_of_others(
+    tmp_path: Path,
+) -> None:
+    source, out = write_coco(draw_table(boxes=60), tmp_path / "drawn.json"), tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--out", str(out), "--k"]
+    assert main([*words, "2,3"]) == 0
+    charts = out / "charts"
+    (charts / "mine.png").write_bytes(b"mine")
+    (charts / "anchors-k9.png").write_bytes(b"mine, though it has a name of the tool")
+    (charts / "anchors-k3.svg").write_text("changed by hand")
+    assert main([*words, "2"]) == 0
+    assert (charts / "anchors-k2.png").is_file()
+    assert not (charts / "anchors-k3.png").exists()
+    for name in ("mine.png", "anchors-k9.png", "anchors-k3.svg"):
+        assert (charts / name).is_file(), name
 
 
 def test_an_annotation_file_that_is_none_leaves_nothing_behind(

@@ -34,7 +34,8 @@ def add_parser(commands: Subparsers) -> None:
         help="one page on a set of annotations, with charts, tables and anchors beside it",
         description="Write a folder with one HTML page that opens from disk: what is wrong with "
         "the annotations, what is in them, anchors for each k with a proof of how near to the "
-        "best possible they are, and how published anchors compare.",
+        "best possible they are, and how published anchors compare. Files of an earlier report "
+        "that this one no longer writes are removed; files of others stay.",
     )
     add_input_arguments(parser)
     add_anchor_arguments(parser, certify_s=_CERTIFY_S)
@@ -61,6 +62,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.report.chart_style import save_png, save_svg
     from tinysight.report.page_html import render_page
     from tinysight.run_folder import write_text
+    from tinysight.written_files import remove_stale, save_written
 
     out: Path = arguments.out
     _check_out(out)
@@ -70,7 +72,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         arguments.k,
         input_size_wh=arguments.input_size,
         fit=arguments.fit,
-        certify_s=arguments.certify,
+        certify_s=_CERTIFY_S if arguments.certify is None else arguments.certify,
         seed=arguments.seed,
     )
     examples = list(_examples(analysis, arguments))
@@ -79,15 +81,22 @@ def run_report(arguments: argparse.Namespace) -> int:
 
     (out / CHARTS).mkdir(parents=True, exist_ok=True)
     save_findings(reading.findings, out / FINDINGS)
-    save_tables(tables_of(analysis.summary), out / TABLES)
+    tables = tables_of(analysis.summary)
+    save_tables(tables, out / TABLES)
     charts = dict(_charts(analysis, name))
     for chart_name, chart in charts.items():
         save_png(chart, out / CHARTS / f"{chart_name}.png")
         save_svg(chart, out / CHARTS / f"{chart_name}.svg")
     if analysis.anchors is not None:
         _save_anchors(analysis, out / ANCHORS)
-    else:
-        (out / ANCHORS).unlink(missing_ok=True)  # of an earlier report into this folder
+    written = [
+        FINDINGS,
+        *([ANCHORS] if analysis.anchors else []),
+        *(f"{TABLES}/{table_name}" for table_name in tables),
+        *(f"{CHARTS}/{chart_name}.{kind}" for chart_name in charts for kind in ("png", "svg")),
+    ]
+    remove_stale(out, kept=written)  # of an earlier report into this folder
+    save_written(out, written)
     write_text(out / PAGE, html)  # last: whoever sees the page finds the rest
 
     if arguments.json:
