@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.boxes.tables import draw_table, make_table, write_coco
+from tests.boxes.tables import draw_table, make_table, take_images, write_coco
 from tinysight.boxes.anchors import DISTANCES as LIBRARY_DISTANCES
 from tinysight.boxes.anchors import AnchorSet, FitSettings, fit_anchor_sets
 from tinysight.boxes.choice_of_k import ChoiceOfK, RuleChoice
+from tinysight.boxes.engine import ShardSettings, summarize_shards
 from tinysight.boxes.geometry import FITS as LIBRARY_FITS
+from tinysight.boxes.histogram_anchors import fit_to_histogram
 from tinysight.cli import main
 from tinysight.cli.anchor_lines import set_lines
 from tinysight.cli.boxes_anchors import DISTANCES, FITS
@@ -225,3 +227,83 @@ def test_the_rule_of_gains_is_said_in_words(gain: int | None, most: int, said: s
     lines = list(set_lines([one_set()], choice_with_gain(gain, most), 5, 0))
     assert said in [line.strip() for line in lines]
     assert not any("points end" in line for line in lines)
+
+
+def shards_of_drawn(folder: Path) -> list[str]:
+    return [
+        str(write_coco(take_images(draw_table(1), range(at, at + 20)), folder / f"{at}.json"))
+        for at in (0, 20, 40)
+    ]
+
+
+def test_shards_give_the_anchors_of_all_their_boxes_without_proof_or_elbow(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    whole = str(write_coco(draw_table(1), tmp_path / "whole.json"))
+    parts = shards_of_drawn(tmp_path)
+    assert main(["boxes", "anchors", whole, "--k", "2,4", "--certify", "0", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    words = ["boxes", "anchors", *parts, "--k", "2,4", "--shards", "--workers", "1"]
+    assert main([*words, "--json"]) == 0
+    many = json.loads(capsys.readouterr().out)
+    assert set(many) == set(one)
+    assert (many["boxes"], many["crowd_boxes_left_out"]) == (
+        one["boxes"],
+        one["crowd_boxes_left_out"],
+    )
+    for found, expected in zip(many["sets"], one["sets"], strict=True):
+        assert set(found) == set(expected)
+        assert found["mean_best_iou"] == pytest.approx(expected["mean_best_iou"], abs=5e-3)
+        assert (found["upper_bound"], found["gap"], found["is_proof_finished"]) == (None,) * 3
+    assert many["elbow"] == {"k": None, "agreed": None, "rules": None}
+    assert [many[key] for key in ("wcss", "wcss_k", "wcss_wh", "structured")] == [None] * 4
+    assert (many["shards"], many["box_orders"]) == (3, ["xywh"])
+    assert (one["shards"], one["findings"]) == (None, None)
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "elbow       not known: the boxes were counted by size and not kept" in text
+    assert text.endswith("shards      3\n")
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+def test_the_command_on_shards_says_what_the_library_finds(tmp_path: Path, capsys: Capture) -> None:
+    parts = shards_of_drawn(tmp_path)
+    words = "--k 3 --seed 5 --fit stretch --input-size 320x256 --shards --workers 1 --json"
+    assert main(["boxes", "anchors", *parts, *words.split()]) == 0
+    (said,) = json.loads(capsys.readouterr().out)["sets"]
+    result = summarize_shards(
+        parts, ShardSettings(input_size_wh=(320, 256), fit="stretch"), num_workers=1
+    )
+    assert result.histogram is not None
+    (found,) = fit_to_histogram(
+        result.histogram, (3,), input_size_wh=(320, 256), fit="stretch", seed=5
+    )
+    assert said["anchors_wh_px"] == found.anchors_wh_px.tolist()
+
+
+def test_the_default_k_is_cut_on_shards_too(tmp_path: Path, capsys: Capture) -> None:
+    path = str(
+        write_coco(make_table([(0, 0, 0, 0, 9, 9), (0, 0, 0, 0, 30, 9)]), tmp_path / "a.json")
+    )
+    assert main(["boxes", "anchors", path, "--shards"]) == 0
+    assert "k           2 instead of 3, 4, 5, 6: at this input" in capsys.readouterr().out
+    empty = str(write_coco(make_table(), tmp_path / "empty.json"))
+    assert main(["boxes", "anchors", empty, "--shards"]) == 1
+    assert "Anchors need at least one box" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shards", "--certify", "1"], "without a proof, as the boxes themselves are not kept"),
+        (["--shards", "--distance", "log"], "got --distance log. Leave it out"),
+        (["--shards", "--structured", "1x1x1"], "got --structured."),
+        (["--shards", "--recall-weight", "1"], "got --recall-weight."),
+        (["--workers", "2"], "--workers and --dask are for files that are shards. Add --shards."),
+    ],
+)
+def test_what_shards_cannot_tell_is_refused(
+    drawn: Path, capsys: Capture, words: list[str], message: str
+) -> None:
+    assert main(["boxes", "anchors", str(drawn), *words]) == 1
+    assert message in capsys.readouterr().err

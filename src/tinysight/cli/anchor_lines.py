@@ -17,12 +17,12 @@ _COLUMNS = 100
 
 def set_lines(
     sets: Sequence[AnchorSet],
-    choice: ChoiceOfK,
+    choice: ChoiceOfK | None,
     num_boxes: int,
     num_crowd: int,
     note_on_k: str = "",
 ) -> Iterator[str]:
-    """Yield the sets with what was proved of them, and what the rules say about k."""
+    """Yield the sets with what was proved of them, and what the rules say about k, where known."""
     first = sets[0]
     width, height = first.input_size_wh
     crowd = f" ({num_crowd:,} crowd boxes left out)" if num_crowd else ""
@@ -48,7 +48,10 @@ def set_lines(
         pairs = [f"{w:.1f}x{h:.1f}" for w, h in anchors.anchors_wh_px.tolist()]
         yield from _wrapped(f"  k = {anchors.k:<4}  ", pairs)
     yield ""
-    yield from _elbow_lines(choice)
+    if choice is None:
+        yield "elbow       not known: the boxes were counted by size and not kept"
+    else:
+        yield from _elbow_lines(choice)
 
 
 def _floored(share: float) -> str:

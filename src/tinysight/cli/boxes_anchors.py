@@ -6,13 +6,19 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from tinysight.cli.anchor_fits import (
+    DEFAULT_CERTIFY_S,
+    FittedAnchors,
+    fit_to_boxes,
+    fit_to_shards,
+)
 from tinysight.cli.anchor_lines import set_lines, structured_lines
 from tinysight.cli.boxes_input import (
     DEFAULT_INPUT_PX,
     add_input_arguments,
     input_size_wh,
-    read_input,
 )
+from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -26,9 +32,7 @@ if TYPE_CHECKING:
 # numpy; a test holds them equal.
 DISTANCES = ("iou", "log", "wh", "ratio")
 FITS = ("letterbox", "stretch")
-DEFAULT_CERTIFY_S = 10.0
 
-_LEAST_CURVE = 10  # the elbow is looked for among at least so many k
 _MOST_K = 100
 
 
@@ -42,6 +46,11 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_input_arguments(parser)
     add_anchor_arguments(parser, certify_s=DEFAULT_CERTIFY_S)
+    add_shard_arguments(
+        parser,
+        remark="; only counts of sizes within 1%% are kept, so that memory does not grow with the "
+        "boxes, and there is neither a proof nor an elbow",
+    )
     parser.add_argument(
         "--distance",
         choices=DISTANCES,
@@ -92,7 +101,6 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
     parser.add_argument(
         "--certify",
         type=_not_negative,
-        default=certify_s,
         metavar="SECONDS",
         help=f"most seconds for the proof of each k, 0 for none (default {certify_s:g})",
     )
@@ -104,74 +112,40 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
 def run_anchors(arguments: argparse.Namespace) -> int:
     """Fit the anchors and print them with what was proved."""
     from tinysight import cli
-    from tinysight.boxes.anchors import (
-        FitSettings,
-        default_ks,
-        distinct_or_fault,
-        fit_sets_to_sizes,
-    )
-    from tinysight.boxes.choice_of_k import choose_k
-    from tinysight.boxes.geometry import sizes_at_input
-    from tinysight.boxes.structured import fit_structured
 
-    reading = read_input(arguments)
-    settings = FitSettings(
-        distance=arguments.distance,
-        recall_weight=arguments.recall_weight,
-        seed=arguments.seed,
-        certify_s=arguments.certify,
-    )
-    sizes = sizes_at_input(reading.table, arguments.input_size, arguments.fit)
-    num_distinct = len(distinct_or_fault(sizes).weights)
-    ks = arguments.k or default_ks(num_distinct)
-    sets = fit_sets_to_sizes(
-        sizes,
-        ks,
-        input_size_wh=arguments.input_size,
-        fit=arguments.fit,
-        settings=settings,
-    )
-    choice = choose_k(reading.table, most=max(_LEAST_CURVE, *ks), seed=arguments.seed)
-    structured = None
-    if arguments.structured is not None:
-        structured = fit_structured(sizes, *arguments.structured)
-    note = "" if arguments.k else _note_on_default(ks, num_distinct)
-    num_boxes = int((~reading.table.is_crowd).sum())
-    num_crowd = reading.table.num_boxes - num_boxes
+    found = fit_to_shards(arguments) if are_shards(arguments) else fit_to_boxes(arguments)
     if arguments.json:
-        print_json(
-            {
-                "input_size_wh": arguments.input_size,
-                "fit": arguments.fit,
-                "boxes": num_boxes,
-                "crowd_boxes_left_out": num_crowd,
-                "note_on_k": note or None,
-                "sets": [_set_json(anchors) for anchors in sets],
-                "elbow": _elbow_json(choice),
-                "wcss": choice.wcss_log,
-                "wcss_k": choice.ks,
-                "wcss_wh": choice.wcss_wh,
-                "structured": None if structured is None else _structured_json(structured),
-            }
-        )
-    else:
-        print("\n".join(set_lines(sets, choice, num_boxes, num_crowd, note_on_k=note)))
-        if structured is not None:
-            print("\n".join(structured_lines(structured)))
+        print_json(_as_json(found, arguments))
+        return cli.OK
+    lines = set_lines(found.sets, found.choice, found.num_boxes, found.num_crowd, found.note_on_k)
+    print("\n".join(lines))
+    if found.structured is not None:
+        print("\n".join(structured_lines(found.structured)))
+    if found.shards is not None:
+        print(f"shards      {found.shards.shards:,}")
+        if note := order_note(found.shards.box_orders):
+            print(note)
     return cli.OK
 
 
-def _note_on_default(ks: tuple[int, ...], num_distinct: int) -> str:
-    """Return why the default numbers of anchors were cut; empty where they were not."""
-    from tinysight.boxes.anchors import DEFAULT_KS
-
-    if ks == DEFAULT_KS:
-        return ""
-    sizes = "1 distinct box size" if num_distinct == 1 else f"{num_distinct} distinct box sizes"
-    return (
-        f"{', '.join(map(str, ks))} instead of {', '.join(map(str, DEFAULT_KS))}: at this input "
-        f"there {'is' if num_distinct == 1 else 'are'} only {sizes}"
-    )
+def _as_json(found: FittedAnchors, arguments: argparse.Namespace) -> dict[str, Any]:
+    choice, structured = found.choice, found.structured
+    return {
+        "input_size_wh": arguments.input_size,
+        "fit": arguments.fit,
+        "boxes": found.num_boxes,
+        "crowd_boxes_left_out": found.num_crowd,
+        "note_on_k": found.note_on_k or None,
+        "sets": [_set_json(anchors) for anchors in found.sets],
+        "elbow": _elbow_json(choice),
+        "wcss": choice and choice.wcss_log,
+        "wcss_k": choice and choice.ks,
+        "wcss_wh": choice and choice.wcss_wh,
+        "structured": None if structured is None else _structured_json(structured),
+        "shards": found.shards and found.shards.shards,
+        "findings": found.shards and found.shards.findings,
+        "box_orders": found.shards and list(found.shards.box_orders),
+    }
 
 
 def _set_json(anchors: AnchorSet) -> dict[str, Any]:
@@ -196,7 +170,9 @@ def _structured_json(structured: StructuredAnchors) -> dict[str, Any]:
     }
 
 
-def _elbow_json(choice: ChoiceOfK) -> dict[str, Any]:
+def _elbow_json(choice: ChoiceOfK | None) -> dict[str, Any]:
+    if choice is None:
+        return {"k": None, "agreed": None, "rules": None}
     return {
         "k": choice.k,
         "agreed": choice.is_agreed,

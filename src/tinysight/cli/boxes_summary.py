@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
 from tinysight.cli.output import print_json
-from tinysight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from tinysight.boxes.engine import ShardResult
@@ -36,20 +36,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--csv", type=Path, metavar="DIR", help="write every count as CSV files into this folder"
     )
-    parser.add_argument(
-        "--shards",
-        action="store_true",
-        help="read the files side by side and add up; no image may be in two of them",
-    )
-    parser.add_argument(
-        "--workers",
-        type=_worker_count,
-        metavar="N",
-        help="with --shards: processes (default: cores)",
-    )
-    parser.add_argument(
-        "--dask", metavar="ADDRESS", help="with --shards: let a Dask cluster read, by its scheduler"
-    )
+    add_shard_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_summary)
 
@@ -60,14 +47,10 @@ def run_summary(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.near_duplicates import find_near_duplicates
     from tinysight.boxes.summary import summarize_boxes
     from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
-    from tinysight.errors import DataError
 
-    is_sharded = arguments.shards or arguments.dask is not None or arguments.workers is not None
-    if is_sharded and not arguments.shards:
-        raise DataError("--workers and --dask are for files that are shards. Add --shards.")
     more: dict[str, Any] = {}
-    if arguments.shards:
-        result = _summarize_shards(arguments)
+    if are_shards(arguments):
+        result = read_shards(arguments)
         summary, account = result.summary, _account_of(result)
         more = {
             "shards": result.shards,
@@ -88,34 +71,11 @@ def run_summary(arguments: argparse.Namespace) -> int:
         print_json(_as_json(summary, account) | more)
     else:
         print("\n".join(_lines(summary, account)))
-        if len(more.get("box_orders", ())) > 1:
-            print(
-                f"box order   differs between the shards: {', '.join(more['box_orders'])}. "
-                f"Give --box-order if one is meant for all."
-            )
+        if note := order_note(tuple(more.get("box_orders", ()))):
+            print(note)
         if arguments.csv:
             print(f"tables      {len(tables)} files in {arguments.csv}")
     return cli.OK
-
-
-def _summarize_shards(arguments: argparse.Namespace) -> ShardResult:
-    from tinysight.boxes.engine import ShardSettings, dask_executor, summarize_shards
-
-    settings = ShardSettings(
-        input_size_wh=None,
-        format=arguments.format,
-        box_order=arguments.box_order,
-        policy=arguments.policy,
-        images_dir=arguments.images,
-        image_size_wh=arguments.image_size,
-    )
-    with progress_bar("counting", "shards") as report:
-        if arguments.dask is None:
-            return summarize_shards(
-                arguments.files, settings, num_workers=arguments.workers, on_shard=report
-            )
-        with dask_executor(arguments.dask) as executor:
-            return summarize_shards(arguments.files, settings, executor=executor, on_shard=report)
 
 
 def _account_of(result: Reading | ShardResult) -> dict[str, int]:
@@ -251,9 +211,3 @@ def _meeting_classes(summary: BoxSummary) -> Iterator[tuple[str, str, int]]:
     names = summary.class_names
     pairs = zip(summary.pair_classes.tolist(), summary.pair_images.tolist(), strict=True)
     yield from ((names[a], names[b], images) for (a, b), images in pairs if a != b)
-
-
-def _worker_count(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")
