@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.boxes.annotation_files import make_coco, write_json
-from tinysight.boxes.formats import find_annotations
+from tinysight.boxes.formats import READERS, find_annotations
 from tinysight.errors import DataError
 
 CONTENTS = {
@@ -64,3 +64,11 @@ def test_folder_with_trees_of_two_formats_is_asked_about(tmp_path: Path) -> None
     text = "it holds a tree of voc and one of yolo. Pass --format voc or --format yolo, or name"
     with pytest.raises(DataError, match=re.escape(text)):
         find_annotations(tmp_path)
+
+
+def test_the_documentation_has_a_row_for_each_format() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats-and-units.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("## Box annotations that `tinysight boxes` reads\n")
+    table = section.partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z][a-z-]*)` \|", table, re.MULTILINE) == list(READERS)
+    assert {len(re.findall(r"\|", row)) for row in re.findall(r"^\|.*$", table, re.M)} == {5}
