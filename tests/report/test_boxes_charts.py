@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.boxes.tables import draw_table, make_table
 from tests.report.test_charts import rows_drawn, texts_in
+from tinysight.boxes.distributions import ASPECT_BINS
 from tinysight.boxes.summary import BoxSummary, summarize_boxes
 from tinysight.report.boxes_charts import (
     MOST_CLASSES,
@@ -89,6 +90,17 @@ def test_images_with_very_many_boxes_share_the_last_bar() -> None:
     assert [row["images"] for row in rows] == [1] * 9 + [41]
     assert rows[-1]["label"] == "9 or more"
     assert [row["kind"] for row in rows[:2]] == ["without", "with"]
+
+
+def test_the_least_label_of_an_axis_of_thousands_is_0() -> None:
+    counts = np.array([0, 8_000, 12_000, 16_000])
+    shapes = np.zeros(ASPECT_BINS, dtype=np.int64)
+    shapes[ASPECT_BINS // 2] = 16_000
+    for chart in (boxes_per_image_chart(counts, width_px=300), aspect_chart(shapes, width_px=300)):
+        texts = texts_in(render_svg(chart))
+        assert "0" in texts
+        assert "0k" not in texts
+        assert "10k" in texts
 
 
 def test_few_bars_are_not_cut() -> None:

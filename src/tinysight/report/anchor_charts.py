@@ -14,12 +14,12 @@ import numpy as np
 from tinysight.boxes.geometry import pairwise_iou
 from tinysight.report.boxes_charts import Width, log_axis
 from tinysight.report.chart_style import (
+    ANCHOR_COLOURS,
     BLUE,
     GREEN,
     INK,
     PURPLE,
     QUIET,
-    RUN_COLOURS,
     SHORT_NUMBER,
     VERMILLION,
     chart_of,
@@ -70,7 +70,7 @@ def anchors_on_sizes_chart(
     y = alt.Y("height:Q", title="Height, px at the input", scale=scale, axis=log_axis(low, high))
     colour = alt.Color("anchor:N", legend=None).scale(
         domain=list(range(len(anchors))),
-        range=[RUN_COLOURS[index % len(RUN_COLOURS)] for index in range(len(anchors))],
+        range=[ANCHOR_COLOURS[index % len(ANCHOR_COLOURS)] for index in range(len(anchors))],
     )
     dots = (
         chart_of(rows)
@@ -109,7 +109,7 @@ def anchor_shapes_chart(sets: Sequence[AnchorSet], *, side_px: int = _SHAPES_PX)
                 "right": (width + side_wh[0]) / 2,
                 "top": (height - side_wh[1]) / 2,
                 "bottom": (height + side_wh[1]) / 2,
-                "colour": RUN_COLOURS[index % len(RUN_COLOURS)],
+                "colour": ANCHOR_COLOURS[index % len(ANCHOR_COLOURS)],
                 "size": f"{side_wh[0]:.3g} × {side_wh[1]:.3g} px",
             }
             for index, side_wh in reversed(list(enumerate(anchor_set.anchors_wh_px.tolist())))

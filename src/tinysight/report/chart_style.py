@@ -26,6 +26,11 @@ BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#007D5B"
 PURPLE, OCHRE, SKY = "#8F4C9A", "#8A6500", "#2E86AB"
 INK, QUIET, FAINT = "#1F2328", "#59636E", "#E3E6EA"
 RUN_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, OCHRE, SKY)
+# For files only: a page has no dark values for the others.
+ANCHOR_COLOURS = (
+    *(BLUE, VERMILLION, GREEN, PURPLE, "#C79A00", "#5DB7E8"),
+    *("#A3003A", "#6E4B2A", "#E07BB9", "#6B7580", "#7CB518", "#191970"),
+)
 
 # On a page a colour is a property of its style sheet, which has a light and a dark value for each.
 _PAGE_COLOURS = {
