@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ def boxes_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = rename_classes(draw_table(), range(5))
     names = (HOSTILE_NAME, *table.class_names[1:])
     source = write_coco(dataclasses.replace(table, class_names=names), folder / "drawn.json")
-    words = ["boxes", "report", source, "--k", "3,4", "--certify", 0.1, "--out", folder / "out"]
+    words = ["boxes", "report", source, "--k", "3,4,12", "--certify", 0.1, "--out", folder / "out"]
     assert main([str(word) for word in words]) == 0
     return folder / "out" / "report.html"
 
@@ -61,6 +64,39 @@ def test_the_slider_shows_the_anchors_of_each_k(visit: Visitor, boxes_html: Path
     assert anchors_drawn(seen) == 9
     shares = seen.page.locator("#anchor-sets .what").all_inner_texts()
     assert sum(float(text.split(" ")[0]) for text in shares) == pytest.approx(100, abs=0.6)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_twelve_anchors_have_colours_that_can_be_told_apart(
+    visit: Visitor, boxes_html: Path, scheme: str
+) -> None:
+    seen = visit(boxes_html, "#anchors", scheme=scheme)
+    seen.page.locator("#anchor-sets[data-state=drawn]").wait_for()
+    slider = seen.page.locator("#anchor-sets input[name=k]")
+    slider.fill(slider.get_attribute("max") or "")
+    swatches = seen.page.locator("#anchor-sets .anchor-list .swatch")
+    colours = [
+        swatch.evaluate("place => getComputedStyle(place).borderTopColor")
+        for swatch in swatches.all()
+    ]
+    # oklch(lightness chroma hue), the hue in degrees
+    found = [[float(part) for part in re.findall(r"[\d.]+", colour)[:3]] for colour in colours]
+    assert len(found) == 12
+    places = [
+        (light, chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue)))
+        for light, chroma, hue in found
+    ]
+    assert min(math.dist(*pair) for pair in itertools.combinations(places, 2)) > 0.1
+
+
+def test_a_wide_table_scrolls_in_its_own_box(visit: Visitor, boxes_html: Path) -> None:
+    seen = visit(boxes_html, width_px=1100)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 1100
+    for box in seen.page.locator(".table .scroll").all():
+        place = box.bounding_box()
+        assert place is not None
+        assert place["x"] + place["width"] <= 1100
+        assert box.evaluate("place => getComputedStyle(place).overflowX") == "auto"
 
 
 def test_choosing_an_anchor_fades_the_boxes_of_the_others(visit: Visitor, boxes_html: Path) -> None:

@@ -17,8 +17,9 @@
     const both = Math.min(w, aw) * Math.min(h, ah);
     return both / (w * h + aw * ah - both);
   };
-  // Neighbours in area are far apart in hue, so that they can be told apart.
-  const hueOf = (index) => (215 + 137.508 * index) % 360;
+  // Neighbours in area are far apart in hue; those whose hues come near differ in lightness.
+  const TONES = [0, 1, -1];
+  const colourOf = (index) => `--hue: ${(215 + 137.508 * index) % 360}; --tone: ${TONES[Math.floor(index / 5) % 3]}`;
 
   const start = (holder) => {
     const data = read(holder.dataset.source);
@@ -69,7 +70,7 @@
         own[best].iou += boxes * iou(w, h, set.anchors[best]);
         const r = most === 1 ? 3.5 : 1.4 + 5 * Math.sqrt(boxes / most);
         sizes.append(element("circle", {
-          class: "size own", style: `--hue: ${hueOf(best)}`, "data-anchor": best, cx: across(w), cy: down(h), r,
+          class: "size own", style: colourOf(best), "data-anchor": best, cx: across(w), cy: down(h), r,
         }));
       }
       const [width, height] = data.input;
@@ -79,19 +80,19 @@
       const bySize = set.anchors.map((anchor, index) => [anchor, index]).reverse(); // the small ones on top
       for (const [[w, h], index] of bySize) {
         shapes.append(element("rect", {
-          class: "shape own", style: `--hue: ${hueOf(index)}`, "data-anchor": index,
+          class: "shape own", style: colourOf(index), "data-anchor": index,
           x: (width - w) * scale / 2, y: (height - h) * scale / 2, width: w * scale, height: h * scale,
         }));
       }
       set.anchors.forEach(([w, h], index) => sizes.append(element("path", {
-        class: "mark own", style: `--hue: ${hueOf(index)}`, "data-anchor": index,
+        class: "mark own", style: colourOf(index), "data-anchor": index,
         d: "M-7-2h5v-5h4v5h5v4h-5v5h-4v-5h-5z", transform: `translate(${across(w)} ${down(h)})`,
       })));
 
       list.replaceChildren(...set.anchors.map(([w, h], index) => {
         const item = document.createElement("li");
         item.className = "own";
-        item.style.setProperty("--hue", hueOf(index));
+        item.style.cssText = colourOf(index);
         const button = Object.assign(document.createElement("button"), { type: "button" });
         button.dataset.index = index;
         const { boxes, iou: sum } = own[index];
