@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from tinysight.boxes.geometry import Fit, sizes_at_input
 from tinysight.boxes.quality import AnchorQuality, score_anchors
 from tinysight.boxes.sizes import size_histogram
 from tinysight.boxes.summary import BoxSummary, summarize_boxes
+from tinysight.boxes.threads import map_in_threads
 from tinysight.boxes.verdict import (
     PresetScore,
     Verdict,
@@ -167,19 +169,17 @@ def _compare(
     seed: int,
 ) -> AnchorAnalysis:
     table = reading.table
-    choice = choose_k(table, most=curve[-1].k, seed=seed)
+    with ThreadPoolExecutor(1) as pool:  # beside the presets
+        choosing = pool.submit(choose_k, table, most=curve[-1].k, seed=seed)
+        presets = score_presets(table, sizes_wh_px)
+        choice = choosing.result()
     chosen = next((one for one in sets if one.k == choice.k), sets[0])
     image_index = table.image_index[~table.is_crowd]
-    verdicts = [
-        judge_anchors(
-            one.anchors_wh_px,
-            closest_default(one.k, sizes_wh_px, one.input_size_wh),
-            sizes_wh_px,
-            image_index,
-            seed=seed,
-        )
-        for one in sets
-    ]
+
+    def judge(one: AnchorSet) -> Verdict:
+        default = closest_default(one.k, sizes_wh_px, one.input_size_wh)
+        return judge_anchors(one.anchors_wh_px, default, sizes_wh_px, image_index, seed=seed)
+
     return AnchorAnalysis(
         num_boxes=len(sizes_wh_px),
         points=points_for(sizes_wh_px),
@@ -188,8 +188,8 @@ def _compare(
         choice=choice,
         chosen=chosen,
         quality=score_anchors(table, sizes_wh_px, chosen.anchors_wh_px),
-        presets=score_presets(table, sizes_wh_px),
-        verdicts=tuple(verdicts),
+        presets=presets,
+        verdicts=tuple(map_in_threads(judge, sets)),
     )
 
 

@@ -128,11 +128,21 @@ def best_iou(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> NDArray[np.float64]:
 
 def best_ratio(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> NDArray[np.float64]:
     """Return the ratio of every box to its best anchor, (n,); arguments as ``pairwise_ratio``."""
-    boxes = np.asarray(boxes_wh, dtype=np.float64).reshape(-1, 2)
-    best = np.empty(len(boxes))
-    for start in range(0, len(boxes), _CHUNK):
+    widths, heights = _columns(boxes_wh)
+    best = np.empty(len(widths))
+    anchors = np.asarray(anchors_wh, dtype=np.float64).tolist()
+    for start in range(0, len(widths), _CHUNK):
         part = slice(start, start + _CHUNK)
-        best[part] = pairwise_ratio(boxes[part], anchors_wh).max(axis=1)
+        w, h = widths[part], heights[part]
+        top = np.zeros(len(w))
+        for anchor_w, anchor_h in anchors:
+            worse = w / anchor_w
+            np.minimum(worse, 1 / worse, out=worse)
+            other = h / anchor_h
+            np.minimum(other, 1 / other, out=other)
+            np.minimum(worse, other, out=worse)
+            np.maximum(top, worse, out=top)
+        best[part] = top
     return best
 
 

@@ -18,6 +18,7 @@ from tinysight.boxes.geometry import best_possible_recall, mean_best_iou
 from tinysight.boxes.held_out import Interval, bootstrap_gain, bootstrap_recall_gain
 from tinysight.boxes.presets import PRESETS, AnchorPreset, sizes_at_preset
 from tinysight.boxes.quality import checked_anchors
+from tinysight.boxes.threads import map_in_threads
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
@@ -186,23 +187,23 @@ def score_presets(
             ``geometry.sizes_at_input`` returns them.
         presets: Which; all of them when not given.
     """
-    scores = []
-    for preset in PRESETS.values() if presets is None else presets:
+
+    def score(preset: AnchorPreset) -> PresetScore:
         anchors, own = preset.anchors_wh_px, sizes_at_preset(table, preset)
-        scores.append(
-            PresetScore(
-                name=preset.name,
-                framework=preset.framework,
-                k=len(anchors),
-                mean_best_iou=mean_best_iou(sizes_wh_px, anchors),
-                best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
-                own_mean_best_iou=mean_best_iou(own, anchors),
-                own_best_possible_recall=best_possible_recall(own, anchors),
-                input_size_wh=preset.input_size_wh,
-                fit=preset.fit,
-                source=preset.source,
-            )
+        return PresetScore(
+            name=preset.name,
+            framework=preset.framework,
+            k=len(anchors),
+            mean_best_iou=mean_best_iou(sizes_wh_px, anchors),
+            best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
+            own_mean_best_iou=mean_best_iou(own, anchors),
+            own_best_possible_recall=best_possible_recall(own, anchors),
+            input_size_wh=preset.input_size_wh,
+            fit=preset.fit,
+            source=preset.source,
         )
+
+    scores = map_in_threads(score, PRESETS.values() if presets is None else presets)
     return tuple(sorted(scores, key=lambda score: (-score.mean_best_iou, score.name)))
 
 
