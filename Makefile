@@ -11,7 +11,7 @@ demo: $(READY)          ## a whole run on images the package draws itself
 	$(BIN)/tinysight demo --out demo
 
 test: check             ## style, types, then every fast test with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --durations=10
 
 test-slow: $(READY)     ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout=3600

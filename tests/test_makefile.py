@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("target", "runs"), [("test", "pytest --cov"), ("demo", "tinysight demo --out demo")]
+    ("target", "runs"), [("test", "-m pytest"), ("demo", "tinysight demo --out demo")]
 )
 def test_a_fresh_checkout_installs_before_it_runs(tmp_path: Path, target: str, runs: str) -> None:
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

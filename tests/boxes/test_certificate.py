@@ -74,16 +74,21 @@ def test_no_random_anchors_beat_the_bound(sizes: Floats, k: int, seed: int) -> N
         assert mean_best_iou(sizes, anchors) <= proof.upper_bound
 
 
+@pytest.mark.parametrize(
+    ("most_corners", "above"),
+    [pytest.param(60_000, 1e-3, id="cells of 1 %"), pytest.param(1, 1e-2, id="cells of 4 %")],
+)
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_the_bound_from_the_histogram_lies_just_above_that_from_the_boxes(
-    k: int, monkeypatch: pytest.MonkeyPatch
+    k: int, most_corners: int, above: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = drawn_sizes(2000, spread=0.4)
     anchors = fit(sizes, k)
     exact = prove(sizes, anchors)
     monkeypatch.setattr(certificate, "MOST_EXACT_SIZES", 100)
+    monkeypatch.setattr(certificate, "_MOST_CORNERS", most_corners)
     coarse = prove(sizes, anchors)
-    assert exact.upper_bound - 2e-5 <= coarse.upper_bound <= exact.upper_bound + 1e-3
+    assert exact.upper_bound - 2e-5 <= coarse.upper_bound <= exact.upper_bound + above
     assert coarse.upper_bound >= exact.mean_best_iou
 
 
@@ -95,6 +100,16 @@ def test_a_small_budget_gives_a_loose_but_valid_bound(budget_s: float) -> None:
     assert not proof.is_finished
     assert mean_best_iou(sizes, anchors) < proof.upper_bound <= 1
     assert proof.seconds < budget_s + 5
+
+
+def test_the_cells_of_the_proof_are_the_finest_with_few_enough_corners() -> None:
+    def factor(sizes: Floats) -> int:
+        return certificate._cells_for_proof(size_histogram(sizes)).factor
+
+    assert factor(drawn_sizes(1000)) == 1
+    assert factor(drawn_sizes(12_000)) == 1
+    assert factor(drawn_sizes(25_000)) == 2
+    assert factor(drawn_sizes(400_000)) == 4
 
 
 def test_bad_anchors_do_not_lower_the_bound() -> None:
