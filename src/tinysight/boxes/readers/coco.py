@@ -19,40 +19,31 @@ from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.readers.coco_annotations import (
     Annotation,
     AnnotationColumns,
-    SoundAnnotation,
     sound_columns,
     tolerant_columns,
 )
 from tinysight.boxes.readers.coco_lists import (
+    AnyJson,
     Category,
     Image,
     read_categories,
     read_images,
     unlisted_name,
 )
+from tinysight.boxes.readers.coco_pieces import SoundCoco, read_in_pieces
 from tinysight.boxes.readers.file_bytes import read_head
 from tinysight.boxes.readers.ids import Join, join_ids
 from tinysight.boxes.readers.json_text import load_json
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
-_Other = None | bool | int | float | str | list[Any]
-
-
-class SoundCoco(msgspec.Struct, gc=False):
-    """A file whose annotations are all of the right types; twice as fast to parse."""
-
-    annotations: list[SoundAnnotation]
-    images: list[Image | _Other] | None = None
-    categories: list[Category | _Other] | None = None
-
 
 class Coco(msgspec.Struct, gc=False):
     """A file whose records may be anything."""
 
-    annotations: list[Annotation | _Other] | None = None
-    images: list[Image | _Other] | None = None
-    categories: list[Category | _Other] | None = None
+    annotations: list[Annotation | AnyJson] | None = None
+    images: list[Image | AnyJson] | None = None
+    categories: list[Category | AnyJson] | None = None
 
 
 def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
@@ -66,8 +57,12 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         DataError: The file is not JSON or has no list of annotations.
     """
     (path,) = paths
+    pieces = read_in_pieces(path)
+    if pieces is not None:
+        columns, lists = pieces
+        return _raw_boxes(columns, lists.images, lists.categories, path, ())
     if read_head(path).lstrip().startswith(b"["):
-        annotations, mendings = load_json(path, (list[Annotation | _Other],))
+        annotations, mendings = load_json(path, (list[Annotation | AnyJson],))
         coco: SoundCoco | Coco = Coco(annotations=annotations)
     else:
         coco, mendings = load_json(path, (SoundCoco, Coco))

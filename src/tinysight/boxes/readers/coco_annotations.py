@@ -50,24 +50,51 @@ class AnnotationColumns:
     marks: tuple[Mark, ...]
 
 
+class SoundColumns:
+    """Columns of annotations of the right types, gathered part by part."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[Any], ...]] = []
+
+    def add(self, records: Sequence[SoundAnnotation]) -> None:
+        """Take the numbers of some annotations; the records themselves are not kept.
+
+        Raises:
+            OverflowError: A whole number has more than 64 bits.
+        """
+        count = len(records)
+        flat = chain.from_iterable([record.bbox for record in records])
+        self._parts.append(
+            (
+                np.fromiter(flat, np.float64, 4 * count).reshape(-1, 4),
+                np.fromiter([record.id for record in records], np.int64, count),
+                np.fromiter([record.image_id for record in records], np.int64, count),
+                np.fromiter([record.category_id for record in records], np.int64, count),
+                np.fromiter([record.iscrowd for record in records], np.int64, count) == 1,
+            )
+        )
+
+    def finish(self) -> AnnotationColumns:
+        """Return the columns of all that was added, at least one part."""
+        numbers, ids, image_ids, category_ids, is_crowd = (
+            np.concatenate(parts) for parts in zip(*self._parts, strict=True)
+        )
+        marks = _id_marks(ids, np.zeros(0, np.int64))
+        return AnnotationColumns(numbers, ids, image_ids, category_ids, is_crowd, tuple(marks))
+
+
 def sound_columns(annotations: Sequence[SoundAnnotation]) -> AnnotationColumns:
     """Return the columns of annotations of the right types."""
-    count = len(annotations)
-    flat = chain.from_iterable([record.bbox for record in annotations])
-    numbers = np.fromiter(flat, np.float64, 4 * count).reshape(-1, 4)
+    columns = SoundColumns()
     try:
-        ids = np.fromiter([record.id for record in annotations], np.int64, count)
-        image_ids = np.fromiter([record.image_id for record in annotations], np.int64, count)
-        category_ids = np.fromiter([record.category_id for record in annotations], np.int64, count)
-    except OverflowError:  # a number of more than 64 bits for an id
+        columns.add(annotations)
+    except OverflowError:
         loose = [
-            Annotation(record.id, record.image_id, record.category_id, list(record.bbox))
-            for record in annotations
+            Annotation(r.id, r.image_id, r.category_id, list(r.bbox), r.iscrowd)
+            for r in annotations
         ]
         return tolerant_columns(loose)
-    is_crowd = np.array([record.iscrowd == 1 for record in annotations], np.bool_)
-    marks = _id_marks(ids, np.zeros(0, np.int64))
-    return AnnotationColumns(numbers, ids, image_ids, category_ids, is_crowd, tuple(marks))
+    return columns.finish()
 
 
 def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:

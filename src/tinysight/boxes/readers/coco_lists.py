@@ -14,6 +14,9 @@ from tinysight.boxes.findings import Action, FindingGroup
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.ids import plain_id
 
+AnyJson = None | bool | int | float | str | list[Any]
+"""What stands where an object should."""
+
 _LARGEST_SIDE_PX = 1e9
 
 

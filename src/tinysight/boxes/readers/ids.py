@@ -85,10 +85,13 @@ def join_ids(
 
 def _rows_of_numbers(values: NDArray[np.int64], listed: dict[Any, int]) -> NDArray[np.int32]:
     """Return the row of each whole number, -1 where it is not listed."""
-    numbers = [(key, row) for key, row in listed.items() if type(key) is int and abs(key) < 2**62]
+    numbers = [key for key in listed if type(key) is int and abs(key) < 2**62]
     if not numbers:
         return np.full(len(values), -1, np.int32)
-    keys, rows = np.array(sorted(numbers), np.int64).T
+    keys = np.array(numbers, np.int64)
+    rows = np.array([listed[key] for key in numbers], np.int32)
+    order = np.argsort(keys)
+    keys, rows = keys[order], rows[order]
     first, span = int(keys[0]), int(keys[-1] - keys[0]) + 1
     if span <= _LARGEST_TABLE:
         # Ids mostly lie close together: a table of them all is ten times quicker than a search.
@@ -138,6 +141,9 @@ def id_column(values: Sequence[Any]) -> tuple[NDArray[Any] | None, NDArray[np.in
 
 def repeated_rows(ids: NDArray[Any]) -> NDArray[np.int64]:
     """Return the rows whose id an earlier row has, ascending."""
+    in_order = np.sort(ids)
+    if not (in_order[1:] == in_order[:-1]).any():  # the rule, and many times as quick to see
+        return np.zeros(0, np.int64)
     order = np.argsort(ids, kind="stable")
     is_repeat = ids[order][1:] == ids[order][:-1]
     return np.sort(order[1:][is_repeat]).astype(np.int64)

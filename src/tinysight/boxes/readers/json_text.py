@@ -61,6 +61,25 @@ def check_nesting(head: bytes, path: Path) -> None:
         raise DataError(_too_deep(path))
 
 
+def check_density(data: bytes | memoryview, path: Path) -> None:
+    """Refuse a text of brackets: each would cost sixty times its size in memory.
+
+    Raises:
+        DataError: A large part of a long text is opening brackets.
+    """
+    if len(data) < _BRACKETS_CHECKED_FROM_BYTES:
+        return
+    text = np.frombuffer(data, np.uint8)
+    starts = np.linspace(0, len(text) - _BRACKET_BLOCK_BYTES, _BRACKET_SAMPLES).astype(np.int64)
+    sample = np.concatenate([text[start : start + _BRACKET_BLOCK_BYTES] for start in starts])
+    share = float(((sample == ord("[")) | (sample == ord("{"))).mean())
+    if share > _LARGEST_BRACKET_SHARE:
+        raise DataError(
+            f"{path}: must be annotations, but {share:.0%} of its {len(data):,} bytes are opening "
+            f"brackets. Export the annotations again."
+        )
+
+
 def decode_json(
     data: bytes | memoryview, kinds: Sequence[Any], path: Path
 ) -> tuple[Any, tuple[FindingGroup, ...]]:
@@ -79,7 +98,7 @@ def decode_json(
         DataError: The text is not JSON, is cut off, is nested too deeply or fits no type; the
             message says where.
     """
-    _check_density(data, path)
+    check_density(data, path)
     try:
         return _first_fit(data, kinds), ()
     except UnicodeDecodeError:
@@ -173,21 +192,6 @@ def _mend(data: bytes) -> tuple[bytes, dict[str, int]]:
 
     mended = _NEARLY.sub(replacement, data)
     return mended, {name: count for name, count in counts.items() if count}
-
-
-def _check_density(data: bytes | memoryview, path: Path) -> None:
-    """Refuse a file of brackets: each would cost sixty times its size in memory."""
-    if len(data) < _BRACKETS_CHECKED_FROM_BYTES:
-        return
-    text = np.frombuffer(data, np.uint8)
-    starts = np.linspace(0, len(text) - _BRACKET_BLOCK_BYTES, _BRACKET_SAMPLES).astype(np.int64)
-    sample = np.concatenate([text[start : start + _BRACKET_BLOCK_BYTES] for start in starts])
-    share = float(((sample == ord("[")) | (sample == ord("{"))).mean())
-    if share > _LARGEST_BRACKET_SHARE:
-        raise DataError(
-            f"{path}: must be annotations, but {share:.0%} of its {len(data):,} bytes are opening "
-            f"brackets. Export the annotations again."
-        )
 
 
 def _wrong_structure(path: Path, error: Exception) -> str:
