@@ -5,8 +5,8 @@ import pytest
 
 from tinysight.boxes.held_out import (
     bootstrap_anchors,
-    bootstrap_gain,
     bootstrap_mean,
+    bootstrap_means,
     check_held_out,
 )
 from tinysight.boxes.quality import score_sizes
@@ -68,11 +68,14 @@ def test_images_are_drawn_whole() -> None:
     assert (low, high) == (0.0, 1.0)
 
 
-def test_the_gain_of_anchors_over_themselves_is_nought() -> None:
-    boxes, image = boxes_of(3)
-    assert bootstrap_gain(ANCHORS, ANCHORS, boxes, image) == (0.0, 0.0)
-    low, high = bootstrap_gain(ANCHORS, ANCHORS[:1], boxes, image)
-    assert 0 < low < high
+def test_several_means_are_drawn_as_each_alone() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 30, 200)
+    scores = [rng.random(200), np.zeros(200), rng.normal(size=200)]
+    together = bootstrap_means(scores, image, np.random.default_rng(7))
+    alone = [bootstrap_mean(each, image, np.random.default_rng(7)) for each in scores]
+    assert together == alone
+    assert together[1] == (0.0, 0.0)
 
 
 def test_fitted_anchors_move_within_their_interval() -> None:

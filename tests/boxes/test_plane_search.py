@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from tests.boxes.sizes_of_boxes import Floats, drawn_sizes, size_lists
 from tinysight.boxes.geometry import pairwise_iou
-from tinysight.boxes.node_grid import build_node_grid
 from tinysight.boxes.plane_search import CONCAVITY, BoxPoints, gain_bound, largest_gain
-from tinysight.boxes.sizes import CELL_LN, size_histogram
 
 
 def gains_of(sizes: Floats, thresholds: Floats, anchors: Floats) -> Floats:
@@ -60,7 +58,7 @@ def test_the_largest_gain_is_bounded_closely(least_threshold: float) -> None:
     sizes = drawn_sizes(60, spread=0.5)
     thresholds = np.random.default_rng(0).uniform(least_threshold, 0.9, 60)
     points = BoxPoints.of_boxes(np.log(sizes), np.full(60, 1 / 60), thresholds)
-    bound, is_close = largest_gain(points, tolerance=1e-6, deadline_s=time.monotonic() + 60)
+    bound, is_close = largest_gain(points, tolerance=1e-6, deadline_s=time.thread_time() + 60)
     assert is_close
     # Between the boxes' sides the gain is convex but for little, so its maxima are on them.
     grid = np.stack(np.meshgrid(*sizes.T, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -68,44 +66,17 @@ def test_the_largest_gain_is_bounded_closely(least_threshold: float) -> None:
     assert best - 1e-12 <= bound <= best + 2e-6
 
 
-def test_cells_bound_the_gain_of_the_boxes_in_them() -> None:
-    sizes = drawn_sizes(3000, spread=0.3)
-    cells = build_node_grid(size_histogram(sizes), 1)
-    corner, column, row = np.nonzero(cells.corners)
-    low = np.stack([column, row], axis=1) + cells.low
-    nodes = low + np.stack([corner % 2, corner // 2], axis=1)
-    weights = cells.corners[corner, column, row]
-    level = 0.7
-    points = BoxPoints.of_cells(
-        nodes * CELL_LN, low * CELL_LN, (low + 1) * CELL_LN, weights, np.full(len(nodes), level)
-    )
-    deadline_s = time.monotonic() + 60
-    bound, is_close = largest_gain(points, tolerance=1e-5, deadline_s=deadline_s)
-    boxes = BoxPoints.of_boxes(np.log(sizes), np.full(3000, 1 / 3000), np.full(3000, level))
-    exact, _ = largest_gain(boxes, tolerance=1e-5, deadline_s=deadline_s)
-    assert is_close
-    assert exact - 1e-5 <= bound <= exact * 1.02
-    # Rectangle by rectangle, against anchors of the true boxes.
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        start = rng.uniform(3.5, 4.5, 2)
-        end = start + rng.uniform(0, 0.05, 2)
-        anchors = np.exp(start + rng.random((50, 2)) * (end - start))
-        reached = gains_of(sizes, np.full(3000, level), anchors).max()
-        assert reached <= gain_bound(points, start, end) + 1e-6
-
-
 def test_out_of_time_the_bound_is_looser_and_says_so() -> None:
     sizes = drawn_sizes(60)
     points = BoxPoints.of_boxes(np.log(sizes), np.full(60, 1 / 60), np.full(60, 0.5))
-    tight, _ = largest_gain(points, tolerance=1e-6, deadline_s=time.monotonic() + 60)
-    loose, is_close = largest_gain(points, tolerance=1e-6, deadline_s=time.monotonic() - 1)
+    tight, _ = largest_gain(points, tolerance=1e-6, deadline_s=time.thread_time() + 60)
+    loose, is_close = largest_gain(points, tolerance=1e-6, deadline_s=time.thread_time() - 1)
     assert not is_close
     assert loose >= tight
 
 
 def test_equal_boxes_have_one_best_anchor() -> None:
     points = BoxPoints.of_boxes(np.log([[30.0, 40.0]]), np.array([1.0]), np.array([0.25]))
-    bound, is_close = largest_gain(points, tolerance=1e-9, deadline_s=time.monotonic() + 60)
+    bound, is_close = largest_gain(points, tolerance=1e-9, deadline_s=time.thread_time() + 60)
     assert is_close
     assert bound == pytest.approx(0.75)

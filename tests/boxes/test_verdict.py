@@ -10,6 +10,7 @@ from tinysight.boxes.verdict import (
     RECALL_MARGIN,
     closest_default,
     judge_anchors,
+    judge_sets,
     score_presets,
 )
 
@@ -24,6 +25,9 @@ def around(anchors: np.ndarray, spread: float, each: int = 200) -> tuple[np.ndar
     )
     boxes = rng.permutation(boxes)
     return boxes, np.arange(len(boxes)) // 5
+
+
+FACTORS = ((0.9, "yolov5-p5"), (1.4, "yolov4"), (1.0, "yolov3-tiny"))
 
 
 def test_the_default_stays_where_it_fits() -> None:
@@ -95,6 +99,18 @@ def test_fewer_boxes_within_reach_keep_the_default() -> None:
         "others would leave 9.1 % more of the boxes without an anchor near their shape"
         in found.text
     )
+
+
+def test_several_sets_are_judged_as_each_alone() -> None:
+    boxes, image = around(YOLOV5.anchors_wh_px, 0.4)
+    pairs = [(YOLOV5.anchors_wh_px * factor, PRESETS[name]) for factor, name in FACTORS]
+    together = judge_sets(pairs, boxes, image, margin=0.01, seed=3)
+    alone = [
+        judge_anchors(anchors, default, boxes, image, margin=0.01, seed=3)
+        for anchors, default in pairs
+    ]
+    assert list(together) == alone
+    assert len({verdict.text for verdict in together}) == len(FACTORS)
 
 
 def test_the_figures_are_those_of_the_geometry() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.anchors import (
     DEFAULT_KS,
+    AnchorFitter,
     AnchorSet,
     FitSettings,
     default_ks,
-    fit_sets_to_sizes,
+    with_proof,
 )
 from tinysight.boxes.choice_of_k import ChoiceOfK, choose_k
 from tinysight.boxes.clustering import WeightedSizes, distinct_sizes, histogram_points
@@ -23,12 +24,11 @@ from tinysight.boxes.geometry import Fit, sizes_at_input
 from tinysight.boxes.quality import AnchorQuality, score_anchors
 from tinysight.boxes.sizes import size_histogram
 from tinysight.boxes.summary import BoxSummary, summarize_boxes
-from tinysight.boxes.threads import map_in_threads
 from tinysight.boxes.verdict import (
     PresetScore,
     Verdict,
     closest_default,
-    judge_anchors,
+    judge_sets,
     score_presets,
 )
 from tinysight.errors import DataError
@@ -100,6 +100,7 @@ def analyse_boxes(
     fit: Fit = "letterbox",
     certify_s: float = 5.0,
     seed: int = 0,
+    executor: Executor | None = None,
 ) -> BoxAnalysis:
     """Summarise boxes, fit anchors for each k, and compare them with published ones.
 
@@ -109,8 +110,9 @@ def analyse_boxes(
             number of distinct sizes where that is smaller.
         input_size_wh: Network input, width and height in pixels.
         fit: How images meet the input.
-        certify_s: Most seconds for the proof of each set; 0 for none.
+        certify_s: Most seconds of processor time for the proof of each set; 0 for none.
         seed: Of every search and every bootstrap.
+        executor: Where the proofs run beside all else; here, one after the other, when not given.
 
     Returns:
         Everything a page needs. Without boxes, or without the sizes of their images, there are no
@@ -125,26 +127,18 @@ def analyse_boxes(
     except DataError as fault:
         why = str(fault)
     else:
-        num_distinct = len(distinct_sizes(sizes).weights) if len(sizes) else 0
+        settings = FitSettings(certify_s=certify_s, seed=seed)
+        fitter = None
+        if len(sizes):
+            fitter = AnchorFitter(sizes, input_size_wh=input_size_wh, fit=fit, settings=settings)
+        num_distinct = fitter.num_distinct if fitter else 0
         asked = DEFAULT_KS if ks is None else ks
         fitted = sorted({k for k in asked if k <= num_distinct})
         if ks is None and num_distinct:
             fitted = list(default_ks(num_distinct))
         left_out = tuple(sorted({*asked} - {*fitted}))
-        if fitted:
-            others = [k for k in range(1, min(CURVE_K, num_distinct) + 1) if k not in fitted]
-            sets, rest = (
-                fit_sets_to_sizes(
-                    sizes,
-                    some_ks,
-                    input_size_wh=input_size_wh,
-                    fit=fit,
-                    settings=FitSettings(certify_s=seconds, seed=seed),
-                )
-                for some_ks, seconds in ((fitted, certify_s), (others, 0.0))
-            )
-            curve = tuple(sorted((*sets, *rest), key=lambda one: one.k))
-            anchors = _compare(reading, sizes, sets, curve, seed)
+        if fitter and fitted:
+            anchors = _analyse_anchors(reading, sizes, fitter, fitted, settings, executor)
         else:
             why = (
                 f"There are {num_distinct:,} distinct box sizes, fewer than the anchors asked for "
@@ -161,35 +155,48 @@ def analyse_boxes(
     )
 
 
-def _compare(
+def _analyse_anchors(
     reading: Reading,
     sizes_wh_px: NDArray[np.float64],
-    sets: tuple[AnchorSet, ...],
-    curve: tuple[AnchorSet, ...],
-    seed: int,
+    fitter: AnchorFitter,
+    ks: Sequence[int],
+    settings: FitSettings,
+    executor: Executor | None,
 ) -> AnchorAnalysis:
     table = reading.table
+    sets = [fitter.fit(k) for k in ks]
+    proofs = [fitter.start_proof(one, executor) for one in sets if settings.certify_s > 0]
+    most = max(min(CURVE_K, fitter.num_distinct), *ks)
+    others = [fitter.fit(k) for k in range(1, min(CURVE_K, most) + 1) if k not in ks]
     with ThreadPoolExecutor(1) as pool:  # beside the presets
-        choosing = pool.submit(choose_k, table, most=curve[-1].k, seed=seed)
+        choosing = pool.submit(choose_k, table, most=most, seed=settings.seed)
         presets = score_presets(table, sizes_wh_px)
         choice = choosing.result()
-    chosen = next((one for one in sets if one.k == choice.k), sets[0])
-    image_index = table.image_index[~table.is_crowd]
-
-    def judge(one: AnchorSet) -> Verdict:
-        default = closest_default(one.k, sizes_wh_px, one.input_size_wh)
-        return judge_anchors(one.anchors_wh_px, default, sizes_wh_px, image_index, seed=seed)
-
+    chosen_at = ks.index(choice.k) if choice.k in ks else 0
+    verdicts = judge_sets(
+        [
+            (one.anchors_wh_px, closest_default(one.k, sizes_wh_px, one.input_size_wh))
+            for one in sets
+        ],
+        sizes_wh_px,
+        table.image_index[~table.is_crowd],
+        seed=settings.seed,
+    )
+    quality = score_anchors(table, sizes_wh_px, sets[chosen_at].anchors_wh_px)
+    points = points_for(sizes_wh_px)
+    if proofs:
+        results = [proof.result() for proof in proofs]
+        sets = [with_proof(one, proof) for one, proof in zip(sets, results, strict=True)]
     return AnchorAnalysis(
         num_boxes=len(sizes_wh_px),
-        points=points_for(sizes_wh_px),
-        sets=sets,
-        curve=curve,
+        points=points,
+        sets=tuple(sets),
+        curve=tuple(sorted((*sets, *others), key=lambda one: one.k)),
         choice=choice,
-        chosen=chosen,
-        quality=score_anchors(table, sizes_wh_px, chosen.anchors_wh_px),
+        chosen=sets[chosen_at],
+        quality=quality,
         presets=presets,
-        verdicts=tuple(map_in_threads(judge, sets)),
+        verdicts=verdicts,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -60,7 +61,7 @@ class FitSettings:
     """Same boxes, in any order, and same seed give identical anchors."""
 
     certify_s: float = 0.0
-    """Seconds to spend on the certificate of each set; 0 for none."""
+    """Most seconds of processor time for the certificate of each set; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def fit_sets_to_sizes(
     input_size_wh: tuple[int, int],
     fit: Fit,
     settings: FitSettings,
+    executor: Executor | None = None,
 ) -> tuple[AnchorSet, ...]:
     """Fit a set of anchors for each k to sizes that are already at the input.
 
@@ -158,49 +160,100 @@ def fit_sets_to_sizes(
         input_size_wh: Network input, width and height in pixels; said in the result.
         fit: How images met the input; said in the result.
         settings: How to fit.
+        executor: Where the proofs run; here, one after the other, when not given.
 
     Raises:
         DataError: There are no sizes or fewer distinct ones than the largest k.
     """
-    _check_settings(settings)
-    sizes = np.asarray(sizes_wh_px, dtype=np.float64).reshape(-1, 2)
-    histogram = size_histogram(sizes)
-    distinct = _checked_sizes(sizes, ks)
-    sets = []
-    for k in ks:
-        anchors = _fit(distinct, histogram, k, settings)
-        certificate = None
-        if settings.certify_s > 0:
-            certificate = certify(distinct, histogram, anchors, budget_s=settings.certify_s)
-        sets.append(_as_set(sizes, anchors, input_size_wh, fit, settings, certificate))
-    return tuple(sets)
+    fitter = AnchorFitter(sizes_wh_px, input_size_wh=input_size_wh, fit=fit, settings=settings)
+    fitter.check(ks)
+    sets = [fitter.fit(k) for k in ks]
+    if settings.certify_s <= 0:
+        return tuple(sets)
+    proofs = [fitter.start_proof(one, executor) for one in sets]
+    return tuple(with_proof(one, proof.result()) for one, proof in zip(sets, proofs, strict=True))
+
+
+class AnchorFitter:
+    """Fits any number of anchors to one set of sizes, which are sorted and counted once.
+
+    Args:
+        sizes_wh_px: (n, 2) width and height, pixels at ``input_size_wh``, > 0.
+        input_size_wh: Network input, width and height in pixels; said in the results.
+        fit: How images met the input; said in the results.
+        settings: How to fit.
+
+    Raises:
+        DataError: There are no sizes.
+    """
+
+    def __init__(
+        self,
+        sizes_wh_px: ArrayLike,
+        *,
+        input_size_wh: tuple[int, int],
+        fit: Fit,
+        settings: FitSettings,
+    ) -> None:
+        _check_settings(settings)
+        self._sizes = np.asarray(sizes_wh_px, dtype=np.float64).reshape(-1, 2)
+        self._distinct = distinct_or_fault(self._sizes)
+        self._histogram = size_histogram(self._sizes)
+        self._input_size_wh, self._fit_name, self._settings = input_size_wh, fit, settings
+
+    @property
+    def num_distinct(self) -> int:
+        """How many different sizes there are: no k is larger."""
+        return len(self._distinct.weights)
+
+    def check(self, ks: Sequence[int]) -> None:
+        """Refuse numbers of anchors that are not from 1 to ``num_distinct``."""
+        for k in ks:
+            if not 1 <= k <= self.num_distinct:
+                raise DataError(
+                    f"`k` (={k}) must be from 1 to the number of distinct box sizes "
+                    f"(={self.num_distinct}) at this input. Use another k."
+                )
+
+    def fit(self, k: int) -> AnchorSet:
+        """Fit k anchors, 1 <= k <= ``num_distinct``; without a proof."""
+        anchors = _fit(self._distinct, self._histogram, k, self._settings)
+        return AnchorSet(
+            anchors_wh_px=anchors,
+            input_size_wh=self._input_size_wh,
+            fit=self._fit_name,
+            distance=self._settings.distance,
+            mean_best_iou=mean_best_iou(self._sizes, anchors),
+            best_possible_recall=best_possible_recall(self._sizes, anchors),
+        )
+
+    def start_proof(self, one: AnchorSet, executor: Executor | None) -> Future[Certificate]:
+        """Begin the proof of how good k anchors can be on these sizes; done here without executor.
+
+        It takes ``FitSettings.certify_s``, which is above 0.
+        """
+        work = (self._distinct, self._histogram, one.anchors_wh_px)
+        budget_s = self._settings.certify_s
+        if executor is not None:
+            return executor.submit(certify, *work, budget_s=budget_s)
+        done: Future[Certificate] = Future()
+        done.set_result(certify(*work, budget_s=budget_s))
+        return done
+
+
+def with_proof(one: AnchorSet, certificate: Certificate) -> AnchorSet:
+    """Return a set with what was proved about its number of anchors."""
+    return replace(
+        one,
+        upper_bound=certificate.upper_bound,
+        gap=max(0.0, 1 - one.mean_best_iou / certificate.upper_bound),
+        is_proof_finished=certificate.is_finished,
+    )
 
 
 def default_ks(num_distinct: int) -> tuple[int, ...]:
     """Return ``DEFAULT_KS``, each at most the number of distinct sizes, which is at least 1."""
     return tuple(sorted({min(k, num_distinct) for k in DEFAULT_KS}))
-
-
-def _as_set(
-    sizes_wh_px: Floats,
-    anchors: Floats,
-    input_size_wh: tuple[int, int],
-    fit: Fit,
-    settings: FitSettings,
-    certificate: Certificate | None,
-) -> AnchorSet:
-    value = mean_best_iou(sizes_wh_px, anchors)
-    return AnchorSet(
-        anchors_wh_px=anchors,
-        input_size_wh=input_size_wh,
-        fit=fit,
-        distance=settings.distance,
-        mean_best_iou=value,
-        best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
-        upper_bound=certificate.upper_bound if certificate else None,
-        gap=max(0.0, 1 - value / certificate.upper_bound) if certificate else None,
-        is_proof_finished=certificate.is_finished if certificate else None,
-    )
 
 
 def _fit(
@@ -268,14 +321,3 @@ def distinct_or_fault(sizes_wh: Floats) -> WeightedSizes:
             "See what was rejected with `tinysight boxes check`."
         )
     return distinct_sizes(sizes_wh)
-
-
-def _checked_sizes(sizes_wh: Floats, ks: Sequence[int]) -> WeightedSizes:
-    distinct = distinct_or_fault(sizes_wh)
-    for k in ks:
-        if not 1 <= k <= len(distinct.weights):
-            raise DataError(
-                f"`k` (={k}) must be from 1 to the number of distinct box sizes "
-                f"(={len(distinct.weights)}) at this input. Use another k."
-            )
-    return distinct

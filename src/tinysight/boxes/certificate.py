@@ -28,9 +28,11 @@ boxes whose coordinate lies inside the range count with distance 0 along that ax
 of (3) for the boxes with m < 1/2.
 
 With very many boxes, those of a cell of the histogram are replaced by weights on its corners, and
-m is taken bilinear in the cell. By (2) and (3), with the roles of a and b exchanged, this lowers no
-g by more than c (p**2 + q**2) / 8, which is added; so is the distance of the positions that the
-histogram keeps from the true ones (K changes by |dx| + |dy| at most).
+m is taken bilinear in the cell (``cell_search``). A corner counts with distance 0 along an axis for
+a rectangle that shares the cell's range there, so that no edge of K lies between the corners. By
+(2) and (3), with the roles of a and b exchanged, this lowers no g by more than
+c (p**2 + q**2) / 8, which is added; so is the distance of the positions that the histogram keeps
+from the true ones (K changes by |dx| + |dy| at most).
 
 Rounding: sums of double precision, made in parts of some thousand terms, are off by far less than
 1e-9 even when multiplied by 100 anchors; 1e-9 is added.
@@ -47,6 +49,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinysight.boxes.cell_search import CellSearch
 from tinysight.boxes.clustering import WeightedSizes
 from tinysight.boxes.geometry import best_iou
 from tinysight.boxes.node_grid import Floats, NodeGrid, build_node_grid
@@ -62,11 +65,11 @@ MOST_EXACT_SIZES = 50_000
 
 _FEW_SIZES = 250  # up to so many, every box gets a threshold of its own after a coarse grid
 _FINEST, _FINEST_OF_FEW = 2, 8
-_PROOF_FACTORS = (1, 2, 4)  # cells of the histogram on a side of those of the proof
-_MOST_CORNERS = 60_000
+_MOST_NODES = 4_000_000
 _TOLERANCE = 2e-5  # share of the bound below which more precision is not looked for
-# Shares of the budget after which the search for thresholds ends, and that for those of few boxes.
-_END_OF_SEARCH, _END_OF_FEW = 0.7, 0.9
+# Shares of the budget after which the search for thresholds ends: for boxes, for cells, and that
+# for those of few boxes.
+_END_OF_SEARCH, _END_FOR_CELLS, _END_OF_FEW = 0.7, 0.45, 0.9
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Certificate:
     """False if time ran out before the bound stood still."""
 
     seconds: float
-    """Time taken."""
+    """Processor time taken."""
 
     @property
     def gap(self) -> float:
@@ -101,68 +104,66 @@ def certify(
         histogram: Of the same boxes.
         anchors_wh: (k, 2) good anchors, in the unit of the boxes. The bound holds whatever they
             are; the better they are, the sooner it is tight.
-        budget_s: Seconds to spend, > 0. With less time the bound is looser, never wrong; it is the
+        budget_s: Seconds of processor time to spend, > 0, so that other work on the machine does
+            not loosen the bound. With less time the bound is looser, never wrong; it is the
             same in every run in which the time suffices.
 
     Returns:
         The bound, and how far the anchors can be below it.
     """
-    start_s = time.monotonic()
+    from threadpoolctl import threadpool_limits
+
+    # One thread: sums have the same bits on any machine, and proofs side by side do not wait.
+    with threadpool_limits(limits=1):
+        return _certify(sizes, histogram, anchors_wh, budget_s)
+
+
+def _certify(
+    sizes: WeightedSizes, histogram: SizeHistogram, anchors_wh: Floats, budget_s: float
+) -> Certificate:
+    start_s = time.thread_time()
     k = len(anchors_wh)
     reached = float(sizes.weights @ best_iou(sizes.wh, anchors_wh))
     has_few = len(sizes.weights) <= _FEW_SIZES
+    is_exact = len(sizes.weights) <= MOST_EXACT_SIZES
     grid, thresholds, is_searched = find_thresholds(
         histogram,
         anchors_wh,
         reached,
-        deadline_s=start_s + _END_OF_SEARCH * budget_s,
+        deadline_s=start_s + (_END_OF_SEARCH if is_exact else _END_FOR_CELLS) * budget_s,
         finest=_FINEST_OF_FEW if has_few else _FINEST,
     )
-    if len(sizes.weights) <= MOST_EXACT_SIZES:
+    tolerance, deadline_s = _TOLERANCE * reached / k, start_s + budget_s
+    if is_exact:
         logs = np.log(sizes.wh)
         at_boxes = interpolate(thresholds, grid, logs)
         if has_few:
             end_s = start_s + _END_OF_FEW * budget_s
             at_boxes = settle_few(sizes, at_boxes, k, deadline_s=end_s)
-        points, margin = BoxPoints.of_boxes(logs, sizes.weights, at_boxes), 0.0
+        points = BoxPoints.of_boxes(logs, sizes.weights, at_boxes)
+        gain, is_close = largest_gain(points, tolerance=tolerance, deadline_s=deadline_s)
+        base = float(sizes.weights @ at_boxes)
     else:
         cells = _cells_for_proof(histogram)
-        points = _points_of_cells(cells, grid, thresholds)
+        at_nodes = interpolate(thresholds, grid, np.log(cells.node_sizes()).reshape(-1, 2))
+        at_nodes = at_nodes.reshape(cells.shape)
+        search = CellSearch(cells, at_nodes)
+        gain, is_close = search.largest_gain(tolerance=tolerance, deadline_s=deadline_s)
         margin = k * CONCAVITY * cells.step_ln**2 / 4 + 2 * POSITION_ERROR_LN
-    gain, is_close = largest_gain(
-        points, tolerance=_TOLERANCE * reached / k, deadline_s=start_s + budget_s
-    )
-    bound = float(points.weights @ points.thresholds) + k * gain + margin + ROUNDING
+        base = float((cells.weights * at_nodes).sum()) + margin
+    bound = base + k * gain + ROUNDING
     return Certificate(
         upper_bound=min(1.0, bound),  # no IoU is larger than 1
         mean_best_iou=reached,
         is_finished=is_searched and is_close,
-        seconds=time.monotonic() - start_s,
+        seconds=time.thread_time() - start_s,
     )
 
 
 def _cells_for_proof(histogram: SizeHistogram) -> NodeGrid:
-    """Return the finest cells with few enough corners to search the plane in seconds.
-
-    The larger they are, the looser the bound, because IoU has an edge where two sizes are equal:
-    for five anchors on drawn sizes by 0.0004 with cells of 1 % a side, 0.002 with 2 % and 0.009
-    with 4 %. Finer cells would leave no bound at all before time is up.
-    """
-    for factor in _PROOF_FACTORS:
-        cells = build_node_grid(histogram, factor)
-        if np.count_nonzero(cells.corners) <= _MOST_CORNERS:
-            break
-    return cells
-
-
-def _points_of_cells(cells: NodeGrid, grid: NodeGrid, thresholds: Floats) -> BoxPoints:
-    corner, column, row = np.nonzero(cells.corners)
-    low = np.stack([column, row], axis=1) + cells.low
-    nodes_ln = np.asarray((low + np.stack([corner % 2, corner // 2], axis=1)) * cells.step_ln)
-    return BoxPoints.of_cells(
-        nodes_ln,
-        np.asarray(low * cells.step_ln),
-        np.asarray((low + 1) * cells.step_ln),
-        cells.corners[corner, column, row],
-        interpolate(thresholds, grid, nodes_ln),
-    )
+    """Return the cells of the histogram, larger ones where sizes differ beyond all measure."""
+    columns, rows = (np.ptp(histogram.cells, axis=0) + 2.0).tolist()
+    factor = 1
+    while columns / factor * (rows / factor) > _MOST_NODES:
+        factor *= 2
+    return build_node_grid(histogram, factor)

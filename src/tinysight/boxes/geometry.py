@@ -165,20 +165,45 @@ def mean_best_iou(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> float:
     return mean_of_scores(best_iou(boxes_wh, anchors_wh))
 
 
-def best_possible_recall(
+def is_within_ratio(
     boxes_wh: ArrayLike, anchors_wh: ArrayLike, ratio: float = RECALL_RATIO
-) -> float:
-    """Return the share of boxes that have an anchor whose sides differ by less than a factor.
+) -> NDArray[np.bool_]:
+    """Return whether a box has an anchor whose sides differ by less than a factor, (n,).
 
     Args:
         boxes_wh: (n, 2), > 0, any unit.
         anchors_wh: (k, 2), > 0, the same unit.
         ratio: The factor, > 1.
+    """
+    widths, heights = _columns(boxes_wh)
+    within = np.empty(len(widths), dtype=np.bool_)
+    anchors = np.asarray(anchors_wh, dtype=np.float64).reshape(-1, 2).tolist()
+    for start in range(0, len(widths), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        w, h = widths[part], heights[part]
+        some = np.zeros(len(w), dtype=np.bool_)
+        for anchor_w, anchor_h in anchors:  # comparing takes a fifth of the time of dividing
+            near = w < anchor_w * ratio
+            near &= w > anchor_w / ratio
+            near &= h < anchor_h * ratio
+            near &= h > anchor_h / ratio
+            some |= near
+        within[part] = some
+    return within
+
+
+def best_possible_recall(
+    boxes_wh: ArrayLike, anchors_wh: ArrayLike, ratio: float = RECALL_RATIO
+) -> float:
+    """Return the share of boxes that have an anchor whose sides differ by less than a factor.
+
+    0 without boxes. Arguments as :func:`is_within_ratio`.
 
     Source:
         "BPR" of yolov5's autoanchor.
     """
-    return mean_of_scores((best_ratio(boxes_wh, anchors_wh) > 1 / ratio).astype(np.float64))
+    within = is_within_ratio(boxes_wh, anchors_wh, ratio)
+    return float(np.count_nonzero(within) / len(within)) if len(within) else 0.0
 
 
 def _columns(wh: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

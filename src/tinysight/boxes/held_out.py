@@ -6,13 +6,12 @@ boxes would be too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinysight.boxes.geometry import RECALL_RATIO, best_iou, best_ratio
 from tinysight.boxes.quality import GroupQuality, match_anchors
 from tinysight.errors import DataError
 
@@ -79,46 +78,6 @@ def check_held_out(
     )
 
 
-def bootstrap_gain(
-    anchors_wh: ArrayLike,
-    others_wh: ArrayLike,
-    boxes_wh: NDArray[np.float64],
-    image_index: NDArray[np.integer],
-    *,
-    seed: int = 0,
-) -> Interval:
-    """Return a 95 % interval of how much higher the mean best IoU of some anchors is.
-
-    Args:
-        anchors_wh: (k, 2), pixels at an input.
-        others_wh: (l, 2), the anchors they are compared with.
-        boxes_wh: (n, 2), same input.
-        image_index: (n,) the image of each box.
-        seed: Of the bootstrap.
-    """
-    gain = best_iou(boxes_wh, anchors_wh) - best_iou(boxes_wh, others_wh)
-    return bootstrap_mean(gain, image_index, np.random.default_rng(seed))
-
-
-def bootstrap_recall_gain(
-    anchors_wh: ArrayLike,
-    others_wh: ArrayLike,
-    boxes_wh: NDArray[np.float64],
-    image_index: NDArray[np.integer],
-    *,
-    seed: int = 0,
-) -> Interval:
-    """Return a 95 % interval of how much higher the best possible recall of some anchors is.
-
-    Arguments as :func:`bootstrap_gain`.
-    """
-    is_near, other_is_near = (
-        (best_ratio(boxes_wh, anchors) > 1 / RECALL_RATIO).astype(np.float64)
-        for anchors in (anchors_wh, others_wh)
-    )
-    return bootstrap_mean(is_near - other_is_near, image_index, np.random.default_rng(seed))
-
-
 def bootstrap_mean(
     scores: NDArray[np.float64],
     image_index: NDArray[np.integer],
@@ -134,15 +93,30 @@ def bootstrap_mean(
         rng: The draws.
         resamples: How many sets of images to draw.
     """
+    return bootstrap_means([scores], image_index, rng, resamples=resamples)[0]
+
+
+def bootstrap_means(
+    scores: Sequence[NDArray[np.float64]],
+    image_index: NDArray[np.integer],
+    rng: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """Return the interval of each of several means on the same draws, which take the most time.
+
+    Arguments as :func:`bootstrap_mean`, with several scores for each box.
+    """
     _, image = np.unique(image_index, return_inverse=True)
     boxes = np.bincount(image).astype(np.float64)
-    sums = np.bincount(image, scores)
-    means = np.empty(resamples)
+    sums = [np.bincount(image, each) for each in scores]
+    means = np.empty((resamples, len(scores)))
     for index in range(resamples):
         times = np.bincount(rng.integers(0, len(boxes), len(boxes)), minlength=len(boxes))
-        means[index] = times @ sums / (times @ boxes)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+        weights = times.astype(np.float64)
+        means[index] = [weights @ each for each in sums] / (weights @ boxes)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def bootstrap_anchors(

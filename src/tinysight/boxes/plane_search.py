@@ -31,16 +31,10 @@ _LEAST_SIDE_LN = 1e-6
 
 @dataclass(frozen=True)
 class BoxPoints:
-    """Boxes, or corners of cells that stand for boxes, with their thresholds."""
+    """Boxes with their thresholds."""
 
     logs: Floats
     """(2, n) logarithms of width and height."""
-
-    low: Floats
-    """(2, n) lower ends of the cell that the point stands for; the point itself for a box."""
-
-    high: Floats
-    """(2, n) upper ends."""
 
     weights: Floats
     """(n,) shares of the boxes."""
@@ -51,16 +45,7 @@ class BoxPoints:
     @staticmethod
     def of_boxes(logs: Floats, weights: Floats, thresholds: Floats) -> BoxPoints:
         """Make points of boxes given by the logarithms of their sides, (n, 2)."""
-        columns = np.ascontiguousarray(logs.T)
-        return BoxPoints(columns, columns, columns, weights, thresholds)
-
-    @staticmethod
-    def of_cells(
-        logs: Floats, low: Floats, high: Floats, weights: Floats, thresholds: Floats
-    ) -> BoxPoints:
-        """Make points of corners of cells, (n, 2), and of the ends of their cells, (n, 2)."""
-        columns = [np.ascontiguousarray(pairs.T) for pairs in (logs, low, high)]
-        return BoxPoints(columns[0], columns[1], columns[2], weights, thresholds)
+        return BoxPoints(np.ascontiguousarray(logs.T), weights, thresholds)
 
     @cached_property
     def sides(self) -> Floats:
@@ -80,18 +65,12 @@ class BoxPoints:
     def near(self, start: Floats, end: Floats) -> BoxPoints:
         """Return the points that some anchor in a rectangle, given by its ends, can gain from."""
         across, along = (
-            np.maximum(0.0, np.maximum(start[axis] - self.high[axis], self.low[axis] - end[axis]))
-            for axis in (0, 1)
+            np.maximum(0.0, np.maximum(start[axis] - logs, logs - end[axis]))
+            for axis, logs in enumerate(self.logs)
         )
         # Of the two forms of the IoU, that of sizes that do not nest is the larger one.
         kept = 1 / (np.exp(across) + np.exp(along) - 1) > self.thresholds
-        return BoxPoints(
-            self.logs[:, kept],
-            self.low[:, kept],
-            self.high[:, kept],
-            self.weights[kept],
-            self.thresholds[kept],
-        )
+        return BoxPoints(self.logs[:, kept], self.weights[kept], self.thresholds[kept])
 
 
 def largest_gain(points: BoxPoints, *, tolerance: float, deadline_s: float) -> tuple[float, bool]:
@@ -100,7 +79,7 @@ def largest_gain(points: BoxPoints, *, tolerance: float, deadline_s: float) -> t
     Args:
         points: Boxes and their thresholds, at least one.
         tolerance: Stop when the bound is so close to the gain of some anchor.
-        deadline_s: ``time.monotonic`` at which to stop.
+        deadline_s: ``time.thread_time`` at which to stop.
 
     Returns:
         The bound, and whether it came as close as it can: to within the tolerance, or to
@@ -115,7 +94,7 @@ def largest_gain(points: BoxPoints, *, tolerance: float, deadline_s: float) -> t
         reached = max(reached, _gain(near, (start + end) / 2))
         side = float((end - start).max())
         is_close = -negative - reached <= tolerance or side < _LEAST_SIDE_LN
-        if is_close or time.monotonic() > deadline_s:
+        if is_close or time.thread_time() > deadline_s:
             return -negative, is_close
         heapq.heappop(queue)
         if side > _LEAST_FILTERED_LN:
@@ -141,8 +120,8 @@ def gain_bound(points: BoxPoints, start: Floats, end: Floats) -> float:
         for axis in (0, 1):
             # The anchor's side at both ends of the range; that of the box where it lies inside.
             side = points.sides[axis, part]
-            inside = points.low[axis, part] < end[axis]
-            inside &= points.high[axis, part] > start[axis]
+            inside = points.logs[axis, part] < end[axis]
+            inside &= points.logs[axis, part] > start[axis]
             own.append([np.where(inside, side, limit[axis]) for limit in limits])
             shared.append([np.minimum(side, anchor_side) for anchor_side in own[axis]])
         for corner in range(4):

@@ -90,14 +90,14 @@ def find_thresholds(
         histogram: Sizes of the boxes.
         anchors_wh: (k, 2) good anchors; the IoU with them is where the search starts.
         value: Their mean best IoU.
-        deadline_s: ``time.monotonic`` at which to stop.
+        deadline_s: ``time.thread_time`` at which to stop.
         finest: Cells of the histogram a side of a cell of the last grid: 16, 8, 4 or 2.
 
     Returns:
         A grid, a threshold in [0, 1] for each of its nodes, (columns, rows), and whether the time
         was enough for the last grid.
     """
-    start_s = time.monotonic()
+    start_s = time.thread_time()
     k, lowest = len(anchors_wh), _LOWEST * value
     grid = build_node_grid(histogram, _first_factor(histogram))
     at_nodes = best_iou(grid.node_sizes().reshape(-1, 2), anchors_wh).reshape(grid.shape)
@@ -109,7 +109,7 @@ def find_thresholds(
             break
         candidates = _all_nodes(grid)
         if stage.factor < grid.factor:
-            now_s = time.monotonic()
+            now_s = time.thread_time()
             # A stage takes about as long as all before it.
             if deadline_s - now_s < now_s - start_s or grid.weights.size > _MOST_NODES // 4:
                 return grid, thresholds, False
@@ -127,7 +127,7 @@ def find_thresholds(
                 num_steps=stage.num_steps,
                 deadline_s=deadline_s,
             ).reshape(grid.shape)
-    return grid, thresholds, time.monotonic() <= deadline_s
+    return grid, thresholds, time.thread_time() <= deadline_s
 
 
 def _first_factor(histogram: SizeHistogram) -> int:
@@ -201,7 +201,7 @@ def lower_thresholds(
         lowest: Least threshold.
         tau: Temperature of the smoothed maximum, a gain.
         num_steps: Gradient steps at most.
-        deadline_s: ``time.monotonic`` at which to stop.
+        deadline_s: ``time.thread_time`` at which to stop.
     """
     point = leading = best = thresholds
     momentum, best_value = 1.0, np.inf
@@ -215,7 +215,7 @@ def lower_thresholds(
             value = float(weights @ leading) + k * float(gains.max())
             if value < best_value:
                 best, best_value = leading, value
-            if step == num_steps or time.monotonic() > deadline_s:
+            if step == num_steps or time.thread_time() > deadline_s:
                 break
             near = pairs.select(gains > gains.max() - _NEAR * tau, excess > -_CLOSE)
         excess = near.excess(leading)
@@ -245,7 +245,7 @@ def settle_few(sizes: WeightedSizes, thresholds: Floats, k: int, *, deadline_s: 
         sizes: At most some hundred distinct sizes.
         thresholds: (n,) start, in [0, 1].
         k: Number of anchors.
-        deadline_s: ``time.monotonic`` at which to stop.
+        deadline_s: ``time.thread_time`` at which to stop.
     """
     anchors = np.stack(
         np.meshgrid(np.unique(sizes.wh[:, 0]), np.unique(sizes.wh[:, 1]), indexing="ij"), axis=-1

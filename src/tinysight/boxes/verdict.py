@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.geometry import best_possible_recall, mean_best_iou
-from tinysight.boxes.held_out import Interval, bootstrap_gain, bootstrap_recall_gain
-from tinysight.boxes.presets import PRESETS, AnchorPreset, sizes_at_preset
+from tinysight.boxes.geometry import (
+    best_iou,
+    best_possible_recall,
+    is_within_ratio,
+    mean_best_iou,
+    mean_of_scores,
+)
+from tinysight.boxes.held_out import Interval, bootstrap_means
+from tinysight.boxes.presets import PRESETS, AnchorPreset, PresetFit, sizes_at_any_input
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.threads import map_in_threads
 
@@ -85,29 +92,113 @@ def judge_anchors(
         held_out: Whether the boxes are others than those the anchors were fitted to.
         seed: Of the bootstrap.
     """
-    anchors = checked_anchors(anchors_wh_px)
-    iou_default = mean_best_iou(boxes_wh_px, default.anchors_wh_px)
-    iou_fitted = mean_best_iou(boxes_wh_px, anchors)
-    recall_default = best_possible_recall(boxes_wh_px, default.anchors_wh_px)
-    recall_fitted = best_possible_recall(boxes_wh_px, anchors)
-    interval = bootstrap_gain(anchors, default.anchors_wh_px, boxes_wh_px, image_index, seed=seed)
-    recall_interval = bootstrap_recall_gain(
-        anchors, default.anchors_wh_px, boxes_wh_px, image_index, seed=seed
+    return judge_sets(
+        [(anchors_wh_px, default)],
+        boxes_wh_px,
+        image_index,
+        margin=margin,
+        held_out=held_out,
+        seed=seed,
+    )[0]
+
+
+def judge_sets(
+    pairs: Sequence[tuple[NDArray[np.float64], AnchorPreset]],
+    boxes_wh_px: NDArray[np.float64],
+    image_index: NDArray[np.integer],
+    *,
+    margin: float = IOU_MARGIN,
+    held_out: bool = False,
+    seed: int = 0,
+) -> tuple[Verdict, ...]:
+    """Say of several sets of anchors whether they beat published ones by enough to change.
+
+    Args:
+        pairs: Anchors (k, 2) in pixels at the user's input, and what a framework ships.
+        boxes_wh_px: As the others of :func:`judge_anchors`, which says what they are.
+        image_index: The same.
+        margin: The same.
+        held_out: The same.
+        seed: The same.
+    """
+
+    def score(pair: tuple[NDArray[np.float64], AnchorPreset]) -> _Comparison:
+        anchors, default = pair
+        return _Comparison.of(checked_anchors(anchors), default, boxes_wh_px)
+
+    comparisons = map_in_threads(score, pairs)
+    # The same draws of images for all: they take longer than the scores.
+    intervals = bootstrap_means(
+        [gain for one in comparisons for gain in (one.iou_gain, one.recall_gain)],
+        image_index,
+        np.random.default_rng(seed),
     )
-    gains = iou_fitted - iou_default, recall_fitted - recall_default
-    keep, why = _decide(*gains, interval, recall_interval, margin)
+    return tuple(
+        _verdict_of(one, iou_interval, recall_interval, margin, held_out=held_out)
+        for one, iou_interval, recall_interval in zip(
+            comparisons, intervals[::2], intervals[1::2], strict=True
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Two sets of anchors on the same boxes."""
+
+    default: AnchorPreset
+    num_fitted: int
+    iou_default: float
+    iou_fitted: float
+    recall_default: float
+    recall_fitted: float
+    iou_gain: NDArray[np.float64]
+    """(n,) of each box."""
+
+    recall_gain: NDArray[np.float64]
+    """(n,) 1 where only the fitted anchors are near, -1 where only the default ones are."""
+
+    @staticmethod
+    def of(
+        anchors: NDArray[np.float64], default: AnchorPreset, boxes_wh_px: NDArray[np.float64]
+    ) -> _Comparison:
+        both = anchors, default.anchors_wh_px
+        iou_fitted, iou_default = (best_iou(boxes_wh_px, one) for one in both)
+        is_near, default_is_near = (is_within_ratio(boxes_wh_px, one) for one in both)
+        return _Comparison(
+            default=default,
+            num_fitted=len(anchors),
+            iou_default=mean_of_scores(iou_default),
+            iou_fitted=mean_of_scores(iou_fitted),
+            recall_default=float(default_is_near.mean()),
+            recall_fitted=float(is_near.mean()),
+            iou_gain=iou_fitted - iou_default,
+            recall_gain=is_near.astype(np.float64) - default_is_near,
+        )
+
+
+def _verdict_of(
+    one: _Comparison,
+    interval: Interval,
+    recall_interval: Interval,
+    margin: float,
+    *,
+    held_out: bool,
+) -> Verdict:
+    default = one.default
+    gain = one.iou_fitted - one.iou_default
+    recall_gain = one.recall_fitted - one.recall_default
+    keep, why = _decide(gain, recall_gain, interval, recall_interval, margin)
     where = "boxes they were not fitted to" if held_out else "these boxes"
-    points = 100 * (iou_fitted - iou_default)
     sentences = [
         f"Keep the {default.name} anchors: {why}." if keep else f"Change the anchors: {why}.",
-        f"On {where} the mean best IoU is {iou_fitted:.3f}, with {default.name} {iou_default:.3f} "
-        f"({points:+.1f} points; 95 % interval {100 * interval[0]:+.1f} to "
-        f"{100 * interval[1]:+.1f}); the best possible recall is {recall_fitted:.4f} and "
-        f"{recall_default:.4f}.",
+        f"On {where} the mean best IoU is {one.iou_fitted:.3f}, with {default.name} "
+        f"{one.iou_default:.3f} ({100 * gain:+.1f} points; 95 % interval "
+        f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}); the best possible recall is "
+        f"{one.recall_fitted:.4f} and {one.recall_default:.4f}.",
     ]
-    if len(anchors) != len(default.anchors_wh_px):
+    if one.num_fitted != len(default.anchors_wh_px):
         sentences.append(
-            f"Mind that {len(anchors)} anchors are compared with {len(default.anchors_wh_px)}."
+            f"Mind that {one.num_fitted} anchors are compared with {len(default.anchors_wh_px)}."
         )
     if not keep:
         sentences.append(
@@ -117,10 +208,10 @@ def judge_anchors(
     return Verdict(
         default=default.name,
         keep_default=keep,
-        iou_default=iou_default,
-        iou_fitted=iou_fitted,
-        recall_default=recall_default,
-        recall_fitted=recall_fitted,
+        iou_default=one.iou_default,
+        iou_fitted=one.iou_fitted,
+        recall_default=one.recall_default,
+        recall_fitted=one.recall_fitted,
         gain_interval=interval,
         margin=margin,
         text=" ".join(sentences),
@@ -187,24 +278,41 @@ def score_presets(
             ``geometry.sizes_at_input`` returns them.
         presets: Which; all of them when not given.
     """
-
-    def score(preset: AnchorPreset) -> PresetScore:
-        anchors, own = preset.anchors_wh_px, sizes_at_preset(table, preset)
-        return PresetScore(
-            name=preset.name,
-            framework=preset.framework,
-            k=len(anchors),
-            mean_best_iou=mean_best_iou(sizes_wh_px, anchors),
-            best_possible_recall=best_possible_recall(sizes_wh_px, anchors),
-            own_mean_best_iou=mean_best_iou(own, anchors),
-            own_best_possible_recall=best_possible_recall(own, anchors),
-            input_size_wh=preset.input_size_wh,
-            fit=preset.fit,
-            source=preset.source,
+    at_input: dict[tuple[tuple[int, int], PresetFit], list[AnchorPreset]] = {}
+    for preset in PRESETS.values() if presets is None else presets:
+        at_input.setdefault((preset.input_size_wh, preset.fit), []).append(preset)
+    # In turn, so that the sizes at one input only are in memory.
+    scores: list[PresetScore] = []
+    for (input_size_wh, fit), group in at_input.items():
+        own_wh_px = sizes_at_any_input(table, input_size_wh, fit)
+        is_same = np.array_equal(own_wh_px, sizes_wh_px)
+        scores += map_in_threads(
+            partial(_score_preset, sizes_wh_px, None if is_same else own_wh_px), group
         )
-
-    scores = map_in_threads(score, PRESETS.values() if presets is None else presets)
     return tuple(sorted(scores, key=lambda score: (-score.mean_best_iou, score.name)))
+
+
+def _score_preset(
+    sizes_wh_px: NDArray[np.float64], own_wh_px: NDArray[np.float64] | None, preset: AnchorPreset
+) -> PresetScore:
+    """Score a preset on the sizes at the user's input and on those at its own, if these differ."""
+    anchors = preset.anchors_wh_px
+    here = mean_best_iou(sizes_wh_px, anchors), best_possible_recall(sizes_wh_px, anchors)
+    own = here
+    if own_wh_px is not None:
+        own = mean_best_iou(own_wh_px, anchors), best_possible_recall(own_wh_px, anchors)
+    return PresetScore(
+        name=preset.name,
+        framework=preset.framework,
+        k=len(anchors),
+        mean_best_iou=here[0],
+        best_possible_recall=here[1],
+        own_mean_best_iou=own[0],
+        own_best_possible_recall=own[1],
+        input_size_wh=preset.input_size_wh,
+        fit=preset.fit,
+        source=preset.source,
+    )
 
 
 def _decide(

@@ -43,6 +43,7 @@ def fit_to_boxes(arguments: argparse.Namespace) -> FittedAnchors:
     )
     from tinysight.boxes.choice_of_k import choose_k
     from tinysight.boxes.geometry import sizes_at_input
+    from tinysight.boxes.proofs import proof_processes
     from tinysight.boxes.structured import fit_structured
 
     table = read_input(arguments).table
@@ -50,18 +51,21 @@ def fit_to_boxes(arguments: argparse.Namespace) -> FittedAnchors:
     num_distinct = len(distinct_or_fault(sizes).weights)
     ks = arguments.k or default_ks(num_distinct)
     certify_s = DEFAULT_CERTIFY_S if arguments.certify is None else arguments.certify
-    sets = fit_sets_to_sizes(
-        sizes,
-        ks,
-        input_size_wh=arguments.input_size,
-        fit=arguments.fit,
-        settings=FitSettings(
-            distance=arguments.distance,
-            recall_weight=arguments.recall_weight,
-            seed=arguments.seed,
-            certify_s=certify_s,
-        ),
+    settings = FitSettings(
+        distance=arguments.distance,
+        recall_weight=arguments.recall_weight,
+        seed=arguments.seed,
+        certify_s=certify_s,
     )
+    with proof_processes(len(ks) if certify_s > 0 else 0) as executor:
+        sets = fit_sets_to_sizes(
+            sizes,
+            ks,
+            input_size_wh=arguments.input_size,
+            fit=arguments.fit,
+            settings=settings,
+            executor=executor,
+        )
     choice = choose_k(table, most=max(_LEAST_CURVE, *ks), seed=arguments.seed)
     structured = None
     if arguments.structured is not None:

@@ -102,7 +102,8 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
         "--certify",
         type=_not_negative,
         metavar="SECONDS",
-        help=f"most seconds for the proof of each k, 0 for none (default {certify_s:g})",
+        help=f"most seconds of processor time for the proof of each k, 0 for none "
+        f"(default {certify_s:g})",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the search (default 0)"

@@ -56,10 +56,12 @@ def run_report(arguments: argparse.Namespace) -> int:
     """Analyse the annotations and write the folder."""
     from tinysight import cli
     from tinysight.boxes.analysis import analyse_boxes
+    from tinysight.boxes.anchors import DEFAULT_KS
     from tinysight.boxes.findings import save_findings
+    from tinysight.boxes.proofs import proof_processes
     from tinysight.boxes.summary_tables import save_tables, tables_of
     from tinysight.report.boxes_page import build_boxes_page
-    from tinysight.report.chart_style import save_png, save_svg
+    from tinysight.report.chart_style import save_svg_and_png
     from tinysight.report.page_html import render_page
     from tinysight.run_folder import write_text
     from tinysight.written_files import remove_stale, save_written
@@ -67,14 +69,17 @@ def run_report(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     _check_out(out)
     reading = read_input(arguments)
-    analysis = analyse_boxes(
-        reading,
-        arguments.k,
-        input_size_wh=arguments.input_size,
-        fit=arguments.fit,
-        certify_s=_CERTIFY_S if arguments.certify is None else arguments.certify,
-        seed=arguments.seed,
-    )
+    certify_s = _CERTIFY_S if arguments.certify is None else arguments.certify
+    with proof_processes(len(arguments.k or DEFAULT_KS) if certify_s > 0 else 0) as executor:
+        analysis = analyse_boxes(
+            reading,
+            arguments.k,
+            input_size_wh=arguments.input_size,
+            fit=arguments.fit,
+            certify_s=certify_s,
+            seed=arguments.seed,
+            executor=executor,
+        )
     examples = list(_examples(analysis, arguments))
     name = arguments.name or ", ".join(path.name for path in arguments.files)
     html = render_page(build_boxes_page(analysis, name=name, examples=examples))
@@ -85,8 +90,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     save_tables(tables, out / TABLES)
     charts = dict(_charts(analysis, name))
     for chart_name, chart in charts.items():
-        save_png(chart, out / CHARTS / f"{chart_name}.png")
-        save_svg(chart, out / CHARTS / f"{chart_name}.svg")
+        save_svg_and_png(chart, out / CHARTS / chart_name)
     if analysis.anchors is not None:
         _save_anchors(analysis, out / ANCHORS)
     written = [

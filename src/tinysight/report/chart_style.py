@@ -101,8 +101,9 @@ def with_style(chart: Chart, title: str, subtitle: str) -> Chart:
         subtitlePadding=6,
         offset=16,
     )
-    styled: Chart = _configured(
-        chart.properties(title=heading, background="white", padding=16), _FONT
+    # All at once: each change copies the chart with its data.
+    styled: Chart = chart.properties(
+        title=heading, background="white", padding=16, config=_look(_FONT)
     )
     return styled
 
@@ -118,7 +119,8 @@ def page_spec(chart: Chart) -> dict[str, Any]:
     The specification is Vega-Lite. The address of its schema is left out, so that a page names
     nothing outside itself.
     """
-    spec = _configured(chart.properties(background="transparent", padding=0), _PAGE_FONT).to_dict()
+    styled = chart.properties(background="transparent", padding=0, config=_look(_PAGE_FONT))
+    spec = styled.to_dict(validate=False)
     del spec["$schema"]
     coloured: dict[str, Any] = _in_page_colours(spec)
     return coloured
@@ -136,11 +138,13 @@ def _in_page_colours(value: Any) -> Any:
     return _PAGE_COLOURS.get(value, value) if isinstance(value, str) else value
 
 
-def _configured(chart: Chart, font: str) -> Chart:
-    configured: Chart = (
-        chart.configure(font=font)
-        .configure_view(stroke=None)
-        .configure_axis(
+def _look(font: str) -> alt.Config:
+    import altair as alt
+
+    return alt.Config(
+        font=font,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
             labelColor=QUIET,
             titleColor=QUIET,
             titleFontWeight="normal",
@@ -149,11 +153,10 @@ def _configured(chart: Chart, font: str) -> Chart:
             gridColor=FAINT,
             domainColor=FAINT,
             tickColor=FAINT,
-        )
-        .configure_legend(labelFontSize=12, labelColor=INK, symbolType="square")
-        .configure_text(fontSize=12, fontWeight="bold")
+        ),
+        legend=alt.LegendConfig(labelFontSize=12, labelColor=INK, symbolType="square"),
+        text=alt.MarkConfig(fontSize=12, fontWeight="bold"),
     )
-    return configured
 
 
 def percent(share: float) -> str:
@@ -195,28 +198,40 @@ def save_png(chart: Chart, path: Path, scale: float = 2.0) -> None:
     Raises:
         RunError: The file cannot be written.
     """
-    import vl_convert
-
-    png: bytes = vl_convert.vegalite_to_png(chart.to_dict(), _vega_lite_version(), scale=scale)
+    png = _png_of(render_svg(chart), scale)
     replace_file(path, lambda file: file.write(png))
 
 
-def save_svg(chart: Chart, path: Path) -> None:
-    """Write a chart as SVG, whole or not at all.
+def save_svg_and_png(chart: Chart, path: Path, scale: float = 2.0) -> None:
+    """Write a chart as SVG and as PNG, each whole or not at all.
+
+    Args:
+        chart: What to draw.
+        path: Name of both files without its ending; their folder exists.
+        scale: Pixels of the PNG for each pixel of the chart.
 
     Raises:
-        RunError: The file cannot be written.
+        RunError: A file cannot be written.
     """
     svg = render_svg(chart)
-    replace_file(path, lambda file: file.write(svg.encode()))
+    png = _png_of(svg, scale)
+    replace_file(path.with_name(f"{path.name}.svg"), lambda file: file.write(svg.encode()))
+    replace_file(path.with_name(f"{path.name}.png"), lambda file: file.write(png))
 
 
 def render_svg(chart: Chart) -> str:
     """Return a chart as SVG text, for a page."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), _vega_lite_version())
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), _vega_lite_version())
     return svg
+
+
+def _png_of(svg: str, scale: float) -> bytes:
+    import vl_convert
+
+    png: bytes = vl_convert.svg_to_png(svg, scale=scale)
+    return png
 
 
 def _vega_lite_version() -> str:
