@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +358,51 @@ def test_cuda_gives_the_batches_of_the_cpu_without_waiting_for_the_device() -> N
     for batch, expected in zip(seen, make_batches(), strict=True):
         torch.testing.assert_close(batch.images.cpu(), expected.images, atol=1e-3, rtol=0)
         assert torch.equal(batch.targets.cpu(), expected.targets)
+
+
+def test_compiled_batches_are_the_same_and_one_graph_for_each_size() -> None:
+    augment = AugmentSettings(
+        rotate_probability=0.5,
+        noise_probability=0.5,
+        dropout_probability=0.5,
+        mix_probability=0.7,
+        resizemix_max_side=0.8,
+        alternate_flips=True,
+    )
+    rng = np.random.default_rng(0)
+    images_u8 = rng.integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    def compiler(change: Callable[..., Any]) -> Callable[..., Any]:
+        # A part that cannot be in the graph, such as a count that depends on the draws, raises.
+        return torch.compile(change, dynamic=False, fullgraph=True, backend=count)
+
+    torch._dynamo.reset()
+    for epoch, image_px in ((0, 32), (1, 32), (2, 64), (3, 64)):
+        plain, compiled = (
+            training_batches(
+                images_u8,
+                np.arange(24),
+                np.arange(24) % 5,
+                augment,
+                mean=MEAN,
+                std=STD,
+                seed=0,
+                epoch=epoch,
+                batch_size=8,
+                device=CPU,
+                image_px=image_px,
+                compiler=each,
+            )
+            for each in (None, compiler)
+        )
+        for one, other in zip(plain, compiled, strict=True):
+            torch.testing.assert_close(one.images, other.images, atol=1e-5, rtol=0)
+            assert torch.equal(one.targets, other.targets)
+            assert torch.equal(one.other_targets, other.other_targets)
+            assert torch.equal(one.share, other.share)
+    assert len(graphs) == 2

@@ -28,6 +28,25 @@ def test_everything_decays_when_the_recipe_says_so() -> None:
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(3, 0.5)]
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_the_filters_that_see_the_pixels_do_not_decay_when_the_recipe_says_so(name: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 2))
+    settings = OptimizerSettings.model_validate(
+        {"name": name, "weight_decay": 0.5, "decay_stem": False, "muon_lr_ratio": 0.5}
+    )
+    optimizer = build_optimizer(network, settings, lr=0.1, momentum=0.9)
+    decay_of = {
+        parameter.data_ptr(): group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    stem, conv, _, head = network
+    assert decay_of[stem.weight.data_ptr()] == 0.0
+    assert decay_of[conv.weight.data_ptr()] == (1.0 if name == "muon" else 0.5)
+    assert decay_of[head.weight.data_ptr()] == 0.5
+    assert decay_of[conv.bias.data_ptr()] == 0.0
+
+
 def test_sgd_steps_as_torch_does() -> None:
     torch.manual_seed(0)
     network, twin = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)

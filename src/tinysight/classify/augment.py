@@ -46,8 +46,9 @@ def augment_batch(
         (B, 3, S, S) float32 in channels_last memory, normalised by ``mean`` and ``std``.
     """
     # Working on the chosen images only saves time on a CPU. On an accelerator their number is not
-    # known without waiting for the device, so every image is changed and the right one kept.
-    gather_chosen = images_u8.device.type == "cpu"
+    # known without waiting for the device, and in a graph not at all, so every image is changed and
+    # the right one kept.
+    gather_chosen = images_u8.device.type == "cpu" and not torch.compiler.is_compiling()
     return _augment(images_u8, draws, settings, mean, std, gather_chosen=gather_chosen)
 
 

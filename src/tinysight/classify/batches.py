@@ -7,22 +7,26 @@ then a gather and some arithmetic, without workers and without waiting for the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tinysight.classify.augment import Channels, augment_batch, normalise_batch, shrink_batch
-from tinysight.classify.draws import draw_augmentation
-from tinysight.classify.mixing import draw_mixing, mix_batch
+from tinysight.classify.draws import AugmentDraws, draw_augmentation
+from tinysight.classify.mixing import MixDraws, draw_mixing, mix_batch
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import AugmentSettings
 from tinysight.errors import RecipeError
 
 Images = torch.Tensor | NDArray[np.uint8]
 """(N, S, S, 3) uint8: a tensor on the device, or an array or memory map for the CPU."""
+
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UPLOAD_BYTES = 2**26  # what is copied to a device at a time, so that the host needs no second copy
 
@@ -111,6 +115,7 @@ def training_batches(
     first_step: int = 0,
     part: tuple[int, int] = (0, 1),
     image_px: int | None = None,
+    compiler: Compiler | None = None,
 ) -> Iterator[Batch]:
     """Return the augmented batches of one epoch.
 
@@ -131,6 +136,8 @@ def training_batches(
         first_step: Batches of the epoch to leave out, without computing them.
         part: ``(rank, world size)``: this process gets its share of each batch, in one piece.
         image_px: Side to which the augmented images are made smaller; their own if not given.
+        compiler: Makes all changes of a batch one graph, as :func:`torch.compile` does; they are
+            made one by one when not given.
 
     Returns:
         An iterator over ``steps_per_epoch - first_step`` batches of ``batch_size / world size``.
@@ -161,20 +168,25 @@ def training_batches(
     mixing = mixing.to(device)
     ordered_rows = torch.from_numpy(rows[order]).to(device)
     ordered_targets = torch.from_numpy(targets[rows[order]]).to(device)
+    change = partial(
+        compiler(_change_images) if compiler else _change_images,
+        settings=settings,
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        image_px=image_px or size_px,
+    )
     part_size = batch_size // world_size
     first_position = first_step * batch_size + rank * part_size
 
     def batches() -> Iterator[Batch]:
         for start in range(first_position, num_positions, batch_size):
             here = slice(start, start + part_size)
-            taken = _take(images_u8, ordered_rows[here])
-            images = augment_batch(taken, draws[here], settings, mean=mean, std=std)
             own = ordered_targets[here]
-            other = share = None
-            if settings.mix_probability > 0:
-                images, other = mix_batch(images, own, mixing[here], settings)
-                share = mixing.share[here]
-            yield Batch(shrink_batch(images, image_px or size_px), own, other, share)
+            is_mixed = settings.mix_probability > 0
+            images, other = change(
+                _take(images_u8, ordered_rows[here]), own, draws[here], mixing[here]
+            )
+            yield Batch(images, own, *((other, mixing.share[here]) if is_mixed else ()))
 
     return batches()
 
@@ -218,6 +230,25 @@ def evaluation_batches(
             yield normalise_batch(taken, mean=mean, std=std), device_targets[here]
 
     return batches()
+
+
+def _change_images(
+    images_u8: torch.Tensor,
+    targets: torch.Tensor,
+    draws: AugmentDraws,
+    mixing: MixDraws,
+    *,
+    settings: AugmentSettings,
+    mean: Channels,
+    std: Channels,
+    image_px: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the images as the network sees them, and the targets of their partners in mixing."""
+    images = augment_batch(images_u8, draws, settings, mean=mean, std=std)
+    others = targets
+    if settings.mix_probability > 0:
+        images, others = mix_batch(images, targets, mixing, settings)
+    return shrink_batch(images, image_px), others
 
 
 def _alternating_flips(

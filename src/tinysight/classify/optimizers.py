@@ -21,8 +21,9 @@ def build_optimizer(
 ) -> Optimizer:
     """Return an optimizer for all parameters of a network.
 
-    Convolution and linear weights decay. Batch-norm gains and biases do so only when the recipe
-    says so: pulling them to zero costs accuracy (He et al. 2019, "Bag of Tricks", sec. 3.1).
+    Convolution and linear weights decay, those of the first convolution unless the recipe says
+    otherwise. Batch-norm gains and biases do so only when the recipe says so: pulling them to zero
+    costs accuracy (He et al. 2019, "Bag of Tricks", sec. 3.1).
 
     Args:
         model: The network.
@@ -32,7 +33,7 @@ def build_optimizer(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.name == "muon":
-        filters = [p for p in parameters if p.ndim == 4 and p.shape[1] > _PIXEL_CHANNELS]
+        filters = [p for p in parameters if p.ndim == 4 and not _sees_pixels(p)]
         others = [p for p in parameters if not any(p is weight for weight in filters)]
         muon = FilterMuon(
             filters,
@@ -66,13 +67,23 @@ def _build_sgd(
 def _group_by_decay(
     parameters: list[nn.Parameter], settings: OptimizerSettings
 ) -> list[dict[str, Any]]:
-    decaying = [p for p in parameters if p.ndim > 1 or settings.decay_norms_and_biases]
-    steady = [p for p in parameters if not (p.ndim > 1 or settings.decay_norms_and_biases)]
+    decaying = [p for p in parameters if _decays(p, settings)]
+    steady = [p for p in parameters if not _decays(p, settings)]
     groups: list[dict[str, Any]] = [
         {"params": decaying, "weight_decay": settings.weight_decay},
         {"params": steady, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _decays(parameter: nn.Parameter, settings: OptimizerSettings) -> bool:
+    if parameter.ndim <= 1:
+        return settings.decay_norms_and_biases
+    return settings.decay_stem or not _sees_pixels(parameter)
+
+
+def _sees_pixels(parameter: nn.Parameter) -> bool:
+    return parameter.ndim == 4 and parameter.shape[1] <= _PIXEL_CHANNELS
 
 
 def set_schedule(optimizer: Optimizer, *, lr: float, momentum: float) -> None:

@@ -105,6 +105,8 @@ class OptimizerSettings(_Settings):
     the same share as under SGD."""
     decay_norms_and_biases: bool = False
     """Whether weight decay also pulls on batch-norm gains and on biases."""
+    decay_stem: bool = True
+    """Whether weight decay also pulls on the filters that see the pixels."""
     nesterov: bool = True
     """Nesterov momentum (SGD only; Muon always has it)."""
     muon_lr_ratio: Annotated[float, Field(gt=0.0)] = 0.2

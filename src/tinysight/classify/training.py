@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +43,10 @@ from tinysight.classify.stopping import (
 from tinysight.classify.training_state import TrainingData, TrainingState
 from tinysight.errors import TrainingError
 
-# Reading a loss from an accelerator waits for it, so there it is done now and then only.
-LOOK_EVERY_STEPS_CPU = 1
-LOOK_EVERY_STEPS_ACCELERATOR = 50
+# Reading a loss from an accelerator waits for it, so there it is done now and then only: by the
+# clock, and where several processes have to agree by the step.
+LOOK_EVERY_S = 5.0
+LOOK_EVERY_STEPS_TOGETHER = 50
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """A network as the loop calls it: a module, compiled or not, of one process or of several."""
@@ -141,11 +143,10 @@ def train(
     settings = recipe.train
     steps = steps_per_epoch(len(data.train_rows), settings.batch_size)
     num_steps = steps * settings.epochs
-    look_every = LOOK_EVERY_STEPS_CPU if device.type == "cpu" else LOOK_EVERY_STEPS_ACCELERATOR
     network = _wrap(state.model, recipe, device, processes)
     # Only here can a step be given up: several processes would have to do so together.
     can_give_up = processes.count == 1 and device.type == "cpu" and not settings.compile
-    last_save = time.monotonic()
+    last_save = last_look = time.monotonic()
 
     while state.recorded_epochs < settings.epochs:
         epoch = state.recorded_epochs
@@ -176,8 +177,10 @@ def train(
             state.hits += hits
             state.step += 1
 
-            if (number + 1) % look_every and number + 1 < steps:
+            is_last = number + 1 == steps
+            if not (is_last or _is_time_to_look(number + 1, last_look, device, processes, stop)):
                 continue
+            last_look = time.monotonic()
             _require_finite(state, number + 1, looked_at, recipe, steps, processes)
             looked_at = number + 1
             seconds = time.monotonic() - began
@@ -215,6 +218,20 @@ def train(
         state.epoch_seconds = 0.0
     save(state)
     return True
+
+
+def _is_time_to_look(
+    steps_done: int,
+    last_look_s: float,
+    device: torch.device,
+    processes: Processes,
+    stop: StopRequest,
+) -> bool:
+    if device.type == "cpu":
+        return True
+    if processes.count > 1:
+        return steps_done % LOOK_EVERY_STEPS_TOGETHER == 0
+    return stop.is_made or time.monotonic() - last_look_s > LOOK_EVERY_S
 
 
 def forward_backward(
@@ -289,7 +306,13 @@ def epoch_batches(
         part=(processes.rank, processes.count),
         device=device,
         image_px=image_px_at(epoch, recipe.schedule, own_px=data.images_u8.shape[1]),
+        compiler=_compile_whole if recipe.train.compile else None,
     )
+
+
+def _compile_whole(change: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the changes of a batch to one graph for each size of images."""
+    return torch.compile(change, dynamic=False, fullgraph=True)
 
 
 def _require_finite(
