@@ -120,6 +120,25 @@ def test_the_largest_gain_lies_just_above_that_of_the_boxes() -> None:
     assert exact - 1e-5 <= bound <= exact * 1.01
 
 
+@pytest.mark.parametrize("lowest", [0.1, 0.6, 0.9, 0.97])
+def test_the_search_finds_the_largest_bound_of_all_cells(lowest: float) -> None:
+    sizes = drawn_sizes(60, 5, spread=0.3)
+    grid = build_node_grid(size_histogram(sizes), 4)
+    # High thresholds: an anchor sees a few nodes, and neighbours see others.
+    thresholds = np.random.default_rng(5).uniform(lowest, 0.99, grid.shape)
+    search = CellSearch(grid, thresholds)
+    found, is_close = search.largest_gain(tolerance=0.0, deadline_s=time.thread_time() + 60)
+    assert is_close
+    columns, rows = grid.shape
+    cells = product(range(columns - 1), range(rows - 1))
+    each = [
+        CellSearch(grid, thresholds).bound((Span(i, i + 1), Span(j, j + 1)), whole(grid))
+        for i, j in cells
+    ]
+    largest, reached = max(bound for bound, _ in each), max(gain for _, gain in each)
+    assert reached - 1e-12 <= found <= largest + 1e-12
+
+
 def test_out_of_time_the_bound_is_looser_and_says_so() -> None:
     search, grid, thresholds, _ = drawn_search(500, 2, 0)
     tight, is_close = search.largest_gain(tolerance=1e-6, deadline_s=time.thread_time() + 60)

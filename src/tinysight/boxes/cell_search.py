@@ -76,7 +76,9 @@ class _NodeGain:
         for span, nodes, up_to in zip(
             rectangle, self.window, (self.up_to_column, self.up_to_row), strict=True
         ):
-            shared += float(up_to[span.end + 1 - nodes.start] - up_to[span.start - nodes.start])
+            # The window may be that of a neighbour of the rectangle; outside of it is no gain.
+            first, end = np.clip((span.start - nodes.start, span.end + 1 - nodes.start), 0, None)
+            shared += float(up_to[min(end, len(up_to) - 1)] - up_to[min(first, len(up_to) - 1)])
         return self.total - shared + of_both
 
 
