@@ -183,3 +183,15 @@ def test_parquet_with_nulls_keeps_its_good_rows(tmp_path: Path) -> None:
         "row 1": "box_not_numbers",
         "row 2": "unknown_image",
     }
+
+
+def test_a_name_of_any_length_makes_a_short_message(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text(f"{'[' * 2000},b,c\n1,2,3\n")
+    with pytest.raises(DataError, match="must have four columns of a box") as caught:
+        read_boxes(path, format="csv")
+    assert f"got the columns {'[' * 40}…, b, c. Rename the columns." in str(caught.value)
+    path.write_text(f"{'x' * 99},{'x' * 99}\n1,2\n")
+    with pytest.raises(DataError) as caught:
+        read_boxes(path, format="csv")
+    assert str(caught.value).endswith(f"got '{'x' * 40}…' twice.")

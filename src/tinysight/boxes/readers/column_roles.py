@@ -55,6 +55,8 @@ _WIDTH = ("boxwidth", "bboxwidth", "width", "w")
 _HEIGHT = ("boxheight", "bboxheight", "height", "h")
 _BOX = ("bbox", "box", "boundingbox")
 
+_MOST_SHOWN, _LONGEST_SHOWN = 12, 40  # columns, and characters of their names, in a message
+
 
 @dataclass(frozen=True)
 class ColumnRoles:
@@ -95,7 +97,9 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
     for name in names:
         key = re.sub(r"[^a-z0-9]", "", name.lower())
         if key in plain and name in plain.values():
-            raise DataError(f"{path}: columns must have names of their own, got {name!r} twice.")
+            raise DataError(
+                f"{path}: columns must have names of their own, got {_shown(name)!r} twice."
+            )
         plain.setdefault(key, name)
         # bbox_x, box.xmin and the like
         for prefix in ("bbox", "box"):
@@ -108,9 +112,10 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
 
     box, order = _box_columns(first)
     if not box:
+        shown = ", ".join(map(_shown, names[:_MOST_SHOWN]))
         raise DataError(
             f"{path}: must have four columns of a box, such as xmin, ymin, xmax, ymax or x, y, "
-            f"width, height, or one called bbox; got the columns {', '.join(names[:12])}. "
+            f"width, height, or one called bbox; got the columns {shown}. "
             f"Rename the columns."
         )
     image_width, image_height = first(_IMAGE_WIDTH), first(_IMAGE_HEIGHT)
@@ -128,6 +133,11 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
         annotation_id=first(_IDS),
         is_crowd=first(_CROWD),
     )
+
+
+def _shown(name: str) -> str:
+    """Return a name as a message shows it: what is no table may have names of any length."""
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
 
 
 def _box_columns(
