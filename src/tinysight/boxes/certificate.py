@@ -69,7 +69,7 @@ _MOST_NODES = 4_000_000
 _TOLERANCE = 2e-5  # share of the bound below which more precision is not looked for
 # Shares of the budget after which the search for thresholds ends: for boxes, for cells, and that
 # for those of few boxes.
-_END_OF_SEARCH, _END_FOR_CELLS, _END_OF_FEW = 0.7, 0.45, 0.9
+_END_OF_SEARCH, _END_FOR_CELLS, _END_OF_FEW = 0.7, 0.55, 0.9
 
 
 @dataclass(frozen=True)
