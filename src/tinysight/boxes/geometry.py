@@ -126,26 +126,6 @@ def best_iou(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> NDArray[np.float64]:
     return best
 
 
-def best_ratio(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> NDArray[np.float64]:
-    """Return the ratio of every box to its best anchor, (n,); arguments as ``pairwise_ratio``."""
-    widths, heights = _columns(boxes_wh)
-    best = np.empty(len(widths))
-    anchors = np.asarray(anchors_wh, dtype=np.float64).tolist()
-    for start in range(0, len(widths), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        w, h = widths[part], heights[part]
-        top = np.zeros(len(w))
-        for anchor_w, anchor_h in anchors:
-            worse = w / anchor_w
-            np.minimum(worse, 1 / worse, out=worse)
-            other = h / anchor_h
-            np.minimum(other, 1 / other, out=other)
-            np.minimum(worse, other, out=worse)
-            np.maximum(top, worse, out=top)
-        best[part] = top
-    return best
-
-
 def mean_of_scores(scores: NDArray[np.float64]) -> float:
     """Return the mean of scores in [0, 1], the same bits whatever their order.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinysight.boxes.anchors import AnchorSet
 from tinysight.boxes.clustering import point_levels, polish, refine, search_anchors
-from tinysight.boxes.geometry import RECALL_RATIO, best_iou, best_ratio
+from tinysight.boxes.geometry import best_iou, is_within_ratio
 from tinysight.boxes.objectives import MeanIoU
 from tinysight.boxes.sizes import SizeHistogram
 from tinysight.errors import DataError
@@ -67,9 +67,7 @@ def fit_to_histogram(
                 fit=fit,
                 distance="iou",
                 mean_best_iou=float(weights @ best_iou(cells_wh, anchors)),
-                best_possible_recall=float(
-                    weights @ (best_ratio(cells_wh, anchors) > 1 / RECALL_RATIO)
-                ),
+                best_possible_recall=float(weights @ is_within_ratio(cells_wh, anchors)),
             )
         )
     return tuple(sets)

@@ -23,7 +23,7 @@ from tinysight.boxes.geometry import (
     mean_of_scores,
 )
 from tinysight.boxes.held_out import Interval, bootstrap_means
-from tinysight.boxes.presets import PRESETS, AnchorPreset, PresetFit, sizes_at_any_input
+from tinysight.boxes.presets import PRESETS, AnchorPreset, PresetFit, sizes_at_preset
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.threads import map_in_threads
 
@@ -115,11 +115,11 @@ def judge_sets(
 
     Args:
         pairs: Anchors (k, 2) in pixels at the user's input, and what a framework ships.
-        boxes_wh_px: As the others of :func:`judge_anchors`, which says what they are.
-        image_index: The same.
-        margin: The same.
-        held_out: The same.
-        seed: The same.
+        boxes_wh_px: (n, 2), pixels at the user's input, n >= 1.
+        image_index: (n,) the image of each box.
+        margin: Gain in mean best IoU from which to change.
+        held_out: Whether the boxes are others than those the anchors were fitted to.
+        seed: Of the bootstrap.
     """
 
     def score(pair: tuple[NDArray[np.float64], AnchorPreset]) -> _Comparison:
@@ -283,8 +283,8 @@ def score_presets(
         at_input.setdefault((preset.input_size_wh, preset.fit), []).append(preset)
     # In turn, so that the sizes at one input only are in memory.
     scores: list[PresetScore] = []
-    for (input_size_wh, fit), group in at_input.items():
-        own_wh_px = sizes_at_any_input(table, input_size_wh, fit)
+    for group in at_input.values():
+        own_wh_px = sizes_at_preset(table, group[0])
         is_same = np.array_equal(own_wh_px, sizes_wh_px)
         scores += map_in_threads(
             partial(_score_preset, sizes_wh_px, None if is_same else own_wh_px), group
