@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import nn
 
-from tinysight.classify.muon import FilterMuon, JointOptimizer
+from tinysight.classify.muon import FilterMuon, JointOptimizer, orthogonal
 
 SETTINGS = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 
 
-def gradient_of(step: int, shape: torch.Size) -> torch.Tensor:
+def gradient_of(step: int, shape: Sequence[int]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(step))
 
 
@@ -35,6 +36,53 @@ def test_filters_move_as_their_matrices_do_under_the_muon_of_torch(
     # bf16 sums in another order
     assert torch.allclose(conv.weight.reshape(rows, -1), matrix, atol=2e-3)
     assert conv.weight.is_contiguous(memory_format=order)
+
+
+def test_filters_of_one_shape_are_moved_together_and_each_as_if_alone() -> None:
+    shapes = [(8, 4, 3, 3), (16, 2, 1, 1), (8, 4, 3, 3), (16, 2, 1, 1), (8, 12, 3, 1)]
+    filters = [nn.Parameter(gradient_of(100 + i, shape)) for i, shape in enumerate(shapes)]
+    matrices = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in filters]
+    ours = FilterMuon(filters, **SETTINGS)
+    theirs = torch.optim.Muon(matrices, **SETTINGS)
+    for step in range(3):
+        for i, (weight, matrix) in enumerate(zip(filters, matrices, strict=True)):
+            weight.grad = gradient_of(10 * step + i, weight.shape)
+            matrix.grad = weight.grad.flatten(1).clone()
+        ours.step()
+        theirs.step()
+    for weight, matrix in zip(filters, matrices, strict=True):
+        # bf16 sums in another order
+        assert torch.allclose(weight.flatten(1), matrix, atol=2e-3)
+    assert [len(state) for state in ours.state.values()] == [1] * len(filters)
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 60), (2, 60, 24)])
+def test_a_step_has_singular_values_near_one(shape: tuple[int, int, int]) -> None:
+    matrices = gradient_of(0, shape) * torch.tensor([1e-3, 1.0, 1e3])[: shape[0], None, None]
+    close = orthogonal(matrices, (3.4445, -4.7750, 2.0315), 5, 1e-7).float()
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    along = left.mT @ close @ right.mT  # the same singular vectors: nothing beside the diagonal
+    values = along.diagonal(dim1=1, dim2=2)
+    assert values.min() > 0.5
+    assert values.max() < 1.5
+    assert (along - torch.diag_embed(values)).abs().max() < 0.05
+
+
+def test_a_matrix_of_zeros_stays_so() -> None:
+    assert not orthogonal(torch.zeros(1, 4, 9), (3.4445, -4.7750, 2.0315), 5, 1e-7).any()
+
+
+def test_the_loss_of_a_closure_comes_back() -> None:
+    conv = nn.Conv2d(4, 4, 3, bias=False)
+
+    def closure() -> torch.Tensor:
+        loss = conv.weight.square().sum()
+        loss.backward()
+        return loss
+
+    before = conv.weight.detach().clone()
+    assert FilterMuon([conv.weight], **SETTINGS).step(closure) == before.square().sum()
+    assert not torch.equal(conv.weight, before)
 
 
 def test_fewer_iterations_are_those_of_torch_too() -> None:

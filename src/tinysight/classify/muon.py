@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +11,20 @@ from torch import nn
 
 
 class FilterMuon(torch.optim.Muon):
-    """torch's Muon, which takes matrices only, on convolution filters.
+    """torch's Muon, which takes matrices only, on convolution filters, those of a shape at once.
 
     Each parameter is seen as a matrix of one row a filter, in the order in which its values lie in
     memory: Muon makes the update orthogonal, and orthogonality does not depend on the order of the
-    columns. The matrices share the memory of the parameters, so a step changes these.
+    columns. The matrices share the memory of the parameters, so a step changes these. Matrices of
+    one shape go through the iterations as one batch: a network has many matrices and few shapes,
+    and one matrix alone keeps neither an accelerator nor all cores busy.
 
     Args:
         filters: Parameters of two or more axes, each contiguous or channels_last.
         lr: Learning rate; times sqrt(rows / columns) where that is above 1, as torch does.
         momentum: Momentum, with Nesterov's look ahead.
         weight_decay: Decoupled: each step multiplies the weights by 1 - lr * weight_decay.
+        num_iterations: Newton-Schulz iterations; fewer are rougher and quicker.
 
     Raises:
         ValueError: A parameter's values do not lie in one of the two orders.
@@ -52,17 +56,79 @@ class FilterMuon(torch.optim.Muon):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Change every filter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        (settings,) = self.param_groups
+        by_shape: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for weight, matrix in zip(self._filters, self._matrices, strict=True):
-            matrix.grad = None
             if weight.grad is not None:
                 grad = weight.grad.contiguous(memory_format=_memory_format_of(weight))
-                matrix.grad = _as_matrix(grad)
-        return super().step(closure)  # type: ignore[no-untyped-call]
+                by_shape.setdefault(matrix.shape, []).append((matrix, _as_matrix(grad)))
+        for pairs in by_shape.values():
+            self._move([matrix for matrix, _ in pairs], [grad for _, grad in pairs], settings)
+        return loss
+
+    def _move(
+        self,
+        matrices: list[torch.Tensor],
+        grads: list[torch.Tensor],
+        settings: dict[str, Any],
+    ) -> None:
+        lr, momentum = settings["lr"], settings["momentum"]
+        averages = [self._average_of(matrix) for matrix in matrices]
+        torch._foreach_lerp_(averages, grads, 1 - momentum)
+        updates = torch.stack(torch._foreach_lerp(grads, averages, momentum))
+        updates = orthogonal(
+            updates, settings["ns_coefficients"], settings["ns_steps"], settings["eps"]
+        )
+        num_rows, num_columns = matrices[0].shape
+        torch._foreach_mul_(matrices, 1 - lr * settings["weight_decay"])
+        update_lr = lr * math.sqrt(max(1, num_rows / num_columns))
+        torch._foreach_add_(matrices, updates.float().unbind(), alpha=-update_lr)
+
+    def _average_of(self, matrix: torch.Tensor) -> torch.Tensor:
+        state = self.state[matrix]
+        if "momentum_buffer" not in state:  # torch's name, so that saved states fit both
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        return state["momentum_buffer"]  # type: ignore[no-any-return]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of the filters."""
-        for weight, matrix in zip(self._filters, self._matrices, strict=True):
-            weight.grad = matrix.grad = None
+        for weight in self._filters:
+            weight.grad = None
+
+
+def orthogonal(
+    matrices: torch.Tensor,
+    coefficients: tuple[float, float, float],
+    num_iterations: int,
+    least_norm: float,
+) -> torch.Tensor:
+    """Return matrices with the same singular vectors and singular values near 1.
+
+    Args:
+        matrices: (N, R, C) floating point.
+        coefficients: a, b and c of an iteration X <- a X + b (X X') X + c (X X')^2 X.
+        num_iterations: Iterations; 5 bring most singular values into 0.5 to 1.5.
+        least_norm: Matrices of a smaller Frobenius norm are divided by this instead of theirs.
+
+    Returns:
+        (N, R, C) bfloat16.
+
+    Source:
+        Jordan et al. 2024, as for :class:`FilterMuon`.
+    """
+    a, b, c = coefficients
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.bfloat16()
+    x = x.mT if is_tall else x
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=least_norm)
+    for _ in range(num_iterations):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if is_tall else x
 
 
 def _memory_format_of(weight: torch.Tensor) -> torch.memory_format:
