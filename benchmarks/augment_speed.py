@@ -30,6 +30,7 @@ MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
 OFF = {"pad_px": 0, "flip_probability": 0.0}
 CROP, FLIP = {"pad_px": 8}, {"flip_probability": 0.5}
 ROTATE, NOISE = {"rotate_probability": 0.5}, {"noise_probability": 0.5}
+RESIZED_CROP = {"resized_crop_min_area": 0.35}
 DROPOUT, MIX = {"dropout_probability": 0.5}, {"mix_probability": 1.0}
 
 
@@ -69,6 +70,7 @@ def make_rows() -> list[tuple[str, dict[str, object], list[torch.nn.Module]]]:
     """Return name, fields of our settings, and kornia's modules of each row of the table."""
     crop = kornia_augmentation.RandomCrop((SIZE_PX, SIZE_PX), padding=8, padding_mode="reflect")
     flip = kornia_augmentation.RandomHorizontalFlip(p=0.5)
+    resized_crop = kornia_augmentation.RandomResizedCrop((SIZE_PX, SIZE_PX), scale=(0.35, 1.0))
     rotate = kornia_augmentation.RandomRotation(15.0, p=0.5)
     noise = kornia_augmentation.RandomGaussianNoise(std=0.05, p=0.5)
     sides_8_to_16_px = {"scale": (8**2 / 64**2, 16**2 / 64**2), "ratio": (0.5, 2.0)}
@@ -79,6 +81,7 @@ def make_rows() -> list[tuple[str, dict[str, object], list[torch.nn.Module]]]:
         ("normalise only", {}, []),
         ("crop", CROP, [crop]),
         ("flip", FLIP, [flip]),
+        ("resized crop", RESIZED_CROP, [resized_crop]),
         ("rotation", ROTATE, [rotate]),
         ("noise", NOISE, [noise]),
         ("dropout", DROPOUT, [dropout]),

@@ -133,9 +133,21 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"schedule.first_image_px \(=16\) must be 0 or at least 32, the smallest image",
         ),
         (
+            ["schedule.last_image_px=16"],
+            r"schedule.last_image_px \(=16\) must be 0 or at least 32, the smallest image",
+        ),
+        (
+            ["schedule.first_image_px=48", "schedule.last_image_px=40"],
+            r"schedule.last_image_px \(=40\) must be 0 or at least first_image_px \(=48\)\.",
+        ),
+        (
+            ["augment.resized_crop_min_area=0"],
+            r"augment.resized_crop_min_area: must be greater than 0, got 0",
+        ),
+        (
             ["schedule.full_size_epoch=10"],
             r"schedule.full_size_epoch \(=10\) must be below train.epochs \(=10\), so that "
-            r"training ends at the images' own size",
+            r"training ends at the last size",
         ),
         (["train.epochs=3.5"], r"train.epochs: must be a valid integer, got 3.5\."),
         (["train.epochs=true"], r"train.epochs: must be a valid integer, got True\."),

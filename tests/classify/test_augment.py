@@ -26,6 +26,7 @@ def make_everything(pad_mode: str = "reflect") -> AugmentSettings:
         {
             "pad_px": 3,
             "pad_mode": pad_mode,
+            "resized_crop_min_area": 0.2,
             "rotate_probability": 0.5,
             "rotate_degrees": 40.0,
             "noise_probability": 0.5,
@@ -101,6 +102,15 @@ def rotate_slowly(
     return out
 
 
+def enlarge_slowly(image: NDArray[np.float64], draws: AugmentDraws, i: int) -> NDArray[np.float64]:
+    """torch's own resizing of the part that was drawn."""
+    top, left = int(draws.resized_top_px[i]), int(draws.resized_left_px[i])
+    height, width = int(draws.resized_height_px[i]), int(draws.resized_width_px[i])
+    part = torch.from_numpy(image[top : top + height, left : left + width].copy())
+    enlarged = F.interpolate(part.permute(2, 0, 1)[None], size=image.shape[:2], mode="bilinear")
+    return enlarged[0].permute(1, 2, 0).numpy()
+
+
 def augment_slowly(
     image_u8: NDArray[np.uint8], draws: AugmentDraws, i: int, recipe: AugmentSettings
 ) -> NDArray[np.float64]:
@@ -111,6 +121,8 @@ def augment_slowly(
     image = image[top : top + size_px, left : left + size_px]
     if draws.is_flipped[i]:
         image = image[:, ::-1]
+    if recipe.resized_crop_min_area < 1:
+        image = enlarge_slowly(image, draws, i)
     if draws.is_rotated[i]:
         image = rotate_slowly(image, float(draws.angle_degrees[i]), recipe.pad_mode)
     if draws.is_noisy[i]:
@@ -219,6 +231,26 @@ def test_an_image_of_one_pixel_survives_everything() -> None:
     images = run(recipe, make_images(5, 1))
     assert images.shape == (5, 3, 1, 1)
     assert images.isfinite().all()
+
+
+def test_a_resized_crop_equals_kornia() -> None:
+    recipe, images_u8 = make_settings(resized_crop_min_area=0.3), make_images(32, 24)
+    draws = draw(recipe, images_u8)
+    top, left = draws.resized_top_px.float(), draws.resized_left_px.float()
+    bottom, right = top + draws.resized_height_px - 1, left + draws.resized_width_px - 1
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    boxes = torch.stack([torch.stack(corner, dim=1) for corner in corners], dim=1)  # (B, 4, 2)
+    images = normalise_batch(images_u8, mean=MEAN, std=STD)
+    expected = torch.cat(
+        [
+            kornia_transform.resize(
+                kornia_transform.crop_by_indices(images[i : i + 1], box[None]), (24, 24)
+            )
+            for i, box in enumerate(boxes)
+        ]
+    )
+    ours = augment_batch(images_u8, draws, recipe, mean=MEAN, std=STD)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("pad_mode", PAD_MODES)

@@ -11,7 +11,11 @@ from tinysight.classify.settings import AugmentSettings
 from tinysight.errors import RecipeError
 
 EVERYTHING = AugmentSettings(
-    rotate_probability=0.5, noise_probability=0.3, dropout_probability=0.7, mix_probability=1.0
+    resized_crop_min_area=0.3,
+    rotate_probability=0.5,
+    noise_probability=0.3,
+    dropout_probability=0.7,
+    mix_probability=1.0,
 )
 NUM_POSITIONS = 20_000
 
@@ -87,6 +91,37 @@ def test_crops_start_everywhere_in_the_padding_equally_often(draws: AugmentDraws
         assert len(counts) == 17
         expected = NUM_POSITIONS / 17
         assert (counts - expected).abs().max().item() < 4.5 * expected**0.5
+
+
+def test_enlarged_parts_have_the_asked_areas_and_shapes_and_lie_inside_the_image(
+    draws: AugmentDraws,
+) -> None:
+    height_px, width_px = draws.resized_height_px.double(), draws.resized_width_px.double()
+    for start_px, length_px in (
+        (draws.resized_top_px, draws.resized_height_px),
+        (draws.resized_left_px, draws.resized_width_px),
+    ):
+        assert start_px.min().item() == 0
+        assert length_px.min().item() >= 1
+        assert (start_px + length_px).max().item() == 64
+        # A shorter part lies anywhere, as often at the one end as at the other.
+        rest_px = (64 - length_px).double()
+        assert (start_px / rest_px)[rest_px > 8].mean().item() == pytest.approx(0.5, abs=0.02)
+    is_whole = (height_px < 64) & (width_px < 64)  # no side was cut to the image's
+    area_rel, ratio = (height_px * width_px / 64**2)[is_whole], (height_px / width_px)[is_whole]
+    # A side is a whole number of pixels, at most half a pixel off.
+    assert area_rel.min().item() == pytest.approx(0.3, abs=0.02)
+    assert ratio.min().item() == pytest.approx(3 / 4, abs=0.03)
+    assert ratio.max().item() == pytest.approx(4 / 3, abs=0.05)
+    assert ratio.log().mean().item() == pytest.approx(0.0, abs=0.01)
+    below_half = (height_px * width_px < 0.5 * 64**2).double().mean().item()
+    assert below_half == pytest.approx(0.2 / 0.7, abs=0.02)
+
+
+def test_without_a_resized_crop_the_part_is_the_whole_image() -> None:
+    draws = draw_augmentation(AugmentSettings(), 3, size_px=20, seed=0, epoch=0)
+    assert draws.resized_top_px.tolist() == draws.resized_left_px.tolist() == [0, 0, 0]
+    assert draws.resized_height_px.tolist() == draws.resized_width_px.tolist() == [20, 20, 20]
 
 
 def test_angles_fill_the_asked_range_evenly(draws: AugmentDraws) -> None:

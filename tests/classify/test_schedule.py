@@ -358,13 +358,21 @@ def test_images_never_shrink_and_end_at_their_own_size(
     assert full == 0 or found[0] == first
 
 
-def test_a_first_size_beyond_the_images_is_a_fault() -> None:
+def test_images_may_end_smaller_than_they_are() -> None:
+    assert sizes(5, first_image_px=32, full_size_epoch=4, last_image_px=56) == [32, 32, 48, 48, 56]
+    assert sizes(3, first_image_px=48, full_size_epoch=2, last_image_px=48) == [48, 48, 48]
+    assert sizes(3, last_image_px=48) == [48, 48, 48]
+    assert sizes(3, full_size_epoch=2, last_image_px=48) == [48, 48, 48]
+
+
+@pytest.mark.parametrize("name", ["first_image_px", "last_image_px"])
+def test_a_size_beyond_the_images_is_a_fault(name: str) -> None:
     with pytest.raises(
         RecipeError,
-        match=r"schedule.first_image_px \(=48\) must be at most the side of the images "
+        match=rf"schedule.{name} \(=48\) must be at most the side of the images "
         r"\(=32 px\)\. Make it smaller or leave it out\.",
     ):
-        sizes(1, own_px=32, first_image_px=48)
+        sizes(1, own_px=32, **{name: 48})
 
 
 def test_the_averaged_weights_start_short_of_memory() -> None:

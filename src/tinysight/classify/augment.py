@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from tinysight.classify.draws import AugmentDraws
+from tinysight.classify.resampling import resample, stretching_weights
 from tinysight.classify.settings import AugmentSettings
 
 Channels = Sequence[float] | NDArray[np.float64]
@@ -30,7 +31,7 @@ def augment_batch(
     mean: Channels,
     std: Channels,
 ) -> torch.Tensor:
-    """Pad and crop, flip, rotate, add noise, drop a rectangle, and normalise.
+    """Pad and crop, flip, enlarge a part, rotate, add noise, drop a rectangle, and normalise.
 
     All steps are linear in the colours, so the images are normalised first and the order above is
     kept; noise is cut off where it would leave the range of a pixel.
@@ -94,6 +95,13 @@ def _augment(
     images = _normalise(_crop_and_flip(images_u8, draws, settings), mean, std)  # (B, S, S, 3)
     if settings.pad_px and settings.pad_mode == "mean":
         _fill_mean_colour(images, _padding_mask(images.shape[1], draws, settings))
+
+    if settings.resized_crop_min_area < 1:
+        images = resample(
+            images,
+            stretching_weights(draws.resized_top_px, draws.resized_height_px, images.shape[1]),
+            stretching_weights(draws.resized_left_px, draws.resized_width_px, images.shape[2]),
+        )
 
     if settings.rotate_probability > 0:
 

@@ -7,6 +7,7 @@ step at which a run was resumed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
@@ -53,6 +54,14 @@ class AugmentDraws(PositionDraws):
     """(N,) int64: first column of the crop in the padded image, 0 to 2 x pad_px."""
     is_flipped: torch.Tensor
     """(N,) bool."""
+    resized_top_px: torch.Tensor
+    """(N,) int64: first row of the part that is enlarged to the whole image."""
+    resized_left_px: torch.Tensor
+    """(N,) int64: first column of that part."""
+    resized_height_px: torch.Tensor
+    """(N,) int64, 1 to S."""
+    resized_width_px: torch.Tensor
+    """(N,) int64, 1 to S."""
     is_rotated: torch.Tensor
     """(N,) bool."""
     angle_degrees: torch.Tensor
@@ -101,6 +110,11 @@ def draw_augmentation(
     Returns:
         The draws, in the memory of the CPU.
 
+    Source:
+        Szegedy et al. 2015, Going Deeper with Convolutions (arXiv:1409.4842), sec. 6, for crops
+        that are enlarged: a share of the area ~ U(min, 1), the ratio of the sides, here uniform in
+        its logarithm, from 3/4 to 4/3. A side that would be longer than the image is as long.
+
     Raises:
         RecipeError: The longest side to drop is longer than the images' side.
     """
@@ -117,6 +131,7 @@ def draw_augmentation(
         return torch.from_numpy(stream(purpose).random(num_positions) < probability)
 
     crop_px = stream("crop").integers(0, 2 * settings.pad_px + 1, (num_positions, 2))
+    part_px = _draw_parts(settings.resized_crop_min_area, num_positions, size_px, stream)
     angle = stream("angle").uniform(-1.0, 1.0, num_positions) * settings.rotate_degrees
     is_noisy = chosen("noise", settings.noise_probability if settings.noise_std > 0 else 0.0)
     noise_start = stream("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
@@ -137,6 +152,10 @@ def draw_augmentation(
         crop_top_px=torch.from_numpy(crop_px[:, 0].copy()),
         crop_left_px=torch.from_numpy(crop_px[:, 1].copy()),
         is_flipped=chosen("flip", settings.flip_probability),
+        resized_top_px=part_px[:, 0],
+        resized_left_px=part_px[:, 1],
+        resized_height_px=part_px[:, 2],
+        resized_width_px=part_px[:, 3],
         is_rotated=chosen(
             "rotate", settings.rotate_probability if settings.rotate_degrees > 0 else 0.0
         ),
@@ -150,3 +169,21 @@ def draw_augmentation(
         dropout_width_px=dropout_px[:, 3],
         noise_bank=torch.from_numpy(noise_bank),
     )
+
+
+def _draw_parts(
+    min_area_rel: float,
+    num_positions: int,
+    size_px: int,
+    stream: Callable[[str], np.random.Generator],
+) -> torch.Tensor:
+    """Return (N, 4) int64: top, left, height and width of the parts that are enlarged."""
+    if min_area_rel == 1.0:
+        return torch.tensor([0, 0, size_px, size_px]).repeat(num_positions, 1)
+    area_px = stream("resized crop area").uniform(min_area_rel, 1.0, num_positions) * size_px**2
+    log_ratio = stream("resized crop ratio").uniform(-1.0, 1.0, num_positions) * math.log(4 / 3)
+    sides_px = np.sqrt(area_px[:, None] * np.exp(np.stack([log_ratio, -log_ratio], axis=1)))
+    sides_px = np.clip(np.rint(sides_px), 1, size_px).astype(np.int64)
+    corner_rel = stream("resized crop corner").random((num_positions, 2))
+    corner_px = (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
+    return torch.from_numpy(np.concatenate([corner_px, sides_px], axis=1))

@@ -14,6 +14,7 @@ import torch
 from tinysight.classify.augment import is_between, rectangle_mask
 from tinysight.classify.draws import PositionDraws
 from tinysight.classify.randomness import keyed_generator
+from tinysight.classify.resampling import resample, shrinking_weights
 from tinysight.classify.settings import AugmentSettings
 
 _LEAST_RESIZED = 0.1
@@ -162,21 +163,10 @@ def mix_batch(
 
 def _shrunk_into_rectangle(images: torch.Tensor, draws: MixDraws) -> torch.Tensor:
     """Show each whole (S, S x 3) image in its rectangle; outside of it, 0."""
-    num_images, size_px, _ = images.shape
-    by_rows = _covered_shares(size_px, draws.cut_top_px, draws.cut_height_px)
-    by_columns = _covered_shares(size_px, draws.cut_left_px, draws.cut_width_px)
-    shorter = (by_rows @ images).view(num_images, size_px, size_px, 3)
-    return torch.einsum("bxs,bysc->byxc", by_columns, shorter).flatten(2)
-
-
-def _covered_shares(size_px: int, start: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-    """Return (B, S, S): the share of each old pixel in each new one, where S become ``length``."""
-    index = torch.arange(size_px, device=start.device)
-    per_new = size_px / length.clamp(min=1)[:, None, None]  # old pixels in a new one
-    first = (index[None, :, None] - start[:, None, None]) * per_new
-    overlap = torch.minimum(first + per_new, index + 1.0) - torch.maximum(first, index * 1.0)
-    inside = is_between(index, start, length)[:, :, None]
-    return overlap.clamp(min=0.0) / per_new * inside
+    size_px = images.shape[1]
+    by_rows = shrinking_weights(draws.cut_top_px, draws.cut_height_px, size_px)
+    by_columns = shrinking_weights(draws.cut_left_px, draws.cut_width_px, size_px)
+    return resample(images.unflatten(2, (size_px, 3)), by_rows, by_columns).flatten(2)
 
 
 def _swap_neighbours(values: torch.Tensor) -> torch.Tensor:

@@ -103,32 +103,34 @@ def image_px_at(epoch: int, settings: ScheduleSettings, *, own_px: int) -> int:
     """Return the side of the training images of an epoch.
 
     The sizes ``first_image_px``, ``first_image_px + image_px_step`` and so on, as many as are
-    below ``own_px``, share the epochs before ``full_size_epoch`` evenly; from then on images have
-    their own size. Small images teach what they can at a fraction of the cost; the last epochs
-    are for the size that is used later.
+    below the last one, share the epochs before ``full_size_epoch`` evenly; from then on images
+    have ``last_image_px``, or their own size. Small images teach what they can at a fraction of
+    the cost; the last epochs are for the size that is used later.
 
     Args:
         epoch: Epoch, from 0.
-        settings: First size, step and the epoch of the full size.
+        settings: First and last size, step and the epoch of the last size.
         own_px: Side of the images in the store.
 
     Raises:
-        RecipeError: ``first_image_px`` is larger than ``own_px``.
+        RecipeError: ``first_image_px`` or ``last_image_px`` is larger than ``own_px``.
 
     Source:
         Howard 2018, "Training Imagenet in 3 hours for USD 25", progressive resizing; Touvron et
-        al. 2019 (arXiv:1906.06423) for the last epochs at the size of the test.
+        al. 2019 (arXiv:1906.06423) for the last epochs at the size of the test, or at a smaller
+        one where crops are enlarged.
     """
-    first_px = settings.first_image_px
-    if first_px > own_px:
-        raise RecipeError(
-            f"schedule.first_image_px (={first_px}) must be at most the side of the images "
-            f"(={own_px} px). Make it smaller or leave it out."
-        )
+    for name in ("first_image_px", "last_image_px"):
+        if getattr(settings, name) > own_px:
+            raise RecipeError(
+                f"schedule.{name} (={getattr(settings, name)}) must be at most the side of the "
+                f"images (={own_px} px). Make it smaller or leave it out."
+            )
+    first_px, last_px = settings.first_image_px, settings.last_image_px or own_px
     if first_px == 0 or epoch >= settings.full_size_epoch:
-        return own_px
-    sizes = range(first_px, own_px, settings.image_px_step)
-    return sizes[epoch * len(sizes) // settings.full_size_epoch] if sizes else own_px
+        return last_px
+    sizes = range(first_px, last_px, settings.image_px_step)
+    return sizes[epoch * len(sizes) // settings.full_size_epoch] if sizes else last_px
 
 
 def _one_cycle(

@@ -48,6 +48,10 @@ class AugmentSettings(_Settings):
     alternate_flips: bool = False
     """Draw once which images are flipped, and flip these in even epochs and all others in odd
     ones: in two epochs each image is seen both ways (Jordan 2024, arXiv:2404.00498, sec. 3.6)."""
+    resized_crop_min_area: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Smallest share of the image's area that a random crop keeps, which is then enlarged to the
+    image's size; its sides are to each other as 3:4 to 4:3 (Szegedy et al. 2015, sec. 6). 1 turns
+    it off. After padding, if there is any."""
     rotate_probability: Probability = 0.0
     """Chance of a rotation by an angle drawn from [-rotate_degrees, rotate_degrees]."""
     rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
@@ -141,8 +145,11 @@ class ScheduleSettings(_Settings):
     image_px_step: Annotated[int, Field(ge=1)] = 16
     """Pixels from one size to the next, where images grow."""
     full_size_epoch: Annotated[int, Field(ge=0)] = 0
-    """Epoch, from 0, with which images have their own size; the sizes before share the epochs
+    """Epoch, from 0, with which images have their last size; the sizes before share the epochs
     evenly."""
+    last_image_px: Annotated[int, Field(ge=0)] = 0
+    """Side of the training images in the end; 0 for their own. Resized crops show objects larger
+    than tests do, so images made smaller than the tests' set that right (Touvron et al. 2019)."""
 
     @model_validator(mode="after")
     def _check_together(self) -> ScheduleSettings:
@@ -151,10 +158,16 @@ class ScheduleSettings(_Settings):
                 f"min_momentum (={self.min_momentum}) must be at most "
                 f"max_momentum (={self.max_momentum})"
             )
-        if 0 < self.first_image_px < LEAST_IMAGE_PX:
+        for name in ("first_image_px", "last_image_px"):
+            if 0 < getattr(self, name) < LEAST_IMAGE_PX:
+                raise ValueError(
+                    f"{name} (={getattr(self, name)}) must be 0 or at least {LEAST_IMAGE_PX}, "
+                    f"the smallest image that the networks take"
+                )
+        if 0 < self.last_image_px < self.first_image_px:
             raise ValueError(
-                f"first_image_px (={self.first_image_px}) must be 0 or at least {LEAST_IMAGE_PX}, "
-                f"the smallest image that the networks take"
+                f"last_image_px (={self.last_image_px}) must be 0 or at least first_image_px "
+                f"(={self.first_image_px})"
             )
         return self
 
@@ -223,7 +236,6 @@ class Recipe(_Settings):
         if self.schedule.full_size_epoch >= self.train.epochs:
             raise ValueError(
                 f"schedule.full_size_epoch (={self.schedule.full_size_epoch}) must be below "
-                f"train.epochs (={self.train.epochs}), so that training ends at the images' own "
-                f"size"
+                f"train.epochs (={self.train.epochs}), so that training ends at the last size"
             )
         return self
