@@ -152,8 +152,8 @@ def test_a_batch_equals_its_images_augmented_one_by_one(pad_mode: str) -> None:
 def test_cpu_and_accelerator_formulations_agree_to_the_bit(pad_mode: str) -> None:
     recipe, images_u8 = make_everything(pad_mode), make_images(32)
     draws = draw(recipe, images_u8)
-    gathered = _augment(images_u8, draws, recipe, MEAN, STD, gather_chosen=True)
-    everywhere = _augment(images_u8, draws, recipe, MEAN, STD, gather_chosen=False)
+    gathered = _augment(images_u8, draws, recipe, MEAN, STD, 16, gather_chosen=True)
+    everywhere = _augment(images_u8, draws, recipe, MEAN, STD, 16, gather_chosen=False)
     assert torch.equal(gathered, everywhere)
 
 
@@ -408,6 +408,22 @@ def test_a_smaller_image_is_what_pillow_makes_of_it(image_px: int) -> None:
                 (image_px, image_px), Image.Resampling.BILINEAR
             )
             np.testing.assert_allclose(found[channel].numpy(), np.asarray(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout_probability", [0.0, 1.0])
+@pytest.mark.parametrize("image_px", [24, 17, 1])
+def test_a_resized_crop_may_be_made_smaller_in_the_same_step(
+    image_px: int, dropout_probability: float
+) -> None:
+    recipe = make_settings(
+        pad_px=3, resized_crop_min_area=0.3, dropout_probability=dropout_probability
+    )
+    images_u8 = make_images(12, 24)
+    draws = draw(recipe, images_u8)
+    at_once = augment_batch(images_u8, draws, recipe, mean=MEAN, std=STD, image_px=image_px)
+    whole = augment_batch(images_u8, draws, recipe, mean=MEAN, std=STD)
+    torch.testing.assert_close(at_once, shrink_batch(whole, image_px), atol=1e-5, rtol=0)
+    assert at_once.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_image_of_the_asked_size_is_left_alone() -> None:

@@ -244,10 +244,11 @@ def _change_images(
     image_px: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images as the network sees them, and the targets of their partners in mixing."""
+    if settings.mix_probability == 0:
+        changed = augment_batch(images_u8, draws, settings, mean=mean, std=std, image_px=image_px)
+        return changed, targets
     images = augment_batch(images_u8, draws, settings, mean=mean, std=std)
-    others = targets
-    if settings.mix_probability > 0:
-        images, others = mix_batch(images, targets, mixing, settings)
+    images, others = mix_batch(images, targets, mixing, settings)
     return shrink_batch(images, image_px), others
 
 
