@@ -30,7 +30,7 @@ MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
 OFF = {"pad_px": 0, "flip_probability": 0.0}
 CROP, FLIP = {"pad_px": 8}, {"flip_probability": 0.5}
 ROTATE, NOISE = {"rotate_probability": 0.5}, {"noise_probability": 0.5}
-RESIZED_CROP = {"resized_crop_min_area": 0.35}
+RESIZED_CROP = {"resized_crop_probability": 1.0}
 DROPOUT, MIX = {"dropout_probability": 0.5}, {"mix_probability": 1.0}
 
 

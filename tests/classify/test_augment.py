@@ -26,6 +26,7 @@ def make_everything(pad_mode: str = "reflect") -> AugmentSettings:
         {
             "pad_px": 3,
             "pad_mode": pad_mode,
+            "resized_crop_probability": 0.5,
             "resized_crop_min_area": 0.2,
             "rotate_probability": 0.5,
             "rotate_degrees": 40.0,
@@ -121,7 +122,7 @@ def augment_slowly(
     image = image[top : top + size_px, left : left + size_px]
     if draws.is_flipped[i]:
         image = image[:, ::-1]
-    if recipe.resized_crop_min_area < 1:
+    if recipe.resized_crop_probability > 0:
         image = enlarge_slowly(image, draws, i)
     if draws.is_rotated[i]:
         image = rotate_slowly(image, float(draws.angle_degrees[i]), recipe.pad_mode)
@@ -234,7 +235,7 @@ def test_an_image_of_one_pixel_survives_everything() -> None:
 
 
 def test_a_resized_crop_equals_kornia() -> None:
-    recipe, images_u8 = make_settings(resized_crop_min_area=0.3), make_images(32, 24)
+    recipe, images_u8 = make_settings(resized_crop_probability=0.8), make_images(32, 24)
     draws = draw(recipe, images_u8)
     top, left = draws.resized_top_px.float(), draws.resized_left_px.float()
     bottom, right = top + draws.resized_height_px - 1, left + draws.resized_width_px - 1
@@ -416,7 +417,7 @@ def test_a_resized_crop_may_be_made_smaller_in_the_same_step(
     image_px: int, dropout_probability: float
 ) -> None:
     recipe = make_settings(
-        pad_px=3, resized_crop_min_area=0.3, dropout_probability=dropout_probability
+        pad_px=3, resized_crop_probability=0.8, dropout_probability=dropout_probability
     )
     images_u8 = make_images(12, 24)
     draws = draw(recipe, images_u8)

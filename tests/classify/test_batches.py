@@ -30,7 +30,7 @@ MEAN, STD = (0.48, 0.45, 0.40), (0.27, 0.26, 0.28)
 PLAIN = AugmentSettings(pad_px=0, flip_probability=0.0)
 EVERYTHING = AugmentSettings(
     pad_px=2,
-    resized_crop_min_area=0.4,
+    resized_crop_probability=0.5,
     rotate_probability=0.5,
     noise_probability=0.5,
     dropout_probability=0.5,

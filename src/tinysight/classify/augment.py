@@ -101,7 +101,7 @@ def _augment(
     if settings.pad_px and settings.pad_mode == "mean":
         _fill_mean_colour(images, _padding_mask(images.shape[1], draws, settings))
 
-    if settings.resized_crop_min_area < 1:
+    if settings.resized_crop_probability > 0:
         size_px = images.shape[1]
         by_rows = stretching_weights(draws.resized_top_px, draws.resized_height_px, size_px)
         by_columns = stretching_weights(draws.resized_left_px, draws.resized_width_px, size_px)

@@ -55,7 +55,8 @@ class AugmentDraws(PositionDraws):
     is_flipped: torch.Tensor
     """(N,) bool."""
     resized_top_px: torch.Tensor
-    """(N,) int64: first row of the part that is enlarged to the whole image."""
+    """(N,) int64: first row of the part that is enlarged to the whole image; where nothing is
+    enlarged, the part is the whole image."""
     resized_left_px: torch.Tensor
     """(N,) int64: first column of that part."""
     resized_height_px: torch.Tensor
@@ -131,7 +132,9 @@ def draw_augmentation(
         return torch.from_numpy(stream(purpose).random(num_positions) < probability)
 
     crop_px = stream("crop").integers(0, 2 * settings.pad_px + 1, (num_positions, 2))
+    is_resized = chosen("resized crop", settings.resized_crop_probability)[:, None]
     part_px = _draw_parts(settings.resized_crop_min_area, num_positions, size_px, stream)
+    part_px = torch.where(is_resized, part_px, torch.tensor([0, 0, size_px, size_px]))
     angle = stream("angle").uniform(-1.0, 1.0, num_positions) * settings.rotate_degrees
     is_noisy = chosen("noise", settings.noise_probability if settings.noise_std > 0 else 0.0)
     noise_start = stream("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
@@ -178,8 +181,6 @@ def _draw_parts(
     stream: Callable[[str], np.random.Generator],
 ) -> torch.Tensor:
     """Return (N, 4) int64: top, left, height and width of the parts that are enlarged."""
-    if min_area_rel == 1.0:
-        return torch.tensor([0, 0, size_px, size_px]).repeat(num_positions, 1)
     area_px = stream("resized crop area").uniform(min_area_rel, 1.0, num_positions) * size_px**2
     log_ratio = stream("resized crop ratio").uniform(-1.0, 1.0, num_positions) * math.log(4 / 3)
     sides_px = np.sqrt(area_px[:, None] * np.exp(np.stack([log_ratio, -log_ratio], axis=1)))

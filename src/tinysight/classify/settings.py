@@ -48,10 +48,12 @@ class AugmentSettings(_Settings):
     alternate_flips: bool = False
     """Draw once which images are flipped, and flip these in even epochs and all others in odd
     ones: in two epochs each image is seen both ways (Jordan 2024, arXiv:2404.00498, sec. 3.6)."""
-    resized_crop_min_area: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Smallest share of the image's area that a random crop keeps, which is then enlarged to the
-    image's size; its sides are to each other as 3:4 to 4:3 (Szegedy et al. 2015, sec. 6). 1 turns
-    it off. After padding, if there is any."""
+    resized_crop_probability: Probability = 0.0
+    """Chance of a resized crop: a random part of the image, with sides that are to each other as
+    3:4 to 4:3, is enlarged to the image's size (Szegedy et al. 2015, sec. 6). Enlarged images are
+    smoother than those of the tests, so a network should see some that are not."""
+    resized_crop_min_area: Annotated[float, Field(gt=0.0, le=1.0)] = 0.35
+    """Smallest share of the image's area in that part."""
     rotate_probability: Probability = 0.0
     """Chance of a rotation by an angle drawn from [-rotate_degrees, rotate_degrees]."""
     rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
