@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{'recipe':20} {'bare step':>10} {'batch':>10} {'share':>7}  (medians of n steps each)")
     for name in arguments.recipes.split(","):
         recipe = load_recipe(name)
-        is_slow = recipe.model.name != "compact" and recipe.model.stem == "3x3"
+        is_slow = recipe.model.name.startswith("resnet") and recipe.model.stem == "3x3"
         measure(name, recipe, store, min(arguments.steps, 3) if is_slow else arguments.steps)
 
 

@@ -26,11 +26,11 @@ class _Settings(BaseModel):
 class ModelSettings(_Settings):
     """Which network."""
 
-    name: Literal["resnet18", "resnet34", "compact"] = "resnet18"
+    name: Literal["resnet18", "resnet34", "compact", "compact14"] = "resnet18"
     """Architecture."""
     stem: Literal["3x3", "7x7"] = "3x3"
     """First layers of a ResNet: one 3x3 convolution for 64x64 images, or 7x7 with max-pooling.
-    The compact network has its own."""
+    The compact networks have their own."""
     zero_init_last_norm: bool = False
     """Start the last batch-norm gain of each residual block at 0 (Goyal et al. 2017, sec. 5.1)."""
 

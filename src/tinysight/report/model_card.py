@@ -22,7 +22,12 @@ from tinysight.errors import RunError
 from tinysight.report.chart_style import percent
 
 _NUM_NAMED_CLASSES = 10
-_ARCHITECTURES = {"resnet18": "ResNet-18", "resnet34": "ResNet-34", "compact": "compact ResNet"}
+_ARCHITECTURES = {
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "compact": "compact ResNet",
+    "compact14": "compact ResNet of 14 layers",
+}
 # What Markdown and its common additions act on inside a line: emphasis, code, links, tables,
 # mentions, and the marks by which a bare address is made a link.
 _ACTIVE = re.compile(r"([\\`*_\[\]|~@]|(?<=:)/|(?<=www)\.)")

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from tinysight.classify.models import build_model
+from tinysight.classify.models.resnet import BasicBlock
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import ModelSettings
 from tinysight.errors import RecipeError
@@ -19,11 +20,12 @@ RESNET18 = ModelSettings(name="resnet18", stem="3x3")
 RESNET18_7X7 = ModelSettings(name="resnet18", stem="7x7")
 RESNET34 = ModelSettings(name="resnet34", stem="3x3")
 COMPACT = ModelSettings(name="compact")
-ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "resnet34"]
+COMPACT14 = ModelSettings(name="compact14")
+ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "compact14", "resnet34"]
 # resnet34 is resnet18 with more blocks: its size and its logits are tested, the rest would only
 # take longer.
 every_model = pytest.mark.parametrize(
-    "settings", [RESNET18, RESNET18_7X7, COMPACT], ids=ALL_IDS[:3]
+    "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14], ids=ALL_IDS[:4]
 )
 
 
@@ -42,6 +44,7 @@ def count_parameters(model: nn.Module) -> int:
         (RESNET18, 11_271_432),
         (RESNET18_7X7, 11_279_112),
         (COMPACT, 3_531_304),
+        (COMPACT14, 3_772_968),
         # resnet18 and eight more blocks: 1 of 64, 2 of 128, 4 of 256 and 1 of 512 channels
         (
             RESNET34,
@@ -58,8 +61,34 @@ def test_parameter_counts_at_200_classes(settings: ModelSettings, expected: int)
     assert count_parameters(build_model(settings, 200, seed=0)) == expected
 
 
-def test_the_compact_network_stays_within_its_budget() -> None:
-    assert count_parameters(build_model(COMPACT, 200, seed=0)) <= 4_058_122
+@pytest.mark.parametrize("settings", [COMPACT, COMPACT14])
+def test_the_compact_networks_stay_within_their_budget(settings: ModelSettings) -> None:
+    assert count_parameters(build_model(settings, 200, seed=0)) <= 4_058_122
+
+
+def test_compact14_has_fourteen_layers_of_weights_on_the_longest_way() -> None:
+    model = build_model(COMPACT14, 5, seed=0)
+    weights = [m for name, m in model.named_modules() if hasattr(m, "weight") and m.weight.ndim > 1]
+    shortcuts = [name for name, m in model.named_modules() if name.endswith("downsample.1")]
+    assert len(weights) - len(shortcuts) == 14
+
+
+@pytest.mark.parametrize("size_px", [5, 8])
+def test_a_pooled_shortcut_sees_the_mean_of_each_square(size_px: int) -> None:
+    block = BasicBlock(3, 6, stride=2, pools_shortcut=True)
+    images = images_of(size_px)
+    shortcut = block.downsample(images)
+    assert shortcut.shape == block(images).shape
+    _, conv, norm = block.downsample
+    weight = conv.weight[:, :, 0, 0]
+    for row in range(-(-size_px // 2)):
+        for column in range(-(-size_px // 2)):
+            # At the edge of an odd side fewer than four are left.
+            square = images[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            expected = square.mean(dim=(2, 3)) @ weight.T
+            found = conv(block.downsample[0](images))[:, :, row, column]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(shortcut, norm(conv(block.downsample[0](images))))
 
 
 def test_parameters_carry_torchvisions_names() -> None:
@@ -79,7 +108,9 @@ def test_parameters_carry_torchvisions_names() -> None:
     assert names == expected
 
 
-@pytest.mark.parametrize("settings", [RESNET18, RESNET18_7X7, COMPACT, RESNET34], ids=ALL_IDS)
+@pytest.mark.parametrize(
+    "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14, RESNET34], ids=ALL_IDS
+)
 @pytest.mark.parametrize("size_px", [32, 47])
 def test_logits_come_out_at_any_size(settings: ModelSettings, size_px: int) -> None:
     model = build_model(settings, 7, seed=0)

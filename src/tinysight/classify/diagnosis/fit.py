@@ -164,10 +164,10 @@ def _more_regularisation(recipe: Recipe, size_px: int) -> str:
 
 def _more_capacity(recipe: Recipe, size_px: int, *, is_augmentation_strong: bool) -> str:
     settings = [f"train.epochs={2 * recipe.train.epochs}"]
-    if recipe.model.name != "compact" and recipe.model.stem == "7x7" and size_px <= 96:
-        settings.append("model.stem=3x3")
-    elif recipe.model.name == "compact":
+    if recipe.model.name in ("compact", "compact14"):
         settings.append("model.name=resnet18")
+    elif recipe.model.stem == "7x7" and size_px <= 96:
+        settings.append("model.stem=3x3")
     elif recipe.model.name == "resnet18":
         settings.append("model.name=resnet34")
     if recipe.optimizer.weight_decay >= _STRONG_WEIGHT_DECAY and recipe.optimizer.name == "sgd":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tinysight.classify.models.compact import CompactResNet
+from tinysight.classify.models.compact import build_compact, build_compact14
 from tinysight.classify.models.resnet import BasicBlock, ResNet
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import ModelSettings
@@ -14,6 +14,7 @@ from tinysight.errors import RecipeError
 __all__ = ["build_model"]
 
 _RESNET_WIDTHS = (64, 128, 256, 512)
+_COMPACT = {"compact": build_compact, "compact14": build_compact14}
 _RESNET_BLOCKS_PER_STAGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
 
@@ -44,10 +45,10 @@ def build_model(settings: ModelSettings, num_classes: int, *, seed: int) -> nn.M
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
-    if settings.name == "compact" and settings.stem != "3x3":
+    if settings.name in _COMPACT and settings.stem != "3x3":
         raise RecipeError(
-            f"model.stem must be left out for model.name = compact, which has a stem of its own, "
-            f'got "{settings.stem}". Remove model.stem or choose resnet18 or resnet34.'
+            f"model.stem must be left out for model.name = {settings.name}, which has a stem of "
+            f'its own, got "{settings.stem}". Remove model.stem or choose resnet18 or resnet34.'
         )
     # On the meta device a layer's own initialisation draws no numbers and fills no memory.
     with torch.device("meta"):
@@ -62,8 +63,8 @@ def build_model(settings: ModelSettings, num_classes: int, *, seed: int) -> nn.M
 
 
 def _build_architecture(settings: ModelSettings, num_classes: int) -> nn.Module:
-    if settings.name == "compact":
-        return CompactResNet(num_classes)
+    if settings.name in _COMPACT:
+        return _COMPACT[settings.name](num_classes)
     blocks_per_stage = _RESNET_BLOCKS_PER_STAGE[settings.name]
     return ResNet(blocks_per_stage, _RESNET_WIDTHS, num_classes, stem=settings.stem)
 

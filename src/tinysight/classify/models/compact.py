@@ -1,47 +1,80 @@
-"""A compact residual network for 64x64 images, chosen for training on a CPU."""
+"""Compact residual networks for 64x64 images, chosen for training on a CPU."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from tinysight.classify.models.resnet import build_stage
 
+STEM_CHANNELS = 32
+
 
 class CompactResNet(nn.Module):
-    """Residual network of 3.5 million parameters and 0.277 GMAC at 64x64, total stride 8.
+    """Stem of stride 2, stages of basic blocks that halve the size, pooling, one linear layer.
 
     On a CPU a small network spends its time on memory rather than on arithmetic: the 32x32 maps
-    hold most of its values, and batch norm, ReLU and their gradients pass over each of them
-    several times. So only the stem works at 32x32; all blocks work at 16x16 and 8x8, where there
-    are fewer values and enough channels to fill a core's matrix unit (widths are multiples of 32).
-
-    A training step (bf16, channels_last, batches of 256, two cores with AMX) takes 660 images/s,
-    against 745 for a ResNet-18 of half the width behind a stem of stride 2, which has half the
-    MACs. Of the other candidates, blocks at 32x32 took longer for each MAC, a space-to-depth stem
-    was no quicker and a patch stem of stride 4 keeps less detail. Speed for each MAC decided; the
-    candidates' accuracies were not compared.
+    of a 64x64 image hold most of its values, and batch norm, ReLU and their gradients pass over
+    each of them several times. So only the stem works at 32x32; all blocks work at 16x16 and below,
+    where there are fewer values and enough channels to fill a core's matrix unit (widths are
+    multiples of 32). docs/speedrun.md compares the candidates.
 
     Args:
         num_classes: Length of the logits.
+        blocks_per_stage: Number of blocks of ``layer1``, ``layer2`` and so on; the first block of
+            each has stride 2.
+        widths: Channels of each stage.
+        pools_shortcut: Whether the shortcuts of these first blocks take means.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        blocks_per_stage: Sequence[int],
+        widths: Sequence[int],
+        pools_shortcut: bool,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
+        self.conv1 = nn.Conv2d(3, STEM_CHANNELS, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()
-        self.layer1 = build_stage(2, 32, 96, stride=2)
-        self.layer2 = build_stage(3, 96, 256, stride=2)
+        self._stages = tuple(f"layer{number}" for number in range(1, len(widths) + 1))
+        from_channels = (STEM_CHANNELS, *widths)
+        for name, num_blocks, in_channels, width in zip(
+            self._stages, blocks_per_stage, from_channels, widths, strict=False
+        ):
+            stage = build_stage(
+                num_blocks, in_channels, width, stride=2, pools_shortcut=pools_shortcut
+            )
+            self.add_module(name, stage)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(256, num_classes)
+        self.fc = nn.Linear(widths[-1], num_classes)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images (B, 3, H, W), normalised, to the last feature maps (B, 256, H/8, W/8)."""
-        x = self.relu(self.bn1(self.conv1(images)))
-        return self.layer2(self.layer1(x))  # type: ignore[no-any-return]
+        """Map images (B, 3, H, W), normalised, to the last feature maps (B, C, H', W')."""
+        x: torch.Tensor = self.relu(self.bn1(self.conv1(images)))
+        for name in self._stages:
+            x = getattr(self, name)(x)
+        return x
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images (B, 3, H, W), float, normalised, to logits (B, num_classes)."""
         pooled = self.avgpool(self.features(images)).flatten(1)
         return self.fc(pooled)  # type: ignore[no-any-return]
+
+
+def build_compact(num_classes: int) -> CompactResNet:
+    """Return a network of 3.5 million parameters and 0.277 GMAC; its last maps are 8x8."""
+    return CompactResNet(
+        num_classes, blocks_per_stage=(2, 3), widths=(96, 256), pools_shortcut=False
+    )
+
+
+def build_compact14(num_classes: int) -> CompactResNet:
+    """Return a network of 3.8 million parameters and 0.223 GMAC; its last maps are 4x4."""
+    return CompactResNet(
+        num_classes, blocks_per_stage=(3, 2, 1), widths=(96, 192, 384), pools_shortcut=True
+    )

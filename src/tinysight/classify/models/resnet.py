@@ -19,20 +19,25 @@ from tinysight.classify.models.convolution import SameConv2d
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: ``relu(residual(x) + shortcut(x))``.
 
-    The shortcut (``downsample``) is the identity, or a strided 1x1 convolution with batch norm
-    where the shape changes.
+    The shortcut (``downsample``) is the identity, or a 1x1 convolution with batch norm where the
+    shape changes, strided or behind an average pooling.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: Stride of the first convolution and of the shortcut.
+        pools_shortcut: Whether the shortcut takes the mean of each stride x stride positions; it
+            sees one of them otherwise.
 
     Source:
         He et al. 2016, Deep Residual Learning for Image Recognition, section 3.3, option B
-        (arXiv:1512.03385).
+        (arXiv:1512.03385); He et al. 2019, Bag of Tricks, section 4.2, ResNet-D, for the pooling
+        (arXiv:1812.01187).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, pools_shortcut: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = SameConv2d(in_channels, out_channels, 3, stride=stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
@@ -40,7 +45,13 @@ class BasicBlock(nn.Module):
         self.conv2 = SameConv2d(out_channels, out_channels, 3)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
+        if stride != 1 and pools_shortcut:
+            self.downsample = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True),  # as many positions as the convolution gives
+                SameConv2d(in_channels, out_channels, 1),
+                nn.BatchNorm2d(out_channels),
+            )
+        elif stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 SameConv2d(in_channels, out_channels, 1, stride=stride),
                 nn.BatchNorm2d(out_channels),
@@ -106,9 +117,14 @@ class ResNet(nn.Module):
 
 
 def build_stage(
-    num_blocks: int, in_channels: int, out_channels: int, *, stride: int
+    num_blocks: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    stride: int,
+    pools_shortcut: bool = False,
 ) -> nn.Sequential:
     """Return ``num_blocks`` basic blocks in a row; the first one changes channels and size."""
-    first = BasicBlock(in_channels, out_channels, stride=stride)
+    first = BasicBlock(in_channels, out_channels, stride=stride, pools_shortcut=pools_shortcut)
     rest = (BasicBlock(out_channels, out_channels) for _ in range(num_blocks - 1))
     return nn.Sequential(first, *rest)
