@@ -151,7 +151,8 @@ class ScheduleSettings(_Settings):
     evenly."""
     last_image_px: Annotated[int, Field(ge=0)] = 0
     """Side of the training images in the end; 0 for their own. Resized crops show objects larger
-    than tests do, so images made smaller than the tests' set that right (Touvron et al. 2019)."""
+    than tests do, which smaller images set right (Touvron et al. 2019), unless sharpness differs
+    as well (docs/speedrun.md)."""
 
     @model_validator(mode="after")
     def _check_together(self) -> ScheduleSettings:
