@@ -30,6 +30,7 @@ bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained
 	$(BENCH)/data_path.py --store $(STORE)
 	$(BENCH)/cpu_training.py --store $(STORE)
 	$(BENCH)/training_scaling.py --store $(STORE)
+	$(BENCH)/compact_candidates.py
 	$(BENCH)/cam_speed.py --store $(STORE)
 	$(BENCH)/cam_memory.py
 	$(BENCH)/near_duplicates.py $(STORE)
