@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -42,9 +43,9 @@ class CompactResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.relu = nn.ReLU()
         self._stages = tuple(f"layer{number}" for number in range(1, len(widths) + 1))
-        from_channels = (STEM_CHANNELS, *widths)
-        for name, num_blocks, in_channels, width in zip(
-            self._stages, blocks_per_stage, from_channels, widths, strict=False
+        channels = pairwise((STEM_CHANNELS, *widths))
+        for name, num_blocks, (in_channels, width) in zip(
+            self._stages, blocks_per_stage, channels, strict=True
         ):
             stage = build_stage(
                 num_blocks, in_channels, width, stride=2, pools_shortcut=pools_shortcut
