@@ -37,7 +37,7 @@ from tinysight.classify.placement import autocast, place_model
 from tinysight.classify.predictions import load_model
 from tinysight.classify.settings import ModelSettings, TrainSettings
 from tinysight.classify.store import load_store
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 
 CPU = torch.device("cpu")
 FP32 = TrainSettings(precision="fp32", channels_last=False)
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="test images a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    keep_freed_memory()  # as the command line does
+    prepare_memory()  # as the command line does
     store = load_store(arguments.store, verify=False)
     rows = spread_evenly(np.flatnonzero(~store.is_train), arguments.images)
     if arguments.run:

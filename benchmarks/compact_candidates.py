@@ -28,7 +28,7 @@ from tinysight.classify.optimizers import build_optimizer
 from tinysight.classify.run import train_run
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import load_store
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 
 BATCH_SIZE, SIZE_PX, NUM_CLASSES = 256, 64, 200
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--only", choices=CANDIDATES)
     arguments = parser.parse_args()
-    keep_freed_memory()
+    prepare_memory()
     print(hardware_line())
     names = [arguments.only] if arguments.only else list(CANDIDATES)
     recipe = load_recipe("speed-cpu", [*AS_COMPARED, *arguments.set])

@@ -31,7 +31,7 @@ from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
 from tinysight.classify.training import forward_backward
 from tinysight.classify.training_state import TrainingState
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 
 BATCH = 256
 WARM_UP_STEPS = 2
@@ -77,7 +77,7 @@ def main() -> None:
 def run_program(name: str, store: Store, steps: int) -> float:
     """Return the images a second of one program."""
     if name == OURS:
-        keep_freed_memory()
+        prepare_memory()
         return OurLoop(store).run(steps)
     with tempfile.TemporaryDirectory() as folder:
         rows = spread_rows(np.flatnonzero(store.is_train), (steps + WARM_UP_STEPS) * BATCH)

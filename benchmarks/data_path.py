@@ -25,7 +25,7 @@ from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
 from tinysight.classify.training import forward_backward
 from tinysight.classify.training_state import TrainingState
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--recipes", default="cpu,reference-nll,reference-48,baseline")
     arguments = parser.parse_args()
-    keep_freed_memory()  # as `tinysight train` does
+    prepare_memory()  # as `tinysight train` does
     print(hardware_line())
     store = load_store(arguments.store)
     print(f"{'recipe':20} {'bare step':>10} {'batch':>10} {'share':>7}  (medians of n steps each)")

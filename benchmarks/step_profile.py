@@ -23,7 +23,7 @@ from tinysight.classify.models.summary import summarize
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.training import forward_backward
 from tinysight.classify.training_state import TrainingState
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 
 CLASSES, IMAGES, SHOWN = 200, 77_000, 14
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="64,32")
     parser.add_argument("--steps", type=int, default=8)
     arguments = parser.parse_args()
-    keep_freed_memory()
+    prepare_memory()
     print(hardware_line())
     print(f"bf16 matrix product: {matrix_product_tflops():.2f} TFLOP/s")
     for size_px in map(int, arguments.sizes.split(",")):

@@ -29,7 +29,7 @@ from tinysight.classify.run import Silence, train_run
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
 from tinysight.classify.training import EpochRecord
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 
 
@@ -76,7 +76,7 @@ def run_ours(
     store: Store, name: str, overrides: list[str], target: float
 ) -> tuple[float, int, float]:
     """Return seconds, epochs and accuracy of a recipe of the package."""
-    keep_freed_memory()
+    prepare_memory()
     stop = StopRequest()
     listener = StopAtTarget(target, stop)
     recipe = load_recipe(name, [*overrides, "train.evaluate_every=1"])

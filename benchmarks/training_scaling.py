@@ -26,7 +26,7 @@ from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import load_store
 from tinysight.classify.training import epoch_batches, forward_backward
 from tinysight.classify.training_state import TrainingState
-from tinysight.cli.memory import keep_freed_memory
+from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 
 WARM_UP_STEPS = 3
@@ -71,7 +71,7 @@ def main() -> None:
 
 def run_case(path: Path, recipe_name: str, size_px: int, batch: int, threads: int) -> float:
     """Return the images a second of training at one size, batch and number of threads."""
-    keep_freed_memory()
+    prepare_memory()
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     epochs = 2

@@ -73,10 +73,10 @@ def run_train(arguments: argparse.Namespace) -> int:
     from tinysight.classify.run import choose_device, train_run
     from tinysight.classify.stopping import StopRequest
     from tinysight.classify.store import load_store
-    from tinysight.cli.memory import keep_freed_memory
+    from tinysight.cli.memory import prepare_memory
     from tinysight.cli.training_progress import TrainingProgress
 
-    keep_freed_memory()
+    prepare_memory()
     recipe = _recipe_of(arguments)
     store = load_store(arguments.store)
     backend = "nccl" if choose_device(arguments.device).type == "cuda" else "gloo"
