@@ -4,7 +4,7 @@ Peer: the largest rate of a bf16 matrix product (4096x4096) on the same threads.
 size of images, the time of a step on one fixed batch, its rate on convolutions (three times the
 MACs of the forward pass), and the operators that take most, from torch's profiler.
 
-    python benchmarks/step_profile.py [--recipe speed-cpu] [--sizes 64,32] [--steps 8]
+    python benchmarks/step_profile.py [--recipe speed-cpu] [--sizes 64,32] [--steps 8] [--compile]
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ def main() -> None:
     parser.add_argument("--recipe", default="speed-cpu")
     parser.add_argument("--sizes", default="64,32")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--compile", action="store_true", help="the network, by torch.compile")
     arguments = parser.parse_args()
     prepare_memory()
     print(hardware_line())
     print(f"bf16 matrix product: {matrix_product_tflops():.2f} TFLOP/s")
     for size_px in map(int, arguments.sizes.split(",")):
-        profile_step(arguments.recipe, size_px, arguments.steps)
+        profile_step(arguments.recipe, size_px, arguments.steps, compiled=arguments.compile)
 
 
 def matrix_product_tflops(side: int = 4096) -> float:
@@ -54,13 +55,14 @@ def matrix_product_tflops(side: int = 4096) -> float:
     return 2 * side**3 / statistics.median(seconds) / 1e12
 
 
-def profile_step(recipe_name: str, size_px: int, steps: int) -> None:
+def profile_step(recipe_name: str, size_px: int, steps: int, *, compiled: bool) -> None:
     """Print the time of a step at one size of images, and where it goes."""
     recipe = load_recipe(recipe_name)
     model = build_model(recipe.model, CLASSES, seed=0)
     macs = summarize(model, (3, size_px, size_px)).macs
     state = TrainingState(model, recipe, IMAGES, torch.device("cpu"))
     state.model.train()
+    network = torch.compile(state.model, dynamic=False) if compiled else state.model
     batch_size = recipe.train.batch_size
     images = torch.randn(batch_size, 3, size_px, size_px)
     batch = Batch(
@@ -70,18 +72,19 @@ def profile_step(recipe_name: str, size_px: int, steps: int) -> None:
 
     def step() -> float:
         began = time.perf_counter()
-        forward_backward(state.model, batch, recipe, stop=StopRequest())
+        forward_backward(network, batch, recipe, stop=StopRequest())
         state.optimizer.step()
         state.optimizer.zero_grad()
         return time.perf_counter() - began
 
+    first_s = step()
     for _ in range(3):
         step()
     step_s = statistics.median(step() for _ in range(steps))
     rate = 6 * macs * batch_size / step_s / 1e12
     print(
         f"{size_px} px: {step_s * 1e3:.0f} ms for {batch_size} images, {rate:.2f} TFLOP/s of "
-        f"convolutions"
+        f"convolutions; the first step took {first_s:.1f} s"
     )
     with profile() as record:
         step()

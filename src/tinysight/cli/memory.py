@@ -15,10 +15,10 @@ def prepare_memory() -> None:
     """Keep the memory that a training step frees for the next one, in huge pages where there are.
 
     By default every large tensor is mapped and unmapped, and the system fills each of its pages
-    with zeros again: tens of thousands of page faults a step. And in pages of 4 KiB the processor
-    spends a part of each step on finding them: with pages of 2 MiB a step took 5 % less. A value
-    of THP_MEM_ALLOC_ENABLE that the user has set stays. A command may decide this for its process;
-    the library never does. Does nothing where the C library is another one.
+    with zeros again: tens of thousands of page faults a step. And the processor has more pages of
+    4 KiB to find than it remembers; with pages of 2 MiB a step takes 1 to 4 % less
+    (docs/speedrun.md). A value of THP_MEM_ALLOC_ENABLE that the user has set stays. A command may
+    decide this for its process; the library never does. Does nothing on other systems.
     """
     if not sys.platform.startswith("linux"):
         return
