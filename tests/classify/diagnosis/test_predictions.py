@@ -143,11 +143,11 @@ def make_explanation(**duplicates: int) -> dict[str, Any]:
     }
 
 
-def test_pairs_with_two_labels_bound_the_label_noise_from_below() -> None:
+def test_pairs_with_two_labels_are_counted_and_explained() -> None:
     observations = judge(None, about=ABOUT, explanation=make_explanation(two_labels=275))
     assert found(observations, "two-labels").sentence == (
         "275 pairs of equal or nearly equal images have two different labels. At least one label "
-        "of each pair is wrong or incomplete: no fewer than 0.2 % of the 110,000 labels."
+        "of each pair is wrong or incomplete."
     )
 
 

@@ -136,8 +136,4 @@ def _observations(
             "Run `tinysight evaluate RUN`.",
         )
     if explanation is not None:
-        yield from judge_labels(
-            explanation,
-            test_images=about["test_images"],
-            all_images=about["train_images"] + about["test_images"],
-        )
+        yield from judge_labels(explanation, test_images=about["test_images"])

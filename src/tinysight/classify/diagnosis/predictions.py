@@ -155,15 +155,12 @@ def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
     )
 
 
-def judge_labels(
-    explanation: Record, *, test_images: int, all_images: int
-) -> Iterator[Observation]:
+def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observation]:
     """Say how far doubtful labels and images on both sides of the split limit what can be known.
 
     Args:
         explanation: Content of ``explanation.json``.
         test_images: Images of the test part.
-        all_images: Images of the store.
     """
     duplicates = explanation.get("duplicates", {})
     two_labels = duplicates.get("two_labels", 0)
@@ -172,8 +169,7 @@ def judge_labels(
             "two-labels",
             "note",
             f"{counted(two_labels, 'pair')} of equal or nearly equal images {_have(two_labels)} "
-            f"two different labels. At least one label of each pair is wrong or incomplete: no "
-            f"fewer than {percent(two_labels / all_images)} of the {all_images:,} labels.",
+            f"two different labels. At least one label of each pair is wrong or incomplete.",
             "`tinysight report RUN` shows the pairs; give both images one label, or remove them.",
         )
     across = duplicates.get("across_split", 0)
