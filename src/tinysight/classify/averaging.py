@@ -52,9 +52,23 @@ def refresh_batch_norms(
         settings: Number format of the network.
         processes: All processes end with the mean of their statistics.
     """
-    with autocast(settings, device):
-        update_bn(batches, model)
+    update_bn(batches, _InPrecision(model, settings, device))
     average_statistics(model, processes)
+
+
+class _InPrecision(nn.Module):
+    """A network that computes in the precision of its recipe, while its images are made in full."""
+
+    def __init__(self, network: nn.Module, settings: TrainSettings, device: torch.device) -> None:
+        super().__init__()
+        self.network = network
+        self._settings = settings
+        self._device = device
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with autocast(self._settings, self._device):
+            logits: torch.Tensor = self.network(images)
+        return logits
 
 
 @torch.no_grad()

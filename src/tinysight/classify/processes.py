@@ -6,12 +6,14 @@ Without torchrun every function here is the identity, so the training loop has o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+from tinysight.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
-    def any(self, claim: bool, device: torch.device) -> bool:
-        """Return whether the claim holds in any process."""
+    def any(self, claims: Sequence[bool], device: torch.device) -> list[bool]:
+        """Return for each of some claims whether it holds in any process."""
         if self.count == 1:
-            return claim
-        return bool(self.sum(torch.tensor(int(claim), device=device)).item())
+            return list(claims)
+        counts = self.sum(torch.tensor(claims, dtype=torch.int64, device=device))
+        return [count > 0 for count in counts.tolist()]
 
     def wait(self) -> None:
         """Wait until every process is here."""
@@ -58,16 +61,28 @@ def joined_processes(backend: str) -> Iterator[Processes]:
 
     Args:
         backend: ``"nccl"`` for CUDA, ``"gloo"`` for the CPU.
+
+    Raises:
+        RunError: There are more processes on this machine than GPUs.
     """
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield Processes()
         return
-    dist.init_process_group(backend)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    own_gpu = None
+    if backend == "nccl":
+        # Otherwise whatever is asked of "the GPU" goes to the first one, from every process.
+        num_gpus = torch.cuda.device_count()
+        if local_rank >= num_gpus:
+            raise RunError(
+                f"LOCAL_RANK (={local_rank}): every process must have a GPU of its own, but this "
+                f"machine has {num_gpus}. Start torchrun with --nproc-per-node={max(num_gpus, 1)}, "
+                f"or train with --device cpu."
+            )
+        own_gpu = torch.device("cuda", local_rank)
+        torch.cuda.set_device(own_gpu)
+    dist.init_process_group(backend, device_id=own_gpu)
     try:
-        yield Processes(
-            rank=dist.get_rank(),
-            count=dist.get_world_size(),
-            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), local_rank=local_rank)
     finally:
         dist.destroy_process_group()

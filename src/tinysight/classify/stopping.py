@@ -32,7 +32,7 @@ class StepGivenUpError(Exception):
 
 @contextmanager
 def step_can_be_given_up(model: nn.Module, stop: StopRequest) -> Iterator[None]:
-    """Watch a request during the backward passes of a block.
+    """Watch a request during the backward passes of a block, and keep the buffers if it is made.
 
     Args:
         model: The network being trained; no hook is left on it.
@@ -48,7 +48,8 @@ def step_can_be_given_up(model: nn.Module, stop: StopRequest) -> Iterator[None]:
         if parameter.requires_grad
     ]
     try:
-        yield
+        with buffers_kept_on_error(model):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

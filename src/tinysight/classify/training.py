@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from tinysight.classify.averaging import (
     update_average,
 )
 from tinysight.classify.batches import Batch, steps_per_epoch, training_batches
+from tinysight.classify.compiling import compile_changes, compile_network
 from tinysight.classify.evaluate import Score, score_model
 from tinysight.classify.losses import image_hits, image_losses
 from tinysight.classify.optimizers import set_schedule
@@ -36,7 +36,6 @@ from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import (
     StepGivenUpError,
     StopRequest,
-    buffers_kept_on_error,
     raise_if_requested,
     step_can_be_given_up,
 )
@@ -144,9 +143,14 @@ def train(
     steps = steps_per_epoch(len(data.train_rows), settings.batch_size)
     num_steps = steps * settings.epochs
     network = _wrap(state.model, recipe, device, processes)
-    # Only here can a step be given up: several processes would have to do so together.
+    # Only here are steps so long, and several processes would have to give one up together.
     can_give_up = processes.count == 1 and device.type == "cpu" and not settings.compile
+    stop_within_step = stop if can_give_up else StopRequest()
     last_save = last_look = time.monotonic()
+
+    def keep() -> None:
+        average_parts(state, processes)
+        save(state)
 
     while state.recorded_epochs < settings.epochs:
         epoch = state.recorded_epochs
@@ -162,11 +166,11 @@ def train(
             set_schedule(state.optimizer, lr=now.lr, momentum=now.momentum)
             watch = step_can_be_given_up(state.model, stop) if can_give_up else nullcontext()
             try:
-                with buffers_kept_on_error(state.model), watch:
-                    loss, hits = forward_backward(network, batch, recipe, stop=stop)
+                with watch:
+                    loss, hits = forward_backward(network, batch, recipe, stop=stop_within_step)
             except StepGivenUpError:
                 state.optimizer.zero_grad(set_to_none=True)
-                save(state)
+                keep()
                 return False
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
@@ -199,25 +203,39 @@ def train(
                     time_left_s=(num_steps - state.step) * state.seconds / state.step,
                 )
             )
-            if processes.any(stop.is_made, device):
-                save(state)
-                return False
-            if time.monotonic() - last_save > settings.checkpoint_every_s:
-                save(state)
+            is_time_to_save = time.monotonic() - last_save > settings.checkpoint_every_s
+            is_stopped, is_time_to_save = processes.any((stop.is_made, is_time_to_save), device)
+            if is_stopped or is_time_to_save:
+                keep()
                 last_save = time.monotonic()
+            if is_stopped:
+                return False
 
         try:
             record = _finish_epoch(state, data, recipe, epoch, device, processes, stop)
         except StepGivenUpError:
-            save(state)
+            keep()
             return False
         on_epoch(record)
         state.recorded_epochs += 1
         state.step_losses.zero_()
         state.hits.zero_()
         state.epoch_seconds = 0.0
-    save(state)
+    keep()
     return True
+
+
+def average_parts(state: TrainingState, processes: Processes) -> None:
+    """Give every process the mean of what each has gathered from its part of the batches.
+
+    Sums and statistics are linear in the batches, so this changes none of the figures of the
+    epoch, and a state that one process saves is that of all.
+    """
+    if processes.count == 1:
+        return
+    average_statistics(state.model, processes)
+    for tensor in (state.step_losses, state.hits):
+        tensor.copy_(processes.sum(tensor) / processes.count)
 
 
 def _is_time_to_look(
@@ -270,16 +288,16 @@ def forward_backward(
 def _wrap(model: nn.Module, recipe: Recipe, device: torch.device, processes: Processes) -> Network:
     """The network as the loop calls it; ``model`` keeps the parameters and their names."""
     model.train()
-    network: nn.Module = model
+    network = model
+    if recipe.train.compile:
+        network = compile_network(model, recipe.train, device, num_processes=processes.count)
     if processes.count > 1:
         ids = [device.index] if device.type == "cuda" else None
-        network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
-    if not recipe.train.compile:
-        return network
-    # One graph for each size of images: a general one for all of them is slower.
-    return torch.compile(
-        network, dynamic=False, mode="max-autotune" if device.type == "cuda" else None
-    )
+        network = DistributedDataParallel(network, device_ids=ids)
+        # Statistics stay those of a process's own part until they are averaged. Not as an
+        # argument: torch renames that one from 2.13 on and warns of the old name.
+        network.broadcast_buffers = False
+    return network
 
 
 def epoch_batches(
@@ -306,13 +324,8 @@ def epoch_batches(
         part=(processes.rank, processes.count),
         device=device,
         image_px=image_px_at(epoch, recipe.schedule, own_px=data.images_u8.shape[1]),
-        compiler=_compile_whole if recipe.train.compile else None,
+        compiler=compile_changes if recipe.train.compile else None,
     )
-
-
-def _compile_whole(change: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile the changes of a batch to one graph for each size of images."""
-    return torch.compile(change, dynamic=False, fullgraph=True)
 
 
 def _require_finite(

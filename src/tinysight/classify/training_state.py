@@ -53,7 +53,7 @@ class TrainingState:
         average: The moving average of the weights, or None.
         step: Optimizer steps done.
         step_losses: (steps per epoch,) float32 on the device, this epoch's losses so far.
-        hits: Sum of the hits in this epoch so far, a float64 number on the device.
+        hits: Sum of the hits in this epoch so far, a float32 number on the device.
         seconds: Training time so far.
         epoch_seconds: Training time in this epoch so far.
         recorded_epochs: Epochs that were evaluated and handed out.

@@ -1,0 +1,64 @@
+"""What torch is asked to compile, and how: one graph for each size of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from tinysight.classify.settings import TrainSettings
+
+# Graphs of one function that torch may keep: every size of images, with and without gradients.
+# Beyond its own limit of 8 torch runs the network uncompiled, and whole graphs raise.
+MAX_GRAPHS = 64
+
+
+def compile_network(
+    network: nn.Module, settings: TrainSettings, device: torch.device, *, num_processes: int
+) -> nn.Module:
+    """Compile a network for training.
+
+    Args:
+        network: The network itself, on ``device``; it keeps its parameters and their names.
+        settings: Whether gradients of several parts of a batch are added up.
+        device: Where it computes. On CUDA the best kernels are searched for, and launched as CUDA
+            graphs where these can be had.
+        num_processes: Processes that sum up their gradients.
+
+    Returns:
+        A wrapper of the network.
+    """
+    _allow_graphs()
+    # A general graph for all sizes is slower than one for each.
+    return torch.compile(  # type: ignore[return-value]
+        network,
+        dynamic=False,
+        mode=compile_mode(settings, device, num_processes=num_processes),
+    )
+
+
+def compile_mode(
+    settings: TrainSettings, device: torch.device, *, num_processes: int
+) -> str | None:
+    """Return the ``mode`` of :func:`torch.compile` for the network.
+
+    The gradients that a CUDA graph writes lie in its own memory, and its next call takes that
+    back. So they can neither wait for those of the next part of a batch nor for other processes.
+    """
+    if device.type != "cuda":
+        return None
+    is_alone = num_processes == 1 and settings.accumulate == 1
+    return "max-autotune" if is_alone else "max-autotune-no-cudagraphs"
+
+
+def compile_changes(change: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the changes of a batch; a part that cannot be in one graph raises."""
+    _allow_graphs()
+    return torch.compile(change, dynamic=False, fullgraph=True)
+
+
+def _allow_graphs() -> None:
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, MAX_GRAPHS)
