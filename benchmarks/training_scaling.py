@@ -92,15 +92,16 @@ def run_case(path: Path, recipe_name: str, size_px: int, batch: int, threads: in
     state = TrainingState(model, recipe, len(data.train_rows), device)
     state.model.train()
     steps = max(IMAGES // batch, 1)
+    if len(state.step_losses) < steps + WARM_UP_STEPS:
+        raise SystemExit(f"{path}: must have {IMAGES + WARM_UP_STEPS * batch:,} training images")
+    batches = epoch_batches(data, recipe, 0, device, Processes())
     began = 0.0
-    for step, images in enumerate(epoch_batches(data, recipe, 0, device, Processes())):
+    for step, images in zip(range(steps + WARM_UP_STEPS), batches, strict=False):
         if step == WARM_UP_STEPS:
             began = time.perf_counter()
         forward_backward(state.model, images, recipe, stop=StopRequest())
         state.optimizer.step()
         state.optimizer.zero_grad()
-        if step == steps + WARM_UP_STEPS - 1:
-            break
     return steps * batch / (time.perf_counter() - began)
 
 
