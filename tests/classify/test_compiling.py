@@ -1,7 +1,9 @@
 """A compiled run is the plain one: the same steps, images of every size, averaged weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,8 +12,6 @@ from tinysight import run_folder
 from tinysight.classify.compiling import MAX_GRAPHS, compile_changes, compile_mode
 from tinysight.classify.run import train_run
 from tinysight.classify.settings import Recipe, TrainSettings
-
-CUDA = torch.device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ def test_every_size_of_images_may_have_its_graphs() -> None:
 
 
 def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:
-    """Three epochs of five steps at 16, 24 and 32 px, with everything that a record may use."""
+    """Three epochs of five steps at 32, 48 and 64 px, with everything that a record may use."""
     return make_recipe(
         augment={"pad_px": 2, "alternate_flips": True, "mix_probability": 0.5},
         optimizer={"name": "muon"},
         schedule={
             "max_lr": 0.05,
             "peak_epoch": 1.0,
-            "first_image_px": 16,
-            "image_px_step": 8,
+            "first_image_px": 32,
+            "image_px_step": 16,
             "full_size_epoch": 2,
         },
         train={"accumulate": accumulate, "compile": is_compiled, "evaluate_every": 3},
@@ -58,11 +58,14 @@ def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:
         pytest.param("cuda", marks=pytest.mark.gpu),
     ],
 )
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler uses torch.jit
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_compiled_run_has_the_losses_of_the_plain_one(
     device: str, accumulate: int, tmp_path: Path
 ) -> None:
-    store = make_store(tmp_path / "store")
+    small = make_store(tmp_path / "store")
+    images_u8 = np.asarray(small.images_u8).repeat(2, axis=1).repeat(2, axis=2)
+    store = replace(small, images_u8=images_u8, size_px=images_u8.shape[1])
     losses = []
     for is_compiled in (False, True):
         run = tmp_path / f"compiled-{is_compiled}"
@@ -73,4 +76,4 @@ def test_a_compiled_run_has_the_losses_of_the_plain_one(
     plain, compiled = losses
     # Rounding grows from step to step, so the first ones are the ones that tell.
     assert compiled[:5] == pytest.approx(plain[:5], rel=1e-2)
-    assert compiled == pytest.approx(plain, rel=0.2)
+    assert compiled == pytest.approx(plain, rel=0.2, abs=0.1)
