@@ -116,3 +116,15 @@ def test_pairs_are_shares_of_the_rarer_class() -> None:
         ("a", "b", 1, 1.0),
         ("b", "a", 1, 1.0),
     ]
+
+
+def test_classes_that_meet_no_other_have_no_row() -> None:
+    boxes = [(0, 3, 0, 0, 9, 9), (0, 1, 0, 0, 9, 9), (1, 0, 0, 0, 9, 9), (1, 0, 0, 0, 5, 5)]
+    table = make_table(boxes, image_wh=[(100, 100)] * 2, classes=("a", "b", "c", "d"))
+    summary = summarize_boxes(table)
+    assert summary.meeting_classes().tolist() == [1, 3]
+    assert summary.cooccurrence().any(axis=0).tolist() == [True, True, False, True]
+    chart = class_pairs_chart(summary, width_px=300)
+    assert [row for row in texts_in(render_svg(chart)) if row in "abcd"].count("a") == 0
+    (rows,) = rows_drawn(chart)
+    assert sorted((row["one"], row["other"]) for row in rows) == [("b", "d"), ("d", "b")]

@@ -12,7 +12,7 @@ from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 from tinysight.report.anchors_section import describe_proof
 from tinysight.report.boxes_page import build_boxes_page
-from tinysight.report.page import Callout, Page, Pictures, Table, Text, Widget
+from tinysight.report.page import Block, Callout, Figure, Page, Pictures, Table, Text, Widget
 from tinysight.report.page_html import render_page
 
 
@@ -59,6 +59,22 @@ def test_the_largest_and_the_smallest_class_are_compared(tmp_path: Path) -> None
 
     assert lead_of(0, 1) == "Each class has 1 box."
     assert lead_of(0, 0, 0, 1, 1).endswith(": 1.5 times as many.")
+
+
+def test_classes_that_never_meet_have_a_sentence_for_a_matrix(tmp_path: Path) -> None:
+    def block_after_the_histogram(*images: int) -> Block:
+        boxes = [(image, owner, 0, 0, 9, 9) for owner, image in enumerate(images)]
+        table = make_table(boxes, image_wh=[(20, 20)] * 3, classes="abc")
+        reading = read_boxes(write_coco(table, tmp_path / "pairs.json"))
+        page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="pairs")
+        (blocks,) = (section.blocks for section in page.sections if section.name == "images")
+        return blocks[1]
+
+    apart = block_after_the_histogram(0, 1, 2)
+    assert apart == Text("No image has boxes of two classes.")
+    together = block_after_the_histogram(0, 1, 1)
+    assert isinstance(together, Figure)
+    assert together.name == "class-pairs"
 
 
 def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:

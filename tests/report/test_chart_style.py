@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinysight.report.chart_style import ANCHOR_COLOURS, percent, spread_apart
+from tinysight.report.chart_style import ANCHOR_COLOURS, spread_apart
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,3 @@ def test_twelve_anchors_have_colours_that_can_be_told_apart() -> None:
     assert len(ANCHOR_COLOURS) == 12
     for one, other in itertools.combinations(ANCHOR_COLOURS, 2):
         assert math.dist(oklab(one), oklab(other)) > 0.1, (one, other)
-
-
-def test_percent_is_written_for_people() -> None:
-    assert percent(0.5631) == "56.3 %"
-    assert percent(1) == "100.0 %"

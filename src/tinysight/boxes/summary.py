@@ -180,6 +180,11 @@ class BoxSummary:
         images[b, a] = self.pair_images
         return images
 
+    def meeting_classes(self) -> Counts:
+        """Return the indices of the classes that share an image with another one, ascending."""
+        one, other = self.pair_classes.T
+        return np.unique(self.pair_classes[one != other])
+
 
 _MERGED_OTHERWISE = {
     "class_names",

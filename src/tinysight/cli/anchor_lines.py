@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tinysight.rounding import rounded_up
+from tinysight.numerals import rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
@@ -38,7 +38,7 @@ def set_lines(
         yield row.format(
             anchors.k,
             f"{anchors.mean_best_iou:.4f}",
-            _floored(anchors.best_possible_recall),
+            rounded_down(anchors.best_possible_recall, 4),
             "" if anchors.upper_bound is None else rounded_up(anchors.upper_bound, 4),
             _proof(anchors),
         ).rstrip()
@@ -52,11 +52,6 @@ def set_lines(
         yield "elbow       not known: the boxes were counted by size and not kept"
     else:
         yield from _elbow_lines(choice)
-
-
-def _floored(share: float) -> str:
-    """Four digits; 1.0000 only if it is every box."""
-    return f"{int(share * 10_000) / 10_000:.4f}"
 
 
 def _proof(anchors: AnchorSet) -> str:
@@ -89,7 +84,7 @@ def structured_lines(structured: StructuredAnchors) -> Iterator[str]:
     yield ""
     yield (
         f"structured  mean IoU {structured.mean_best_iou:.4f}, "
-        f"recall {_floored(structured.best_possible_recall)}"
+        f"recall {rounded_down(structured.best_possible_recall, 4)}"
     )
     for number, sizes in enumerate(structured.sizes_px.tolist(), start=1):
         yield f"  level {number:<4}{'  '.join(f'{size:.1f}' for size in sizes)} px"

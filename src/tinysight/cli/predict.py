@@ -124,7 +124,7 @@ def _as_json(found: PicturePredictions, run: Path, sheet: Path | None) -> dict[s
 
 def _draw(found: PicturePredictions, out: Path, run: Path) -> None:
     """Draw each picture as the network saw it and, beside it, what spoke for its first guess."""
-    from tinysight.report.chart_style import percent
+    from tinysight.numerals import percent
     from tinysight.report.heat_maps import overlay_heat_map
     from tinysight.report.pictures import contact_sheet
     from tinysight.run_folder import replace_file

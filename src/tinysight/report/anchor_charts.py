@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinysight.boxes.geometry import pairwise_iou
+from tinysight.numerals import rounded_up
 from tinysight.report.boxes_charts import Width, log_axis
 from tinysight.report.chart_style import (
     ANCHOR_COLOURS,
@@ -25,7 +26,6 @@ from tinysight.report.chart_style import (
     chart_of,
     panel_of,
 )
-from tinysight.rounding import rounded_up
 
 if TYPE_CHECKING:
     import altair as alt

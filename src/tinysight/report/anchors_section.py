@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinysight.numerals import rounded_down, rounded_up
 from tinysight.report.anchor_charts import elbow_chart
 from tinysight.report.chart_style import BLUE, GREEN, PURPLE, VERMILLION
 from tinysight.report.page import (
@@ -19,7 +20,6 @@ from tinysight.report.page import (
     Text,
     Widget,
 )
-from tinysight.rounding import rounded_up
 
 if TYPE_CHECKING:
     from tinysight.boxes.analysis import AnchorAnalysis, BoxAnalysis
@@ -93,7 +93,7 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
 def _said(one: AnchorSet) -> str:
     text = (
         f"Mean best IoU {one.mean_best_iou:.4f}; best possible recall "
-        f"{one.best_possible_recall:.4f}."
+        f"{rounded_down(one.best_possible_recall, 4)}."
     )
     if one.upper_bound is None or one.gap is None:
         return text
@@ -131,9 +131,9 @@ def _sets_table(anchors: AnchorAnalysis) -> Table:
         Column("k", "number"),
         Column("Anchors, px"),
         Column("Mean best IoU", "number", digits=4),
-        Column("None reaches more than", "number", digits=4, rounds_up=True),
-        Column("Within", "share", digits=2, rounds_up=True),
-        Column("Best possible recall", "number", digits=4),
+        Column("None reaches more than", "number", digits=4, rounds="up"),
+        Column("Within", "share", digits=2, rounds="up"),
+        Column("Best possible recall", "number", digits=4, rounds="down"),
     )
     return Table(
         "sets",
@@ -222,7 +222,7 @@ def published_section(anchors: AnchorAnalysis) -> Section:
         Column("Published anchors"),
         Column("k", "number"),
         Column("Mean best IoU", "number", digits=4),
-        Column("Best possible recall", "number", digits=4),
+        Column("Best possible recall", "number", digits=4, rounds="down"),
         Column("Made for"),
         Column("Mean best IoU there", "number", digits=4),
     )
@@ -240,7 +240,7 @@ def published_section(anchors: AnchorAnalysis) -> Section:
         Column("Boxes that are"),
         Column("Boxes", "number"),
         Column("Mean best IoU", "number", digits=4),
-        Column("Best possible recall", "number", digits=4),
+        Column("Best possible recall", "number", digits=4, rounds="down"),
         Column("IoU over one half", "share"),
     )
     k = anchors.chosen.k

@@ -228,11 +228,15 @@ def boxes_per_image_chart(
 
 
 def class_pairs_chart(summary: BoxSummary, *, width_px: Width = "container") -> Chart:
-    """Draw in how many images the largest classes meet, as a share of the rarer one's images."""
+    """Draw in how many images two classes meet, as a share of the rarer one's images.
+
+    The largest classes of those that meet another have a row and a column each.
+    """
     import altair as alt
 
     images, meetings = summary.images_by_class, summary.cooccurrence()
-    order = np.argsort(-summary.boxes_by_class, kind="stable")[:_MOST_PAIRED]
+    by_size = np.argsort(-summary.boxes_by_class, kind="stable")
+    order = by_size[np.isin(by_size, summary.meeting_classes())][:_MOST_PAIRED]
     names = _told_apart([summary.class_names[index] for index in order])
     rows = [
         {

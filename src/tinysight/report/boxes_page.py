@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from tinysight.numerals import counted, percent
 from tinysight.report.anchors_section import choice_section, published_section, sets_section
 from tinysight.report.boxes_charts import (
     MOST_CLASSES,
@@ -17,7 +18,7 @@ from tinysight.report.boxes_charts import (
     side_lengths_chart,
     side_shares_chart,
 )
-from tinysight.report.chart_style import BLUE, VERMILLION, percent
+from tinysight.report.chart_style import BLUE, VERMILLION
 from tinysight.report.page import (
     Block,
     Callout,
@@ -67,8 +68,7 @@ def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[byt
     return Page(
         title=f"{name} · tinysight",
         kicker=f"{name}: box annotations, {analysis.reading.format}",
-        headline=f"{_counted(summary.boxes, 'box', 'boxes')} on "
-        f"{_counted(summary.images, 'image')}",
+        headline=f"{counted(summary.boxes, 'box', 'boxes')} on {counted(summary.images, 'image')}",
         lead=_lead(analysis),
         stats=tuple(_stats(analysis)),
         sections=tuple(_sections(analysis, len(examples))),
@@ -102,7 +102,7 @@ def _lead(analysis: BoxAnalysis) -> str:
         sentences.append(f"{share} of the boxes are {largest.name}.")
     if reading.rejected:
         sentences.append(
-            f"{_counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
+            f"{counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
         )
     elif len(reading.findings):
         sentences.append("Every box could be used, though not everything is as it should be.")
@@ -111,7 +111,7 @@ def _lead(analysis: BoxAnalysis) -> str:
     if analysis.anchors is not None:
         chosen = analysis.anchors.chosen
         sentences.append(
-            f"With {_counted(chosen.k, 'anchor')} the mean best IoU is {chosen.mean_best_iou:.3f}."
+            f"With {counted(chosen.k, 'anchor')} the mean best IoU is {chosen.mean_best_iou:.3f}."
         )
     return " ".join(sentences)
 
@@ -131,7 +131,7 @@ def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
 
 def _soundness_section(reading: Reading) -> Section:
     account = (
-        f"{_counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
+        f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
         f"are, {reading.repaired:,} repaired, {reading.rejected:,} rejected."
     )
     severity: Severity = "good"
@@ -224,10 +224,10 @@ def _classes_lead(summary: BoxSummary) -> str:
         return f"One class has boxes: {first.name}."
     last = others[-1]
     if last.boxes == first.boxes:
-        return f"Each class has {_counted(first.boxes, 'box', 'boxes')}."
+        return f"Each class has {counted(first.boxes, 'box', 'boxes')}."
     times = first.boxes / last.boxes
     return (
-        f"{first.name} has {_counted(first.boxes, 'box', 'boxes')}, "
+        f"{first.name} has {counted(first.boxes, 'box', 'boxes')}, "
         f"{last.name} has {last.boxes:,}: {times:,.{int(times < 10)}f} times as many."
     )
 
@@ -247,7 +247,7 @@ def _imbalance(summary: BoxSummary) -> Iterator[Block]:
         more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
         yield Callout(
             "note",
-            f"{_counted(len(rare), 'class', 'classes')} with fewer than {_FEW_BOXES} boxes: "
+            f"{counted(len(rare), 'class', 'classes')} with fewer than {_FEW_BOXES} boxes: "
             f"{named}{more}.",
             "A figure measured on so few boxes says little.",
         )
@@ -259,7 +259,7 @@ def _sizes_section(summary: BoxSummary) -> Section:
         blocks.append(
             Callout(
                 "note",
-                f"{_counted(summary.repeated_boxes, 'box', 'boxes')} lie almost exactly on "
+                f"{counted(summary.repeated_boxes, 'box', 'boxes')} lie almost exactly on "
                 f"another box of their class, {summary.relabelled_boxes:,} on one of another "
                 f"class.",
                 "The same object may be annotated twice. `tinysight boxes summary FILE --csv DIR` "
@@ -326,21 +326,27 @@ def _images_section(summary: BoxSummary) -> Section:
     )
     blocks: list[Block] = [per_image]
     if sum(entry.boxes > 0 for entry in summary.classes) >= _LEAST_PAIRED_CLASSES:
-        pairs = Figure(
-            name="class-pairs",
-            title="Which classes meet in an image",
-            chart=class_pairs_chart(summary),
-            alt="Matrix of the largest classes: in how many images two of them meet.",
-            caption="Colour: images with both, as a share of the images of the rarer one.",
-            height_px=480,
-        )
-        blocks.append(pairs)
+        blocks.append(_class_pairs(summary))
     most = len(summary.images_by_num_boxes) - 1
     lead = (
-        f"Half of the images have {_counted(summary.median_boxes_per_image(), 'box', 'boxes')} or "
+        f"Half of the images have {counted(summary.median_boxes_per_image(), 'box', 'boxes')} or "
         f"fewer, one has {most:,}."
     )
     return Section("images", "Image by image", tuple(blocks), lead=lead)
+
+
+def _class_pairs(summary: BoxSummary) -> Block:
+    if not len(summary.meeting_classes()):
+        return Text("No image has boxes of two classes.")
+    return Figure(
+        name="class-pairs",
+        title="Which classes meet in an image",
+        chart=class_pairs_chart(summary),
+        alt="Matrix of the largest classes: in how many images two of them meet.",
+        caption="Colour: images with both, as a share of the images of the rarer one. Classes that "
+        "meet no other are left out.",
+        height_px=480,
+    )
 
 
 def _examples_section(num_examples: int) -> Section:
@@ -370,7 +376,3 @@ def _about_section(analysis: BoxAnalysis) -> Section:
         ("Crowd regions", f"{analysis.summary.crowd_boxes:,}, left out of the anchors"),
     )
     return Section("about", "How it was made", (Facts("", facts),))
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -159,11 +159,6 @@ def _look(font: str) -> alt.Config:
     )
 
 
-def percent(share: float) -> str:
-    """Return a share in [0, 1] as people read it."""
-    return f"{100 * share:.1f} %"
-
-
 def spread_apart(places_px: Sequence[float], least_px: float) -> list[float]:
     """Move places apart until neighbours are ``least_px`` apart, keeping their order.
 

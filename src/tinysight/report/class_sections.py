@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from tinysight.report.chart_style import BLUE, VERMILLION, percent
+from tinysight.numerals import percent
+from tinysight.report.chart_style import BLUE, VERMILLION
 from tinysight.report.class_charts import calibration_chart, class_accuracy_chart, confidence_chart
 from tinysight.report.page import (
     Block,

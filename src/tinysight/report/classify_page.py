@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from tinysight.report.chart_style import percent
+from tinysight.numerals import percent
 from tinysight.report.class_sections import (
     build_calibration_section,
     build_classes_section,

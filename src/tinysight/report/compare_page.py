@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tinysight.report.chart_style import RUN_COLOURS, percent
+from tinysight.numerals import percent
+from tinysight.report.chart_style import RUN_COLOURS
 from tinysight.report.class_charts import class_change_chart
 from tinysight.report.classify_page import show_setting
 from tinysight.report.page import (

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 
-from tinysight.report.chart_style import percent
+from tinysight.numerals import percent
 from tinysight.report.heat_maps import heat_ramp
 from tinysight.report.page import (
     Block,

@@ -19,7 +19,7 @@ from typing import Any
 
 from tinysight import run_folder
 from tinysight.errors import RunError
-from tinysight.report.chart_style import percent
+from tinysight.numerals import percent
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tinysight.rounding import rounded_up
+from tinysight.numerals import percent, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from tinysight.report.chart_style import Chart
@@ -195,13 +195,14 @@ class Column:
             percent, ``change`` a number with its sign; a missing value is None. ``prose`` is text
             in which words between backticks are code, as in paragraphs.
         digits: Digits after the point, of numbers and percent.
-        rounds_up: Whether fractions are shown rounded up, as a bound from above must be.
+        rounds: Where fractions are rounded to: ``up`` where the value is a bound from above,
+            ``down`` where 1 means all.
     """
 
     name: str
     kind: ColumnKind = "text"
     digits: int = 1
-    rounds_up: bool = False
+    rounds: Literal["nearest", "up", "down"] = "nearest"
 
     @property
     def is_number(self) -> bool:
@@ -224,12 +225,14 @@ class Column:
             return str(value)
         if isinstance(value, str):
             raise TypeError(f"column {self.name!r} holds numbers, got {value!r}")
-        if self.rounds_up:
+        if self.rounds == "up":
             is_share = self.kind == "share"
             shown = rounded_up(value, self.digits, times=100 if is_share else 1)
             return f"{shown} %" if is_share else shown
+        if self.rounds == "down":
+            return rounded_down(value, self.digits)
         if self.kind == "share":
-            return f"{100 * value:.{self.digits}f} %"
+            return percent(value, self.digits)
         if self.kind == "change":
             return f"{value:+,.{self.digits}f}"
         return f"{value:,}" if isinstance(value, int) else f"{value:,.{self.digits}f}"

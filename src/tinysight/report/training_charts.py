@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tinysight.numerals import percent
 from tinysight.report.chart_style import (
     BLUE,
     GREEN,
@@ -19,7 +20,6 @@ from tinysight.report.chart_style import (
     Row,
     chart_of,
     panel_of,
-    percent,
     spread_apart,
     with_style,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tinysight.report.chart_style import BLUE, PURPLE, percent
+from tinysight.numerals import percent
+from tinysight.report.chart_style import BLUE, PURPLE
 from tinysight.report.page import Block, Column, Columns, Figure, Fold, Key, Section, Table, Text
 from tinysight.report.training_charts import (
     Curve,

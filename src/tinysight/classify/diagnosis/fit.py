@@ -16,8 +16,9 @@ from tinysight.classify.diagnosis.learning_curve import (
     LearningCurve,
     has_learned,
 )
-from tinysight.classify.diagnosis.observation import Observation, counted, in_points, percent
+from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
+from tinysight.numerals import counted, in_points, percent
 
 GAP_NOTE = 0.10
 GAP_WARNING = 0.25

@@ -39,21 +39,3 @@ def standard_error(share: float, images: int) -> float:
         images: How many images n it was measured on, at least 1.
     """
     return math.sqrt(share * (1 - share) / images)
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage; only a share of exactly 0 or 1 reads 0.0 % or 100.0 %."""
-    rounded = round(100 * share, 1)
-    if share != round(share) and rounded in (0.0, 100.0):
-        return "below 0.1 %" if rounded == 0.0 else "over 99.9 %"
-    return f"{rounded:.1f} %"
-
-
-def in_points(difference: float) -> str:
-    """Return the size of a difference between two shares in percentage points."""
-    return f"{abs(100 * difference):.1f} points"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, such as ``1 class`` or ``1,200 classes``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

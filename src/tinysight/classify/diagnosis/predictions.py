@@ -7,14 +7,9 @@ from typing import Any
 
 from tinysight.classify.diagnosis.fit import fewer_epochs
 from tinysight.classify.diagnosis.learning_curve import CHANCE_STANDARD_ERRORS, has_learned
-from tinysight.classify.diagnosis.observation import (
-    Observation,
-    counted,
-    in_points,
-    percent,
-    standard_error,
-)
+from tinysight.classify.diagnosis.observation import Observation, standard_error
 from tinysight.classify.settings import Recipe
+from tinysight.numerals import counted, in_points, percent
 
 MIN_CLASS_IMAGES = 20
 """Classes with fewer test images are not judged: the share of hits among them says little."""

@@ -11,14 +11,9 @@ import numpy as np
 
 from tinysight.classify.diagnosis.fit import fewer_epochs
 from tinysight.classify.diagnosis.learning_curve import LearningCurve
-from tinysight.classify.diagnosis.observation import (
-    Observation,
-    Severity,
-    in_points,
-    percent,
-    standard_error,
-)
+from tinysight.classify.diagnosis.observation import Observation, Severity, standard_error
 from tinysight.classify.settings import Recipe
+from tinysight.numerals import in_points, percent
 
 FALL = 0.02
 """Falls of the test accuracy from one evaluation to the next that are smaller are never counted,

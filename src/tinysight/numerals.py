@@ -1,0 +1,55 @@
+"""Numbers as people read them, none of which says more than is so.
+
+A bound that is printed still is one, and only a share of exactly all reads 100 %.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a percentage; only a share of exactly 0 or 1 reads 0.0 % or 100.0 %.
+
+    Args:
+        share: A share in [0, 1].
+        digits: Digits after the point.
+    """
+    text = f"{100 * share:.{digits}f}"
+    if share not in (0, 1) and float(text) in (0.0, 100.0):
+        least = 10.0**-digits
+        near_0 = float(text) == 0.0
+        return f"{'below' if near_0 else 'over'} {least if near_0 else 100 - least:.{digits}f} %"
+    return f"{text} %"
+
+
+def in_points(difference: float) -> str:
+    """Return the size of a difference between two shares in percentage points."""
+    return f"{abs(100 * difference):.1f} points"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as ``1 class`` or ``1,200 classes``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def rounded_up(value: float, digits: int, *, times: int = 1) -> str:
+    """Return a bound from above with so many digits after the point, not below its exact value.
+
+    Args:
+        value: Finite.
+        digits: Digits after the point, at least 1.
+        times: 100 for percent; multiplied exactly, as a float product may round down.
+    """
+    exact = Decimal(value) * times
+    return f"{exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING):,f}"
+
+
+def rounded_down(value: float, digits: int) -> str:
+    """Return a number with so many digits after the point, not above its exact value.
+
+    Args:
+        value: Finite; a share of all is 1 only if it is everything.
+        digits: Digits after the point, at least 1.
+    """
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR):,f}"

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tinysight.numerals import counted, in_points, percent, rounded_down, rounded_up
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "times", "shown"),
+    [
+        (0.0, 4, 1, "0.0000"),
+        (1.0, 4, 1, "1.0000"),
+        (0.61164, 4, 1, "0.6117"),
+        (0.61161, 4, 1, "0.6117"),
+        (0.5, 4, 1, "0.5000"),
+        (0.00121, 2, 100, "0.13"),
+        (1e-12, 3, 100, "0.001"),
+        (1234.5, 1, 1, "1,234.5"),
+    ],
+)
+def test_bounds_are_rounded_up(value: float, digits: int, times: int, shown: str) -> None:
+    assert rounded_up(value, digits, times=times) == shown
+
+
+def test_what_is_printed_is_never_below_the_value_and_by_less_than_a_step_above() -> None:
+    for value in np.random.default_rng(0).random(500).tolist():
+        for times in (1, 100):
+            excess = Fraction(rounded_up(value, 3, times=times)) - Fraction(value) * times
+            assert 0 <= excess < Fraction(1, 1000)
+
+
+def test_a_share_of_all_is_1_only_if_it_is_everything() -> None:
+    assert rounded_down(1.0, 4) == "1.0000"
+    assert rounded_down(9_999.9 / 10_000, 4) == "0.9999"
+    assert rounded_down(0.61169, 4) == "0.6116"
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (0.0, 1, "0.0 %"),
+        (1.0, 1, "100.0 %"),
+        (1, 1, "100.0 %"),
+        (0.0004, 1, "below 0.1 %"),
+        (0.9996, 1, "over 99.9 %"),
+        (32_990 / 33_000, 2, "99.97 %"),
+        (0.999_999, 2, "over 99.99 %"),
+        (0.001, 0, "below 1 %"),
+        (0.0005001, 1, "0.1 %"),
+        (0.4868, 1, "48.7 %"),
+    ],
+)
+def test_only_a_true_0_or_100_percent_reads_so(share: float, digits: int, text: str) -> None:
+    assert percent(share, digits) == text
+
+
+def test_points_and_counts_read_as_people_write_them() -> None:
+    assert in_points(-0.0672) == "6.7 points"
+    assert counted(1, "class", "classes") == "1 class"
+    assert counted(1200, "class", "classes") == "1,200 classes"
+    assert counted(0, "pair") == "0 pairs"
