@@ -22,8 +22,8 @@ check: $(READY)
 	$(BIN)/mypy
 
 BENCH = $(BIN)/python benchmarks
-bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained-run DATA=real-data
-	@test -n "$(STORE)" -a -n "$(RUN)" -a -n "$(DATA)" || { echo "make bench needs STORE, a packed Tiny ImageNet; RUN, a run on it that was explained; DATA, the folder with the real annotations"; exit 1; }
+bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained-run DATA=real-data TINYSIGHT_DATA=folder
+	@test -n "$(STORE)" -a -n "$(RUN)" -a -n "$(DATA)" -a -n "$(TINYSIGHT_DATA)" || { echo "make bench needs STORE, a packed Tiny ImageNet; RUN, a run on it that was explained; DATA, the folder with the real annotations; TINYSIGHT_DATA, the folder that holds tiny-imagenet-200 as Parquet shards"; exit 1; }
 	$(BENCH)/start_time.py --store $(STORE)
 	$(BENCH)/pack_speed.py
 	$(BENCH)/augment_speed.py

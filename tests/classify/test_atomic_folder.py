@@ -30,6 +30,34 @@ def test_a_store_is_replaced_when_told_to(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "store.json").read_text() == "two"
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_appears_while_the_store_is_made_is_left_alone(tmp_path: Path, replace: bool) -> None:
+    out = tmp_path / "store"
+
+    def write_slowly() -> None:
+        with whole_or_nothing(out, replace=replace) as folder:
+            (folder / "store.json").write_text("ours")
+            out.mkdir()
+            (out / "letter.txt").write_text("theirs")
+
+    message = (
+        "only a store can be replaced, and" if replace else "must not exist yet, there is some"
+    )
+    with pytest.raises(DataError, match=f"store: {message}"):
+        write_slowly()
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert [path.name for path in out.iterdir()] == ["letter.txt"]
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    out = tmp_path / ("long" * 100)  # root may look into every folder, but no name is so long
+    with pytest.raises(
+        DataError,
+        match=r"must be in folders that can be looked into, File name too long. Change th",
+    ):
+        write(out, "one")
+
+
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
 def test_any_fault_leaves_nothing(tmp_path: Path, fault: type[BaseException]) -> None:
     def write_half() -> None:
@@ -40,6 +68,30 @@ def test_any_fault_leaves_nothing(tmp_path: Path, fault: type[BaseException]) ->
     with pytest.raises(fault):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "is_done", "survivor"), [(1, False, "one"), (1, True, "one"), (2, True, "two")]
+)
+def test_a_signal_while_the_stores_change_places_leaves_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, is_done: bool, survivor: str
+) -> None:
+    write(tmp_path / "store", "one")
+    replace_folder = os.replace
+    calls: list[Path] = []
+
+    def be_interrupted(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) != call or is_done:
+            replace_folder(source, target)
+        if len(calls) == call:
+            raise KeyboardInterrupt  # what a signal becomes
+
+    monkeypatch.setattr(os, "replace", be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "store", "two", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert (tmp_path / "store" / "store.json").read_text() == survivor
 
 
 def test_the_old_store_comes_back_if_the_new_one_cannot_take_its_place(

@@ -209,6 +209,27 @@ def test_every_size_gives_the_size_asked_for(width: int, height: int) -> None:
     assert (result.pixels_u8 == (10, 20, 30)).all()
 
 
+@pytest.mark.parametrize("size", [(1_000_000, 1), (1, 1_000_000)])
+def test_a_thin_image_that_would_be_huge_when_resized_is_refused(size: tuple[int, int]) -> None:
+    width, height = size
+    resized = f"{width * 64}x{height * 64}"
+    with pytest.raises(
+        UndecodableImage,
+        match=f"too large when resized: {width}x{height} px would become {resized} px, more than "
+        "33,554,432 px",
+    ):
+        decoded(encode(Image.new("RGB", size)), 64)
+
+
+def test_the_thinnest_image_that_can_be_resized_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_IMAGE_PX", 64 * 16 * SIZE_PX)
+    assert decoded(encode(Image.new("RGB", (64, 1)))).pixels_u8.shape == (SIZE_PX, SIZE_PX, 3)
+    with pytest.raises(
+        UndecodableImage, match="too large when resized: 65x1 px would become 1040x"
+    ):
+        decoded(encode(Image.new("RGB", (65, 1))))
+
+
 def test_another_size_is_rejected_when_told_to() -> None:
     with pytest.raises(UndecodableImage, match="wrong size: 8x8 px, not 16x16"):
         decode_image(encode(make_pixels(0, 8)), size_px=16, wrong_size="reject")

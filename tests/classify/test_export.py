@@ -13,15 +13,19 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.builders import encode
 from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import run as train
 from tinysight import run_folder
 from tinysight.classify import export
 from tinysight.classify.evaluate import predict
 from tinysight.classify.export import MAX_DIFFERENCE, OPSET, export_onnx, export_safetensors
+from tinysight.classify.pack import pack_store
+from tinysight.classify.picture_predictions import predict_images
 from tinysight.classify.predictions import evaluate_run, load_model
 from tinysight.classify.settings import TrainSettings
-from tinysight.classify.store import Store
+from tinysight.classify.sources.opening import open_source
+from tinysight.classify.store import Store, load_store
 from tinysight.errors import RunError
 
 CPU = torch.device("cpu")
@@ -69,6 +73,29 @@ def test_onnx_gives_the_logits_of_the_package_for_raw_pixels(
     (logits,) = session_of(exported).run(["logits"], {"images": images})
     assert logits.dtype == np.float32
     assert np.abs(logits - expected).max() <= MAX_DIFFERENCE
+
+
+def test_images_with_a_channel_that_never_changes_are_trained_on_predicted_and_exported(
+    tmp_path: Path,
+) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("light", "dark"):
+        (tmp_path / "source" / name).mkdir(parents=True)
+        for number in range(16):
+            pixels = generator.integers(0, 128, (32, 32, 3), dtype=np.uint8)
+            pixels[..., :2] += 100 if name == "light" else 0
+            pixels[..., 2] = 40  # blue
+            (tmp_path / "source" / name / f"{number}.png").write_bytes(encode(pixels))
+    pack_store(open_source(tmp_path / "source"), tmp_path / "store", size_px=32, num_workers=1)
+    store, run = load_store(tmp_path / "store"), tmp_path / "run"
+    recipe = make_recipe(augment={"noise_probability": 0.5, "noise_std": 0.1}, train={"epochs": 10})
+    train(store, recipe, run)
+    assert run_folder.read_records(run / run_folder.HISTORY)[-1]["test_accuracy"] == 1.0
+    evaluate_run(run, store, device=CPU)
+    assert json.loads((run / run_folder.METRICS).read_text())["accuracy"] == 1.0
+    found = predict_images(run, [tmp_path / "source" / "dark" / "0.png"])
+    assert found.class_names[found.predictions[0].classes[0]] == "dark"
+    export_onnx(run, store, tmp_path / "model.onnx")  # compares the logits
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

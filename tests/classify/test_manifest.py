@@ -51,6 +51,16 @@ def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
         load_manifest(tmp_path / "nowhere")
 
 
+def test_a_manifest_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "store.json").mkdir()  # root may read every file, but not a folder
+    with pytest.raises(
+        DataError,
+        match=r"store.json: must be a file that can be read, Is a directory. Change its "
+        r"permissions or pack the source again.",
+    ):
+        load_manifest(tmp_path)
+
+
 def changed(tmp_path: Path, **changes: object) -> Path:
     save_manifest(MANIFEST, tmp_path)
     path = tmp_path / "store.json"
@@ -132,6 +142,23 @@ def test_another_length_is_told(tmp_path: Path) -> None:
     entry = hash_file(path)
     path.write_bytes(b"01234")
     with pytest.raises(DataError, match=r"must have the 4 bytes recorded in store.json, found 5"):
+        check_file(path, entry)
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"0123")
+    entry = hash_file(path)
+
+    def refuse(path: Path, mode: str, buffering: int) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(manifest, "open", refuse, raising=False)
+    with pytest.raises(
+        DataError, match=r"a: must be a file that can be read, Permission denied. C"
+    ):
         check_file(path, entry)
 
 

@@ -60,6 +60,23 @@ def test_mean_and_std_are_those_of_the_training_part(store: Path) -> None:
     np.testing.assert_allclose(loaded.std, pixels.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
+def test_std_of_a_channel_that_never_changes_is_1(store: Path) -> None:
+    pixels = load_manifest(store).train_pixels
+    change_manifest(store, train_pixels=pixels.model_copy(update={"std": (0.25, 0.0, 0.5)}))
+    assert load_store(store).std.tolist() == [0.25, 1.0, 0.5]
+
+
+def test_images_that_cannot_be_read_are_told(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(
+        DataError, match=r"images.npy: must be a file that can be read, Permission denied. Change"
+    ):
+        load_store(store, verify=False)
+
+
 def test_samples_tell_where_each_image_comes_from(store: Path) -> None:
     row = load_samples(store).to_pylist()[0]
     assert row == {

@@ -25,16 +25,7 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
     Raises:
         DataError: Something is in the way, or the folder cannot be written.
     """
-    if out.exists() and not replace:
-        what = "a store" if (out / MANIFEST).exists() else "something else"
-        raise DataError(
-            f"{out}: must not exist yet, there is {what}. Choose another --out or pass --force."
-        )
-    if out.exists() and not (out / MANIFEST).exists():
-        raise DataError(
-            f"{out}: only a store can be replaced, and this is none ({MANIFEST} is missing). "
-            f"Choose another --out."
-        )
+    _check_the_way(out, replace=replace)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
@@ -45,7 +36,7 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
     try:
         yield folder
         folder.chmod(0o755)
-        _put_in_place(folder, out)
+        _put_in_place(folder, out, replace=replace)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise DataError(
@@ -56,16 +47,40 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(folder: Path, out: Path) -> None:
+def _check_the_way(out: Path, *, replace: bool) -> None:
+    try:
+        is_there = out.exists()
+        is_store = is_there and (out / MANIFEST).exists()
+    except OSError as error:
+        raise DataError(
+            f"{out}: must be in folders that can be looked into, {error.strerror}. "
+            f"Change their permissions or choose another --out."
+        ) from error
+    if is_there and not replace:
+        what = "a store" if is_store else "something else"
+        raise DataError(
+            f"{out}: must not exist yet, there is {what}. Choose another --out or pass --force."
+        )
+    if is_there and not is_store:
+        raise DataError(
+            f"{out}: only a store can be replaced, and this is none ({MANIFEST} is missing). "
+            f"Choose another --out."
+        )
+
+
+def _put_in_place(folder: Path, out: Path, *, replace: bool) -> None:
     # No fsync: a store that a power failure tore is found by its checksums and packed again.
+    _check_the_way(out, replace=replace)  # again: the work took a while
     if not out.exists():
         os.replace(folder, out)
         return
     aside = folder.with_name(f"{folder.name}.old")
-    os.replace(out, aside)
     try:
+        os.replace(out, aside)
         os.replace(folder, out)
-    except OSError:
-        os.replace(aside, out)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        # After a fault or a signal between the two as well: one of them is the store, and the
+        # other must not stay behind under a hidden name.
+        if not out.exists() and aside.exists():
+            os.replace(aside, out)
+        shutil.rmtree(aside, ignore_errors=True)

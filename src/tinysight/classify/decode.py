@@ -21,7 +21,8 @@ _STARTS = (b"BM", b"GIF8", b"\xff\xd8", b"\x89PNG", b"P5", b"P6", b"II*\0", b"MM
 _DAMAGED = "damaged or cut off"
 
 MAX_IMAGE_PX = 2**25
-"""Larger images (33 megapixels, 100 MB of RGB) are taken for decompression bombs."""
+"""Larger images (33 megapixels, 100 MB of RGB) are taken for decompression bombs; nor may a long,
+thin one become larger when its shorter side is enlarged."""
 
 WrongSize = Literal["resize", "reject"]
 
@@ -84,8 +85,8 @@ def decode_image(
             antialiasing) and crops the centre; ``reject`` refuses every other size.
 
     Raises:
-        UndecodableImage: Not an image, damaged, cut off, too large, of values without a known
-            range, or of another size when that is to be refused.
+        UndecodableImage: Not an image, damaged, cut off, too large as it is or when resized, of
+            values without a known range, or of another size when that is to be refused.
     """
     if isinstance(data, bytes):
         image, repairs = _open_upright(data)
@@ -172,6 +173,12 @@ def _fit(image: Image.Image, size_px: int, repairs: list[str]) -> Image.Image:
     shorter = min(image.size)
     if shorter != size_px:
         width, height = (max(size_px, round(side * size_px / shorter)) for side in image.size)
+        if width * height > MAX_IMAGE_PX:
+            raise UndecodableImage(
+                "too large when resized",
+                f"{image.width}x{image.height} px would become {width}x{height} px, more than "
+                f"{MAX_IMAGE_PX:,} px",
+            )
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         repairs.append(RESIZED)
     if image.size != (size_px, size_px):

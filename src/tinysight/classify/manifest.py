@@ -108,7 +108,8 @@ def load_manifest(store: Path) -> Manifest:
     """Read and check ``store.json``.
 
     Raises:
-        DataError: There is no such store, it is of another version, or the file is damaged.
+        DataError: There is no such store, it is of another version, or the file is damaged or
+            cannot be read.
     """
     path = store / MANIFEST
     try:
@@ -118,6 +119,8 @@ def load_manifest(store: Path) -> Manifest:
             f"{store}: a store must hold {MANIFEST}, found none. "
             f"Make a store with: tinysight data pack SOURCE --out {store}"
         ) from error
+    except OSError as error:
+        raise unreadable_file(path, error) from error
     try:
         sealed = _SealedManifest.model_validate_json(text)
     except ValidationError as error:
@@ -169,12 +172,15 @@ def check_file(path: Path, expected: FileEntry) -> None:
     """Compare a file with what was recorded when it was written.
 
     Raises:
-        DataError: The file is missing, of another length, or a stretch of it has changed.
+        DataError: The file is missing, of another length, cannot be read, or a stretch of it has
+            changed.
     """
     check_length(path, expected)
-    for number, (sha256, found) in enumerate(
-        zip(expected.sha256, hash_file(path).sha256, strict=True)
-    ):
+    try:
+        entry = hash_file(path)
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    for number, (sha256, found) in enumerate(zip(expected.sha256, entry.sha256, strict=True)):
         if sha256 != found:
             start = number * HASHED_BYTES
             end = min(start + HASHED_BYTES, expected.num_bytes) - 1
@@ -196,3 +202,11 @@ def check_length(path: Path, expected: FileEntry) -> None:
             f"{path}: must have the {expected.num_bytes:,} bytes recorded in {MANIFEST}, found "
             f"{found:,}. The file was changed or damaged; pack the source again."
         )
+
+
+def unreadable_file(path: Path, error: OSError) -> DataError:
+    """Return the fault of a file of a store that cannot be read."""
+    return DataError(
+        f"{path}: must be a file that can be read, {error.strerror or error}. "
+        f"Change its permissions or pack the source again."
+    )

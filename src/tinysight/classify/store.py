@@ -26,6 +26,7 @@ from tinysight.classify.manifest import (
     check_file,
     check_length,
     load_manifest,
+    unreadable_file,
 )
 from tinysight.errors import DataError
 
@@ -50,7 +51,8 @@ class Store:
     mean: NDArray[np.float64]
     """Channel means of the training part, fraction of the full range, shape (3,)."""
     std: NDArray[np.float64]
-    """Channel standard deviations of the training part, fraction of the full range, (3,)."""
+    """Channel standard deviations of the training part, fraction of the full range, shape (3,);
+    1 for a channel that never changes, so that dividing by them normalises that one to 0."""
     split: str
     """``official`` or ``A/B``."""
     split_seed: int
@@ -95,6 +97,7 @@ def load_store(path: Path, *, verify: bool = True) -> Store:
         check(path / name, manifest.files[name])
     images_u8 = _map_images(path / IMAGES, manifest)
     samples = load_samples(path)
+    std = np.array(manifest.train_pixels.std)
     if len(samples) != manifest.images:
         raise DataError(
             f"{path / SAMPLES}: must have the {manifest.images:,} rows that {MANIFEST} says, has "
@@ -109,7 +112,7 @@ def load_store(path: Path, *, verify: bool = True) -> Store:
         wnids=tuple(entry.wnid for entry in manifest.classes),
         class_names=tuple(entry.name for entry in manifest.classes),
         mean=np.array(manifest.train_pixels.mean),
-        std=np.array(manifest.train_pixels.std),
+        std=np.where(std > 0, std, 1.0),
         split=manifest.split.rule,
         split_seed=manifest.split.seed,
         split_digest=manifest.split.digest,
@@ -169,6 +172,8 @@ def _map_images(path: Path, manifest: Manifest) -> NDArray[np.uint8]:
         found = f"{images_u8.dtype} {images_u8.shape}"
     except ValueError:
         pass
+    except OSError as error:
+        raise unreadable_file(path, error) from error
     raise DataError(
         f"{path}: must be uint8 {shape} as {MANIFEST} says, found {found}. Pack the source again."
     )

@@ -144,7 +144,8 @@ def _lines(
         f"{manifest.test:,} test"
     )
     yield f"digest      {split.digest}"
-    for name, values in (("mean", store.mean), ("std", store.std)):
+    pixels = manifest.train_pixels
+    for name, values in (("mean", pixels.mean), ("std", pixels.std)):
         red, green, blue = values
         yield f"{name:<12}{red:.4f} red, {green:.4f} green, {blue:.4f} blue (training part)"
     yield from _duplicate_lines(duplicates)

@@ -125,6 +125,23 @@ def test_what_is_no_pickled_dict_is_refused(tmp_path: Path, content: bytes) -> N
         open_source(written(tmp_path, files, "folder"))
 
 
+def test_a_batch_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path, cifar_10_files(), "folder")
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(cifar, "open", refuse, raising=False)
+    with pytest.raises(
+        DataError,
+        match=f"{CIFAR_10}: batches.meta must be a file that can be read, Permission denied. "
+        "Change its permissions or get the archive again.",
+    ):
+        open_source(folder)
+
+
 def test_a_missing_batch_is_named(tmp_path: Path) -> None:
     files = cifar_10_files()
     del files[f"{CIFAR_10}/data_batch_4"]

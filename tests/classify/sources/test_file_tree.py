@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_tree
 from tinysight.classify.sources import file_tree
-from tinysight.classify.sources.file_tree import FolderTree, read_text, without_wrapper
+from tinysight.classify.sources.file_tree import FolderTree, SubTree, read_text
 from tinysight.classify.sources.index import Unreadable
 from tinysight.errors import DataError
 
@@ -66,11 +67,39 @@ def test_folders_with_nothing_but_hidden_files_are_empty(tmp_path: Path) -> None
     assert tree.empty_folders == ["a"]
 
 
-def test_wrapper_folders_are_taken_off_as_far_as_all_files_share_them(tmp_path: Path) -> None:
-    tree = without_wrapper(FolderTree(write_tree(tmp_path, {"a/b/1": b"x", "a/b/c/2": b"y"})))
+def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, parent in ((b"caf\xe9.png", tmp_path / "a"), (b"\xff", tmp_path)):
+        path = os.path.join(os.fsencode(parent), name)
+        os.mkdir(path)
+        with pytest.raises(
+            DataError,
+            match=re.escape(
+                f"{parent}: names of files and folders must be UTF-8, {name!r} is not. Rename it."
+            ),
+        ):
+            FolderTree(tmp_path)
+
+
+def test_a_folder_that_vanishes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_at = os.stat
+
+    def vanish(path: str, **options: bool) -> os.stat_result:
+        if path == str(tmp_path):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return look_at(path, **options)
+
+    monkeypatch.setattr(os, "stat", vanish)
+    with pytest.raises(DataError, match=r"must be readable, No such file or directory. Change"):
+        FolderTree(tmp_path)
+
+
+def test_a_part_of_a_tree_names_its_files_from_its_own_top(tmp_path: Path) -> None:
+    whole = FolderTree(write_tree(tmp_path, {"a/b/1": b"x", "a/b/c/2": b"y", "3": b"z"}))
+    tree = SubTree(whole, "a/b/")
     assert tree.names == ["1", "c/2"]
     assert list(tree.read_many(["c/2"])) == [b"y"]
-    assert without_wrapper(tree).names == tree.names
+    assert SubTree(whole, "").names == whole.names
 
 
 def test_text_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.builders import image_folder_files, write_zip
+from tests.builders import image_folder_files, tiny_imagenet_files, write_tree, write_zip
 from tinysight.classify.sources.opening import open_source
 from tinysight.errors import DataError
 
@@ -19,6 +20,56 @@ def test_a_missing_source_is_named(tmp_path: Path) -> None:
         DataError, match="nowhere: must be a folder or an archive that can be read, No such file or"
     ):
         open_source(tmp_path / "nowhere")
+
+
+def test_a_path_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    # Root may look into every folder, but no name is so long.
+    with pytest.raises(
+        DataError, match=r"must be a folder or an archive that can be read, File name too long. Che"
+    ):
+        open_source(tmp_path / ("long" * 100))
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(
+        DataError, match=r"source must be readable, Permission denied. Change its permissions or l"
+    ):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_tiny_imagenet_is_found_beside_other_files(tmp_path: Path, form: str) -> None:
+    files = {f"tiny-imagenet-200/{name}": data for name, data in tiny_imagenet_files().items()}
+    files |= {"tiny-imagenet-200.zip": b"PK", "notes/words.txt": b"my words"}
+    path = tmp_path / "data"
+    index = open_source(write_zip(path, files) if form == "zip" else write_tree(path, files))
+    assert (index.layout, index.num_ignored, index.num_unlabelled) == ("Tiny ImageNet", 2, 0)
+    assert sum(image.original_split == "val" for image in index.images) == 6
+    assert "train/n01/n01_0.JPEG" in {image.sample_id for image in index.images}
+    assert next(iter(index.read())) == files[f"tiny-imagenet-200/{index.images[0].file}"]
+
+
+def test_two_tiny_imagenets_are_not_chosen_from(tmp_path: Path) -> None:
+    files = {f"a/{name}": data for name, data in tiny_imagenet_files().items()}
+    files |= {f"old/b/{name.removeprefix('a/')}": data for name, data in files.items()}
+    with pytest.raises(
+        DataError,
+        match=r"data: a source must hold Tiny ImageNet once, found its lists in 2 folders: a, "
+        r"old/b. Pass a folder or an archive that holds only one.",
+    ):
+        open_source(write_tree(tmp_path / "data", files))
+
+
+def test_an_image_folder_may_have_a_words_txt(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "data", image_folder_files() | {"cat/words.txt": b"purr"})
+    assert open_source(path).layout == "image folder"
 
 
 def test_an_unknown_file_says_what_was_looked_for(tmp_path: Path) -> None:

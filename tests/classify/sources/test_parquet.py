@@ -172,6 +172,48 @@ def test_shards_with_other_columns_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "d")
 
 
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_shards_whose_images_are_stored_in_two_ways_are_refused(tmp_path: Path, first: str) -> None:
+    second = "b" if first == "a" else "a"
+    struct = hugging_face_table([0, 1], None)
+    plain = pa.table({"image": pa.array(PNGS[:2], pa.binary()), "label": [0, 1]})
+    write(tmp_path / "d" / f"{first}.parquet", struct)
+    write(tmp_path / "d" / f"{second}.parquet", plain)
+    missing = "image.bytes" if first == "a" else "image"
+    with pytest.raises(
+        DataError,
+        match=rf"b.parquet: must have the columns of the other files, each once; {missing} is "
+        r"missing. Pack files of one kind at a time.",
+    ):
+        open_source(tmp_path / "d")
+
+
+def test_a_shard_with_labels_but_no_images_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a.parquet", hugging_face_table([0, 1], None))
+    write(tmp_path / "d" / "b.parquet", pa.table({"label": [0, 1]}))
+    with pytest.raises(DataError, match=r"b.parquet: .*; image.bytes is missing. Pack files of"):
+        open_source(tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", ["words.txt", "wnids.txt"])
+def test_a_list_beside_the_shards_that_is_no_utf_8_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "t" / "part-0.parquet", tiny_table(tiny_imagenet_files()))
+    (tmp_path / "t" / name).write_bytes(b"n01\n\xff")
+    for source in (tmp_path / "t", path):
+        with pytest.raises(
+            DataError, match=f"t: {name} must be UTF-8 text, byte 4 is not. Get the whole data"
+        ):
+            open_source(source)
+
+
+def test_files_beside_the_shards_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "d" / "a.parquet", hugging_face_table([0, 1], None))
+    for name in ("words.txt", "notes.txt", "1.png"):
+        (tmp_path / "d" / name).write_bytes(b"")
+    assert open_source(tmp_path / "d").num_ignored == 2
+    assert open_source(path).num_ignored == 0
+
+
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "p.parquet", hugging_face_table([0, 1], None))
     path.write_bytes(path.read_bytes()[:-20])

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from tinysight.classify.sources.parquet_columns import find_columns
+from tinysight.classify.sources.parquet_columns import check_columns, find_columns
 from tinysight.errors import DataError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -71,3 +71,20 @@ def test_missing_columns_are_named_with_those_that_are_there(
 ) -> None:
     with pytest.raises(DataError, match=message):
         find_columns("p", schema(*columns))
+
+
+def test_a_column_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"p: must have the columns of .*, each once; label is there 2 times. Pack"
+    ):
+        check_columns("p", schema(BYTES, LABEL, LABEL), ["jpeg", "label"], image="jpeg")
+
+
+def test_images_that_are_stored_as_text_are_refused() -> None:
+    text = pa.struct([("bytes", pa.string())])
+    with pytest.raises(
+        DataError,
+        match=r"p: column image.bytes must hold the bytes of images, found string. Pack files of "
+        r"one kind at a time, with encoded images.",
+    ):
+        check_columns("p", schema(("image", text), LABEL), ["image.bytes"], image="image.bytes")

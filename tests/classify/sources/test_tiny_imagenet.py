@@ -114,6 +114,32 @@ def test_listed_class_without_a_folder_is_named(tmp_path: Path) -> None:
         opened(tmp_path, files)
 
 
+@pytest.mark.parametrize("folder", ["train/n99/images", "val/n99", "val/n99/images"])
+@pytest.mark.parametrize("is_annotated", [True, False])
+def test_class_that_is_not_listed_is_named(tmp_path: Path, folder: str, is_annotated: bool) -> None:
+    files = tiny_imagenet_files(classes=2, val_per_class=0) | {f"{folder}/n99_0.JPEG": b"x"}
+    if not is_annotated:
+        del files[ANNOTATIONS]
+    with pytest.raises(
+        DataError,
+        match=f"tiny: wnids.txt must list every class that has images, {folder}/n99_0.JPEG is of "
+        "'n99', which it lacks. Add the class to wnids.txt or remove its folders.",
+    ):
+        opened(tmp_path, files)
+
+
+def test_train_images_that_the_boxes_name_but_are_missing_are_counted(tmp_path: Path) -> None:
+    files = tiny_imagenet_files(classes=2)
+    for name in ("n01_7", "n01_8", "n03_2"):
+        del files[f"train/{name[:3]}/images/{name}.JPEG"]
+    with pytest.raises(
+        DataError,
+        match=r"tiny: train/n01/n01_boxes.txt lists n01_7.JPEG, so train/n01/images must hold it; "
+        r"3 of 20 images are missing. Get the whole data set again.",
+    ):
+        opened(tmp_path, files)
+
+
 def test_missing_annotations_are_named(tmp_path: Path) -> None:
     files = tiny_imagenet_files()
     del files[ANNOTATIONS]

@@ -89,7 +89,9 @@ def test_a_truncated_zip_is_refused(tmp_path: Path) -> None:
             ZipTree(path)
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", ".//evil", "./C:/evil"]
+)
 def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"a.zip: names in an archive must stay inside it, found '"):
         ZipTree(write_zip(tmp_path / "a.zip", CONTENT | {name: b"x"}))
@@ -120,13 +122,29 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         ZipTree(path)
 
 
-def test_links_are_not_followed(tmp_path: Path) -> None:
+def test_names_that_begin_with_a_dot_and_a_slash_are_ordinary(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    names = ("./", "./full/", "./full/1.txt", "./full/./2.txt", "./empty/", "./full/.hidden")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    tree = ZipTree(path)
+    assert tree.names == ["full/1.txt", "full/2.txt"]
+    assert list(tree.read_many(tree.names)) == [b"./full/1.txt", b"./full/./2.txt"]
+    assert tree.empty_folders == ["empty"]
+
+
+def test_links_are_not_followed_but_told(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         entry = zipfile.ZipInfo("link.png")
         entry.external_attr = 0o120777 << 16
         archive.writestr(entry, "/etc/passwd")
-    assert ZipTree(path).names == []
+    tree = ZipTree(path)
+    assert tree.names == ["link.png"]
+    assert list(tree.read_many(tree.names)) == [
+        Unreadable("a link, and links in archives are not followed")
+    ]
 
 
 def one_member(tmp_path: Path, content: bytes, change: tuple[int, bytes]) -> bytes | Unreadable:

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.classify.sources.file_tree import unreadable_folder
 from tinysight.classify.sources.index import (
     FoundImage,
     ImageIndex,
@@ -61,9 +62,9 @@ EDITIONS = (
 )
 
 
-def is_cifar_folder(path: Path) -> bool:
-    """Say whether a folder holds the batches of one of the editions."""
-    return _edition(_list_names(path)) is not None
+def is_cifar_folder(names: Sequence[str]) -> bool:
+    """Say whether files of these names, in one folder, are the batches of one of the editions."""
+    return _edition(names) is not None
 
 
 def index_cifar(path: Path, *, num_classes: int | None = None) -> ImageIndex:
@@ -133,7 +134,10 @@ def _edition(names: Sequence[str]) -> _Edition | None:
 
 def _list_names(path: Path) -> list[str]:
     if path.is_dir():
-        return [file.name for file in path.iterdir() if file.is_file()]
+        try:
+            return [file.name for file in path.iterdir() if file.is_file()]
+        except OSError as error:
+            raise unreadable_folder(error) from error
     names = []
     with _opened_tar(path) as archive:
         for member in archive:
@@ -149,8 +153,15 @@ def _list_names(path: Path) -> list[str]:
 
 def _folder_batches(path: Path, wanted: set[str]) -> Batches:
     for name in sorted(wanted):
-        with open(path / name, "rb") as file:
-            yield name, _unpickle(file, path.name, name)
+        try:
+            with open(path / name, "rb") as file:
+                content = _unpickle(file, path.name, name)
+        except OSError as error:
+            raise DataError(
+                f"{path.name}: {name} must be a file that can be read, {error.strerror}. "
+                f"Change its permissions or get the archive again."
+            ) from error
+        yield name, content
 
 
 def _tar_batches(path: Path, wanted: set[str]) -> Batches:

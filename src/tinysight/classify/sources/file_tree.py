@@ -45,17 +45,11 @@ class FolderTree:
 
     def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
         """Yield the content of each file in order, or why it could not be read."""
-        for name in names:
-            try:
-                yield _read_bounded(os.path.join(self._root, str(name)))
-            except FileNotFoundError:
-                yield Unreadable("missing")
-            except OSError as error:
-                yield Unreadable(f"not readable: {error.strerror}")
+        return (_read_bounded(os.path.join(self._root, str(name))) for name in names)
 
 
 class SubTree:
-    """The files below one folder of another tree."""
+    """The files below one folder of another tree; ``prefix`` is its name with a slash, or empty."""
 
     def __init__(self, tree: FileTree, prefix: str) -> None:
         self._tree = tree
@@ -69,34 +63,35 @@ class SubTree:
         return self._tree.read_many([f"{self._prefix}{name}" for name in names])
 
 
-def without_wrapper(tree: FileTree) -> FileTree:
-    """Return the tree below the folders that everything lies in, if there are any."""
-    folders = [name.split("/")[:-1] for name in tree.names]
-    shared: list[str] = []
-    for parts in zip(*folders, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return SubTree(tree, "/".join([*shared, ""])) if shared else tree
-
-
 def read_text(tree: FileTree, name: str) -> str:
     """Return one text file of a tree.
 
     Raises:
         DataError: The file is missing, cannot be read or is not UTF-8.
     """
-    payload = next(tree.read_many([name]))
+    return _decode(next(tree.read_many([name])), tree.where, name)
+
+
+def read_text_in(folder: Path, name: str) -> str:
+    """Return one text file of a folder whose other files are not looked at.
+
+    Raises:
+        DataError: The file is missing, cannot be read or is not UTF-8.
+    """
+    return _decode(_read_bounded(str(folder / name)), folder.name or str(folder), name)
+
+
+def _decode(payload: bytes | Unreadable, where: str, name: str) -> str:
     if isinstance(payload, Unreadable):
         raise DataError(
-            f"{tree.where}: {name} must be there and readable, it is {payload.reason}. "
+            f"{where}: {name} must be there and readable, it is {payload.reason}. "
             f"Get the whole data set again."
         )
     try:
         return payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{tree.where}: {name} must be UTF-8 text, byte {error.start} is not. "
+            f"{where}: {name} must be UTF-8 text, byte {error.start} is not. "
             f"Get the whole data set again."
         ) from error
 
@@ -106,8 +101,13 @@ def _below(names: Sequence[str], prefix: str) -> list[str]:
 
 
 def _read_bounded(path: str) -> bytes | Unreadable:
-    with open(path, "rb", buffering=0) as file:
-        data = file.read(MAX_FILE_BYTES + 1)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return Unreadable("missing")
+    except OSError as error:
+        return Unreadable(f"not readable: {error.strerror}")
     if len(data) > MAX_FILE_BYTES:
         return Unreadable(f"larger than {MAX_FILE_BYTES >> 20} MiB")
     return data
@@ -118,15 +118,19 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
     names: list[str] = []
     empty: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=_raise_unreadable, followlinks=True):
         # Data sets are often put together with links; one that leads back up would not end.
-        state = os.stat(folder)
+        try:
+            state = os.stat(folder)
+        except OSError as error:
+            raise unreadable_folder(error) from error
         if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = sorted(name for name in files if not name.startswith("."))
+        _check_names(folder, [*folders, *visible])
         relative = Path(folder).relative_to(root).as_posix()
         if not visible and not folders:
             empty.append(relative)
@@ -135,8 +139,24 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
     return names, empty
 
 
-def _refuse(error: OSError) -> None:
-    raise DataError(
+def _check_names(folder: str, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{folder}: names of files and folders must be UTF-8, {os.fsencode(name)!r} is "
+                f"not. Rename it."
+            ) from error
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise unreadable_folder(error) from error
+
+
+def unreadable_folder(error: OSError) -> DataError:
+    """Return the fault of a folder that cannot be listed."""
+    return DataError(
         f"{error.filename}: every folder of a source must be readable, {error.strerror}. "
         f"Change its permissions or leave it out."
-    ) from error
+    )

@@ -81,7 +81,7 @@ class ImageIndex:
     num_unlabelled: int = 0
     """Images without a label; they are left out."""
     num_ignored: int = 0
-    """Files that are neither images nor annotations; they are left out."""
+    """Files that are neither images of this layout nor its lists; they are left out."""
     default_size_px: int = 64
 
     def read(self) -> Iterator[Payload]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tinysight.classify.sources.cifar import index_cifar, is_cifar_folder
-from tinysight.classify.sources.file_tree import FileTree, FolderTree, without_wrapper
+from tinysight.classify.sources.file_tree import FileTree, FolderTree, SubTree
 from tinysight.classify.sources.image_folder import index_image_folder
 from tinysight.classify.sources.index import ImageIndex
 from tinysight.classify.sources.parquet import index_parquet
-from tinysight.classify.sources.tiny_imagenet import index_tiny_imagenet, is_tiny_imagenet
+from tinysight.classify.sources.tiny_imagenet import (
+    CLASS_LIST,
+    CLASS_NAMES,
+    find_roots,
+    index_tiny_imagenet,
+)
 from tinysight.classify.sources.zip_archive import ZipTree
 from tinysight.errors import DataError
 
@@ -27,16 +33,16 @@ def open_source(path: Path, *, num_classes: int | None = None) -> ImageIndex:
     Raises:
         DataError: There is no such source, it is of no known layout, or it is not whole.
     """
-    if path.is_dir():
-        return _open_folder(path, num_classes)
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+        is_folder = path.is_dir()
+        head = b"" if is_folder else _read_head(path)
     except OSError as error:
         raise DataError(
             f"{path}: must be a folder or an archive that can be read, {error.strerror}. "
             f"Check the path."
         ) from error
+    if is_folder:
+        return _open_folder(path, num_classes)
     if head.startswith(b"PAR1"):
         return index_parquet([path], path.parent, num_classes=num_classes)
     if head.startswith(b"PK") or path.suffix.lower() == ".zip":
@@ -50,18 +56,34 @@ def open_source(path: Path, *, num_classes: int | None = None) -> ImageIndex:
     )
 
 
+def _read_head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
 def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
-    if is_cifar_folder(path):
-        return index_cifar(path, num_classes=num_classes)
     tree = FolderTree(path)
+    if is_cifar_folder(tree.names):
+        return index_cifar(path, num_classes=num_classes)
     shards = [path / name for name in tree.names if name.endswith(".parquet")]
     if shards:
-        return index_parquet(shards, path, num_classes=num_classes)
+        index = index_parquet(shards, path, num_classes=num_classes)
+        num_lists = len({CLASS_LIST, CLASS_NAMES} & set(tree.names))
+        return replace(index, num_ignored=len(tree.names) - len(shards) - num_lists)
     return _open_tree(tree, num_classes)
 
 
 def _open_tree(tree: FileTree, num_classes: int | None) -> ImageIndex:
-    unwrapped = without_wrapper(tree)
-    if is_tiny_imagenet(unwrapped.names):
-        return index_tiny_imagenet(unwrapped, num_classes=num_classes)
-    return index_image_folder(tree, num_classes=num_classes)
+    roots = find_roots(tree.names)
+    if not roots:
+        return index_image_folder(tree, num_classes=num_classes)
+    if len(roots) > 1:
+        found = ", ".join(root.removesuffix("/") or "the top" for root in roots)
+        raise DataError(
+            f"{tree.where}: a source must hold Tiny ImageNet once, found its lists in "
+            f"{len(roots)} folders: {found}. Pass a folder or an archive that holds only one."
+        )
+    official = SubTree(tree, roots[0])
+    index = index_tiny_imagenet(official, num_classes=num_classes)
+    num_outside = len(tree.names) - len(official.names)
+    return replace(index, num_ignored=index.num_ignored + num_outside)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tinysight.classify.sources.file_tree import read_text_in
 from tinysight.classify.sources.index import (
     FoundImage,
     ImageIndex,
@@ -25,7 +26,12 @@ from tinysight.classify.sources.index import (
     build_index,
     named_apart,
 )
-from tinysight.classify.sources.parquet_columns import BOX_COLUMNS, Columns, find_columns
+from tinysight.classify.sources.parquet_columns import (
+    BOX_COLUMNS,
+    Columns,
+    check_columns,
+    find_columns,
+)
 from tinysight.classify.sources.tiny_imagenet import (
     CLASS_LIST,
     CLASS_NAMES,
@@ -79,7 +85,7 @@ def index_parquet(
         for place, row in enumerate(part)
         if row.label in wnid_of_label
     ]
-    words_file = root / CLASS_NAMES
+    has_words = (root / CLASS_NAMES).is_file()
 
     def read_at(locations: Sequence[Location]) -> Iterator[Payload]:
         return _read_images(shards, columns.image, locations)
@@ -89,7 +95,7 @@ def index_parquet(
         layout=LAYOUT,
         where=root.name if len(files) > 1 else files[0].name,
         wnids=list(wnid_of_label.values()),
-        class_names=parse_words(words_file.read_text("utf-8")) if words_file.is_file() else {},
+        class_names=parse_words(read_text_in(root, CLASS_NAMES)) if has_words else {},
         read_at=read_at,
         is_order_kept=not is_named,
         num_classes=num_classes,
@@ -100,16 +106,12 @@ def index_parquet(
 def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
     boxes = BOX_COLUMNS if columns.has_boxes else ()
     paths = [path for path in (columns.label, columns.split, columns.name, *boxes) if path]
+    file = _open(shard)
+    check_columns(shard.name, file.schema_arrow, [columns.image, *paths], image=columns.image)
     try:
-        table = _open(shard).read(columns=paths)
+        table = file.read(columns=paths)
     except _READING_FAULTS as error:
         raise _damaged(shard, str(error)) from error
-    missing = {path.split(".")[0] for path in paths} - set(table.column_names)
-    if missing:
-        raise DataError(
-            f"{shard.name}: must have the columns of the other files, {min(missing)} is missing. "
-            f"Pack files of one kind at a time."
-        )
     table = table.flatten()
 
     def column(path: str | None) -> list[Any]:
@@ -151,9 +153,8 @@ def _name_labels(
     distinct = [label for label in dict.fromkeys(labels) if label is not None]
     numbers = sorted(label for label in distinct if isinstance(label, int) and label >= 0)
     texts = [label for label in distinct if isinstance(label, str)]
-    class_list = root / CLASS_LIST
-    if columns.is_tiny_imagenet and class_list.is_file():
-        wnids = class_list.read_text("utf-8").split()
+    if columns.is_tiny_imagenet and (root / CLASS_LIST).is_file():
+        wnids = read_text_in(root, CLASS_LIST).split()
         for unknown in set(texts) - set(wnids):
             raise DataError(
                 f"{root.name}: column {columns.label} must hold classes of {CLASS_LIST}, found "

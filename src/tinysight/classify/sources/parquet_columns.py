@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -60,6 +60,34 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
     )
 
 
+def check_columns(file: str, schema: pa.Schema, paths: Sequence[str], *, image: str) -> None:
+    """Check that one of several files can be read by the columns that were found in the first.
+
+    Args:
+        file: Name of the file, for messages.
+        schema: Its columns.
+        paths: The columns that will be read; a field of a struct is written ``struct.field``.
+        image: The one among them that holds the images.
+
+    Raises:
+        DataError: A column is missing or there twice, or the images are not stored as bytes.
+    """
+    flat = schema.empty_table().flatten().schema
+    for path in paths:
+        if (times := flat.names.count(path)) != 1:
+            found = f"there {times} times" if times else "missing"
+            raise DataError(
+                f"{file}: must have the columns of the other files, each once; {path} is {found}. "
+                f"Pack files of one kind at a time."
+            )
+    kind = flat.field(image).type
+    if not _is_bytes(kind):
+        raise DataError(
+            f"{file}: column {image} must hold the bytes of images, found {kind}. "
+            f"Pack files of one kind at a time, with encoded images."
+        )
+
+
 def _image_in_struct(schema: pa.Schema) -> tuple[str, str | None] | None:
     """Return the fields of the struct that Hugging Face's ``datasets`` stores an image as."""
     for field in schema:
@@ -70,14 +98,14 @@ def _image_in_struct(schema: pa.Schema) -> tuple[str, str | None] | None:
 
 
 def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
-    binary = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
-    ]
+    binary = [field.name for field in schema if _is_bytes(field.type)]
     if len(binary) != 1:
         raise _fault(file, schema, "one column of image bytes", len(binary))
     return binary[0], next((column for column in NAME_COLUMNS if _is_text(schema, column)), None)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_text(schema: pa.Schema, column: str) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tinysight.classify.sources.file_tree import FileTree, read_text
+from tinysight.classify.sources.image_folder import SUFFIXES
 from tinysight.classify.sources.index import FoundImage, ImageIndex, build_index
 from tinysight.errors import DataError
 
@@ -28,9 +29,22 @@ VAL_ANNOTATIONS = "val/val_annotations.txt"
 Box = tuple[int, int, int, int]
 
 
-def is_tiny_imagenet(names: Sequence[str]) -> bool:
-    """Say whether these file names look like the official layout, even if one is missing."""
-    return not {CLASS_LIST, CLASS_NAMES, VAL_ANNOTATIONS}.isdisjoint(names)
+def find_roots(names: Sequence[str]) -> list[str]:
+    """Return the folders that look like the official layout, even if one of its files is missing.
+
+    Args:
+        names: Files, ``/`` between folders.
+
+    Returns:
+        What their files begin with, sorted: empty, or a folder with a slash at its end.
+    """
+    by_words = {
+        root
+        for root in _folders_with(CLASS_NAMES, names)
+        if any(name.startswith(f"{root}train/") for name in names)  # anyone may have a words.txt
+    }
+    roots = _folders_with(CLASS_LIST, names) | _folders_with(VAL_ANNOTATIONS, names) | by_words
+    return sorted(roots)
 
 
 def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> ImageIndex:
@@ -68,13 +82,23 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
                 )
             case ["val" | "test", "images", _]:
                 num_unlabelled += 1
+            case (
+                ["train", wnid, "images", name]
+                | ["val", wnid, name]
+                | ["val", wnid, "images", name]
+            ) if name.lower().endswith(SUFFIXES):
+                raise DataError(
+                    f"{tree.where}: {CLASS_LIST} must list every class that has images, {file} is "
+                    f"of {wnid!r}, which it lacks. Add the class to {CLASS_LIST} or remove its "
+                    f"folders."
+                )
             case ["train", wnid, box_file] if box_file == f"{wnid}_boxes.txt":
                 pass
             case _ if file in (CLASS_LIST, CLASS_NAMES, VAL_ANNOTATIONS):
                 pass
             case _:
                 num_ignored += 1
-    _check_all_there(tree, wnids, found, val_rows)
+    _check_all_there(tree, wnids, found, train_boxes, val_rows)
     return build_index(
         found,
         layout=LAYOUT,
@@ -97,6 +121,14 @@ def parse_words(text: str) -> dict[str, str]:
 def official_file(original_split: str, wnid: str, name: str) -> str:
     """Return the path that an image has in the official tree."""
     return f"train/{wnid}/images/{name}" if original_split == "train" else f"val/images/{name}"
+
+
+def _folders_with(file: str, names: Sequence[str]) -> set[str]:
+    return {
+        name.removesuffix(file)
+        for name in names
+        if name.endswith(file) and f"/{name}".endswith(f"/{file}")
+    }
 
 
 def _read_train_boxes(
@@ -153,6 +185,7 @@ def _check_all_there(
     tree: FileTree,
     wnids: Sequence[str],
     found: Sequence[FoundImage],
+    train_boxes: Mapping[str, Mapping[str, Box]],
     val_rows: Mapping[str, tuple[str, Box]],
 ) -> None:
     in_train = {image.wnid for image in found if image.original_split == "train"}
@@ -169,6 +202,15 @@ def _check_all_there(
                 f"{tree.where}: {CLASS_LIST} lists {wnid}, so train/{wnid}/images must hold "
                 f"images; it has none. Get the whole data set again."
             )
+    in_classes = {(image.wnid, image.name) for image in found if image.original_split == "train"}
+    listed = {(wnid, name) for wnid, boxes in train_boxes.items() for name in boxes}
+    if lost := listed - in_classes:
+        wnid, name = min(lost)
+        raise DataError(
+            f"{tree.where}: train/{wnid}/{wnid}_boxes.txt lists {name}, so train/{wnid}/images "
+            f"must hold it; {len(lost):,} of {len(listed):,} images are missing. "
+            f"Get the whole data set again."
+        )
     missing = val_rows.keys() - {image.name for image in found if image.original_split == "val"}
     if missing:
         raise DataError(

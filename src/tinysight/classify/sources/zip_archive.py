@@ -32,6 +32,7 @@ class _Member(NamedTuple):
     file_bytes: int
     crc32: int
     method: int
+    is_link: bool
 
 
 class ZipTree:
@@ -79,8 +80,11 @@ def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
     folders: set[str] = set()
     used_folders: set[str] = set()
     for entry in entries:
-        name = entry.filename
-        parts = name.split("/")
+        *above, last = entry.filename.split("/")
+        parts = [*(part for part in above if part != "."), last]  # some programs write ./a for a
+        name = "/".join(parts)
+        if not name:
+            continue
         if ".." in parts or name.startswith("/") or "\\" in entry.orig_filename or ":" in parts[0]:
             raise DataError(
                 f"{path.name}: names in an archive must stay inside it, found "
@@ -92,8 +96,6 @@ def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
         used_folders.add("/".join(parts[:-2] if is_folder else parts[:-1]))
         if is_folder:
             folders.add(name.rstrip("/"))
-            continue
-        if stat.S_ISLNK(entry.external_attr >> 16):
             continue
         if entry.flag_bits & _ENCRYPTED:
             raise DataError(
@@ -112,6 +114,7 @@ def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
             entry.file_size,
             entry.CRC,
             entry.compress_type,
+            stat.S_ISLNK(entry.external_attr >> 16),
         )
     return members, sorted(folders - used_folders)
 
@@ -126,6 +129,8 @@ def _what_is_wrong(path: Path) -> str:
 
 
 def _read_member(file: int, member: _Member) -> bytes | Unreadable:
+    if member.is_link:  # it may lead anywhere
+        return Unreadable("a link, and links in archives are not followed")
     if max(member.file_bytes, member.compressed_bytes) > MAX_FILE_BYTES:
         return Unreadable(f"larger than {MAX_FILE_BYTES >> 20} MiB")
     guess = _LOCAL_HEADER.size + member.name_bytes + _EXTRA_GUESS_BYTES + member.compressed_bytes
