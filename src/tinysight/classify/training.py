@@ -373,7 +373,7 @@ def _finish_epoch(
         if state.average:
             refresh_average(state, data, recipe, epoch, device, processes)
             ema_score = score_held_out(state.average, data, recipe, device, processes, stop)
-    step_losses = processes.sum(state.step_losses).double().cpu().numpy() / processes.count
+    step_losses = processes.sum(state.step_losses).cpu().double().numpy() / processes.count
     seen = steps * settings.batch_size
     return EpochRecord(
         epoch=epoch,
