@@ -141,6 +141,16 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"schedule.last_image_px \(=40\) must be 0 or at least first_image_px \(=48\)\.",
         ),
         (
+            ["schedule.first_image_px=48"],
+            r"schedule.full_size_epoch \(=0\) must be above 0 with first_image_px \(=48\), or no "
+            r"epoch has images of that size; say with which epoch they have their last size\.",
+        ),
+        (
+            ["augment.alternate_flips=true", "augment.flip_probability=0"],
+            r"augment.flip_probability \(=0.0\) must be 0.5 with alternate_flips, which shows each "
+            r"image both ways; set alternate_flips = false for any other\.",
+        ),
+        (
             ["augment.resized_crop_min_area=0"],
             r"augment.resized_crop_min_area: must be greater than 0, got 0",
         ),

@@ -37,6 +37,7 @@ WITHOUT_TORCH = (
     "classify/pack.py",
     "classify/pixel_rows.py",
     "classify/randomness.py",
+    "classify/run_settings.py",
     "classify/settings.py",
     "classify/sources",
     "classify/split.py",

@@ -141,25 +141,91 @@ def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:
     assert names == ["step-100000000.pt", "step-00000010.pt", "step-00000009.pt"]
 
 
-def test_a_run_that_was_killed_before_it_began_is_no_run(tmp_path: Path) -> None:
-    assert not run_folder.is_begun(tmp_path / "none")
-    (tmp_path / "recipe.toml").touch()
-    (tmp_path / ".environment.json.x1").touch()
-    assert not run_folder.is_begun(tmp_path)
-    (tmp_path / "run.json").touch()
-    assert run_folder.is_begun(tmp_path)
+def test_a_run_that_was_killed_before_it_began_is_in_nobodys_way(tmp_path: Path) -> None:
+    settings = Recipe().model_dump()
+    assert run_folder.files_in_the_way(tmp_path / "none", settings) == ()
+    run_folder.write_recipe(tmp_path, settings)
+    run_folder.write_json(tmp_path / run_folder.ENVIRONMENT, {})
+    (tmp_path / ".gitignore").touch()
+    assert run_folder.files_in_the_way(tmp_path, settings) == ()
+    (tmp_path / run_folder.RUN).touch()
+    every = ("environment.json", "recipe.toml", "run.json")
+    assert run_folder.files_in_the_way(tmp_path, settings) == every
 
 
-def test_only_temporary_files_are_removed(tmp_path: Path) -> None:
+def test_a_recipe_of_somebodys_own_is_in_the_way(tmp_path: Path) -> None:
+    settings = Recipe().model_dump()
+    run_folder.write_recipe(tmp_path, settings)
+    with open(tmp_path / run_folder.RECIPE, "a") as file:
+        file.write("# mine\n")
+    assert run_folder.files_in_the_way(tmp_path, settings) == ("recipe.toml",)
+    (tmp_path / run_folder.RECIPE).unlink()
+    (tmp_path / run_folder.ENVIRONMENT).touch()
+    assert run_folder.files_in_the_way(tmp_path, settings) == ("environment.json",)
+
+
+def kill_while_writing(path: Path) -> None:
+    """Leave what a process that is killed in the middle of a file leaves."""
+    before = {each.name for each in path.parent.iterdir()}
+
+    def copy(file: IO[bytes]) -> None:
+        (name,) = {each.name for each in path.parent.iterdir()} - before
+        path.with_name(f"x{name}").touch()  # the file itself goes when the writing ends
+
+    run_folder.replace_file(path, copy)
+    path.unlink()
+    for each in path.parent.glob("x.*"):
+        each.rename(each.with_name(each.name[1:]))
+
+
+def test_the_unfinished_files_of_a_killed_process_are_removed_and_no_others(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "checkpoints").mkdir()
-    for name in ("recipe.toml", ".recipe.toml.x1", "checkpoints/a.pt", "checkpoints/.a.pt.x1"):
+    kill_while_writing(tmp_path / "recipe.toml")
+    kill_while_writing(tmp_path / "report.html")
+    kill_while_writing(run_folder.checkpoint_file(tmp_path, 7))
+    assert len([path for path in tmp_path.rglob(".*") if path.is_file()]) == 3
+    kept = [
+        *(".env", ".gitignore", ".recipe.toml.original", ".recipe.toml.swp", "recipe.toml"),
+        *(".notes.txt.abcdefgh.unfinished", ".step-00000007.pt.abcdefgh.unfinished"),
+        *("checkpoints/.nfs0001", "checkpoints/.gitkeep", "checkpoints/step-00000001.pt"),
+        *("checkpoints/.recipe.toml.abcdefgh.unfinished",),
+    ]
+    for name in kept:
         (tmp_path / name).touch()
     run_folder.remove_unfinished_files(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [
-        "a.pt",
-        "checkpoints",
-        "recipe.toml",
-    ]
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(map(str, found)) == sorted(kept)
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    run_folder.make_folder(tmp_path / "a" / "b")
+    run_folder.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file", "it is a file"), ("file/run", "Not a directory")]
+)
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        RunError,
+        match=rf"{name}: must be a folder that can be written to, but {reason}\. Choose another "
+        r"--out\.$",
+    ):
+        run_folder.make_folder(tmp_path / name)
+
+
+def test_a_folder_of_somebody_else_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(
+        RunError, match=r"must be a folder that can be written to, but Permission denied\. Choose"
+    ):
+        run_folder.make_folder(tmp_path)
 
 
 def test_a_run_is_explained_once_its_summary_is_there(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ import errno
 import json
 import math
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,6 +70,16 @@ MAPS_SHEET = "gradcam.png"
 REPORT = "report.html"
 COMPARISON = "comparison.html"
 
+# What a process that was killed leaves behind is told by its name from the files of others.
+_UNFINISHED = ".unfinished"
+_FILES = {
+    *(RUN, RECIPE, ENVIRONMENT, HISTORY, STEPS, MODEL, PREDICTIONS, METRICS, CURVES),
+    *(EXPLANATION, MAPS, GALLERY, PICTURES, LABEL_ISSUES, DUPLICATES),
+    *(MISTAKES_SHEET, MAPS_SHEET, REPORT, COMPARISON),
+}
+
+_CHECKPOINT = re.compile(r"step-\d{8,}\.pt")
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Record = dict[str, Any]
@@ -85,7 +96,9 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         RunError: The disk is full or the file cannot be written; the old file is still there.
     """
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED
+        )
         try:
             with os.fdopen(descriptor, "wb") as file:
                 write(file)
@@ -97,8 +110,12 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.unlink(temporary)
             raise
         _sync_folder(path.parent)
-    except OSError as error:
-        raise RunError(_cannot_write(path, error)) from error
+    except (OSError, RuntimeError) as error:
+        # torch says only that it could not finish its file; why, is in the error before.
+        reason = _system_error(error)
+        if reason is None:
+            raise
+        raise RunError(_cannot_write(path, reason)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -234,12 +251,7 @@ def read_records(path: Path) -> list[Record]:
 
 def write_recipe(run: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Write every setting of a run as TOML: tables of numbers, texts and booleans."""
-    tables = []
-    for table, values in settings.items():
-        # JSON and TOML write these scalars alike.
-        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        tables.append("\n".join([f"[{table}]", *lines]))
-    write_text(run / RECIPE, "\n\n".join(tables) + "\n")
+    write_text(run / RECIPE, _recipe_text(settings))
 
 
 def read_recipe(run: Path) -> Record:
@@ -267,20 +279,47 @@ def keep_records(path: Path, is_kept: Callable[[Record], bool]) -> list[Record]:
     return kept
 
 
-def is_begun(run: Path) -> bool:
-    """Return whether there is a run, or anything else, in a folder.
+def make_folder(path: Path) -> None:
+    """Make sure that there is a folder to write into, with all folders above it.
 
-    ``run.json`` is the last file that a new run writes before it trains; without it, the two files
-    that are written first are those of a run that was killed before it began.
+    Raises:
+        RunError: It cannot be made, or nothing can be written into it.
     """
-    names = {path.name for path in run.iterdir()} if run.exists() else set()
-    return any(not name.startswith(".") for name in names - {RECIPE, ENVIRONMENT})
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = "it is a file" if path.is_file() else str(error.strerror)
+    if reason:
+        raise RunError(
+            f"{path}: must be a folder that can be written to, but {reason}. Choose another --out."
+        )
+
+
+def files_in_the_way(run: Path, settings: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the files for which a new run cannot begin in a folder, in order.
+
+    ``run.json`` is the last file that a new run writes before it trains. Without it, the two files
+    that are written first are those of a run that was killed before it began, if the recipe is the
+    same to the byte; any other recipe is somebody's own. Hidden files are in nobody's way.
+
+    Args:
+        run: The folder, which need not exist.
+        settings: Every setting of the new run.
+    """
+    names = {path.name for path in run.iterdir()} if run.is_dir() else set()
+    text = _recipe_text(settings).encode()
+    if RUN not in names and (run / RECIPE).is_file() and (run / RECIPE).read_bytes() == text:
+        names -= {RECIPE, ENVIRONMENT}
+    return tuple(sorted(name for name in names if not name.startswith(".")))
 
 
 def remove_unfinished_files(run: Path) -> None:
-    """Remove the temporary files that a killed process left behind."""
-    for path in [*run.glob(".*"), *(run / CHECKPOINTS).glob(".*")]:
-        if path.is_file():
+    """Remove the temporary files that a killed process left behind, and no others."""
+    for path in [*run.glob(f".*{_UNFINISHED}"), *(run / CHECKPOINTS).glob(f".*{_UNFINISHED}")]:
+        name = path.name[1:].removesuffix(_UNFINISHED).rpartition(".")[0]
+        is_ours = name in _FILES if path.parent == run else _CHECKPOINT.fullmatch(name)
+        if is_ours and path.is_file():
             path.unlink()
 
 
@@ -292,6 +331,15 @@ def checkpoint_files(run: Path) -> Sequence[Path]:
 def checkpoint_file(run: Path, step: int) -> Path:
     """Return where the state after ``step`` optimizer steps is kept."""
     return run / CHECKPOINTS / f"step-{step:08d}.pt"
+
+
+def _recipe_text(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    tables = []
+    for table, values in settings.items():
+        # JSON and TOML write these scalars alike.
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        tables.append("\n".join([f"[{table}]", *lines]))
+    return "\n\n".join(tables) + "\n"
 
 
 def _lines(records: Iterable[Mapping[str, Any]]) -> str:
@@ -306,6 +354,13 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the system that is, or led to, an error."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def _cannot_write(path: Path, error: OSError) -> str:

@@ -1,6 +1,8 @@
 import errno
+import io
 import os
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import torch
@@ -50,6 +52,51 @@ def test_a_full_disk_keeps_the_earlier_checkpoints(
     ):
         save_checkpoint(tmp_path, make_state(3))
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-00000001.pt", "step-00000002.pt"]
+
+
+class FullDisk(io.BytesIO):
+    """A file on a disk with so many bytes left."""
+
+    def __init__(self, room_bytes: int) -> None:
+        super().__init__()
+        self.room_bytes = room_bytes
+
+    def write(self, content: Any) -> int:
+        self.room_bytes -= len(content)
+        if self.room_bytes < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(content)
+
+
+@pytest.mark.parametrize("room_bytes", [0, 100, 1000, 1500])
+def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said(
+    tmp_path: Path, room_bytes: int
+) -> None:
+    """torch then raises an error of its own about the end of its file."""
+    buffer = io.BytesIO()
+    torch.save(make_state(3), buffer)
+    assert len(buffer.getvalue()) > room_bytes
+    path = tmp_path / "step-00000003.pt"
+    with pytest.raises(
+        RunError,
+        match=r"step-00000003\.pt: the disk must have room for the file, but it is full",
+    ):
+        run_folder.replace_file(path, lambda _: torch.save(make_state(3), FullDisk(room_bytes)))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fault_that_is_not_the_disks_is_not_called_one(tmp_path: Path) -> None:
+    def fail(_: IO[bytes]) -> None:
+        raise RuntimeError("no disk")
+
+    with pytest.raises(RuntimeError, match=r"^no disk$"):
+        run_folder.replace_file(tmp_path / "a", fail)
+
+
+def test_a_folder_for_checkpoints_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(RunError, match=r"checkpoints: must be a folder .* but it is a file"):
+        save_checkpoint(tmp_path, make_state(3))
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 10, 400])

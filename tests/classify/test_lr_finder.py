@@ -76,6 +76,33 @@ def test_a_test_that_diverges_at_once_says_what_to_do(store: Store) -> None:
         find(store, make_recipe(), min_lr=1e20, max_lr=1e30)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"min_lr": 0.0},
+            r"lr-find: --min-lr \(=0\) must be above 0 and below --max-lr \(=10\), which must be "
+            r"finite\. Change one of the two\.$",
+        ),
+        ({"min_lr": -1.0}, r"lr-find: --min-lr \(=-1\) must be above 0"),
+        ({"min_lr": float("nan")}, r"lr-find: --min-lr \(=nan\) must be above 0"),
+        ({"min_lr": 1.0, "max_lr": 1.0}, r"--min-lr \(=1\) must be .* below --max-lr \(=1\)"),
+        ({"max_lr": float("inf")}, r"below --max-lr \(=inf\), which must be finite"),
+        (
+            {"num_steps": 9},
+            r"lr-find: --steps \(=9\) must be at least 10, or there is no curve to read\. Leave it "
+            r"out for 100\.$",
+        ),
+        ({"num_steps": 0}, r"lr-find: --steps \(=0\) must be at least 10"),
+    ],
+)
+def test_numbers_that_make_no_test_are_named(
+    store: Store, arguments: dict[str, float], message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        find(store, make_recipe(), **arguments)
+
+
 def test_the_run_that_follows_is_the_same_to_the_bit(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:

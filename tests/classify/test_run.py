@@ -1,5 +1,6 @@
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
+from tinysight.classify import training
 from tinysight.classify.checkpoint import load_checkpoint
+from tinysight.classify.diagnosis import diagnose_run
+from tinysight.classify.evaluate import Score
+from tinysight.classify.models import build_model
+from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import RunResult, choose_device, train_run
+from tinysight.classify.run import RunResult, choose_device, train_run, training_data
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import EpochRecord, StepRecord
-from tinysight.errors import RunError, TrainingError
+from tinysight.classify.training_state import TrainingState
+from tinysight.errors import RecipeError, RunError, TrainingError
 
 CPU = torch.device("cpu")
 
@@ -245,12 +252,160 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice(store: Store, tmp_
     assert not (tmp_path / "run" / run_folder.MODEL).exists()
 
 
+@pytest.mark.parametrize(
+    ("ema_decay", "what"), [(0.0, "test loss"), (0.9, "test loss of the averaged weights")]
+)
+def test_a_test_loss_that_is_not_finite_stops_with_epoch_and_advice(
+    store: Store, tmp_path: Path, ema_decay: float, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only step of the epoch has a finite loss, and leaves weights that are far too large."""
+    recipe = make_recipe(
+        schedule={"kind": "constant", "max_lr": 1e30, "peak_epoch": 0.0},
+        train={"batch_size": 36, "ema_decay": ema_decay},
+    )
+    if ema_decay:
+        fake = iter([Score(loss=1.0, accuracy=0.5, top5=1.0)])
+        real = training.score_held_out
+        monkeypatch.setattr(training, "score_held_out", lambda *all: next(fake, None) or real(*all))
+    with pytest.raises(
+        TrainingError,
+        match=rf"^epoch 0: the {what} must be finite, got (nan|inf) after a last step at learning "
+        r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\), more warm-up",
+    ):
+        run(store, recipe, tmp_path / "run")
+    assert not run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+
+
+def test_an_evaluation_that_takes_long_is_followed_by_a_checkpoint(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(train={"checkpoint_every_s": 300.0, "evaluate_every": 2, "epochs": 4})
+    late_s = 0.0
+    real_clock, real_score = time.monotonic, training.score_held_out
+
+    def slow_score(*arguments: Any) -> Score:
+        nonlocal late_s
+        late_s += 200.0
+        return real_score(*arguments)
+
+    monkeypatch.setattr(training.time, "monotonic", lambda: real_clock() + late_s)
+    monkeypatch.setattr(training, "score_held_out", slow_score)
+    saved: list[tuple[int, int]] = []
+    data = training_data(store, recipe, CPU)
+    model = build_model(recipe.model, len(store.wnids), seed=0)
+    training.train(
+        TrainingState(model, recipe, len(data.train_rows), CPU),
+        data,
+        recipe,
+        device=CPU,
+        processes=Processes(),
+        stop=StopRequest(),
+        save=lambda state: saved.append((state.step, state.recorded_epochs)),
+        on_step=lambda record: None,
+        on_epoch=lambda record: None,
+    )
+    # Two scores of 200 s after the second epoch of five steps; the run ends with a checkpoint.
+    assert saved == [(10, 2), (20, 4)]
+
+
 def test_a_new_run_does_not_write_over_another(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").touch()
-    with pytest.raises(RunError, match=r"run: a new run must start in an empty folder, but there"):
+    with pytest.raises(
+        RunError,
+        match=r"run: a new run must start in an empty folder, but notes\.txt is in it\. Choose "
+        r"another --out\.$",
+    ):
+        run(store, recipe, tmp_path / "run")
+    (tmp_path / "run" / run_folder.RUN).touch()
+    with pytest.raises(RunError, match=r"Choose another --out, or go on with --resume\.$"):
+        run(store, recipe, tmp_path / "run")
+
+
+def test_a_new_run_keeps_the_files_of_others(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "run" / run_folder.RECIPE
+    run_folder.make_folder(path.parent)
+    path.write_text("[train]\nepochs = 3\n")
+    with pytest.raises(RunError, match=r"in an empty folder, but recipe\.toml is in it\."):
+        run(store, recipe, path.parent)
+    assert path.read_text() == "[train]\nepochs = 3\n"
+    path.unlink()
+    (path.parent / ".gitignore").write_text("*.pt\n")
+    run(store, make_recipe(train={"epochs": 1}), path.parent)
+    assert (path.parent / ".gitignore").read_text() == "*.pt\n"
+    run(store, make_recipe(train={"epochs": 1}), path.parent, resume=True)
+    assert (path.parent / ".gitignore").read_text() == "*.pt\n"
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"model": {"stem": "7x7"}}, r"model\.stem must be left out for model\.name = compact"),
+        (
+            {"augment": {"dropout_probability": 0.5, "dropout_max_px": 33}},
+            r"augment\.dropout_max_px \(=33\) must be at most the side of the images \(=32 px\)",
+        ),
+        (
+            {"schedule": {"first_image_px": 48, "full_size_epoch": 1}},
+            r"schedule\.first_image_px \(=48\) must be at most the side of the images \(=32 px\)",
+        ),
+        (
+            {"schedule": {"last_image_px": 48}},
+            r"schedule\.last_image_px \(=48\) must be at most the side of the images \(=32 px\)",
+        ),
+        (
+            {"train": {"tuning_fraction": 0.01}},
+            r"train\.tuning_fraction \(=0\.01\) must hold back and leave at least 1 training "
+            r"image of every class, but the smallest class has 12\. Choose a fraction nearer to "
+            r"one half, or 0 for no tuning part\.$",
+        ),
+    ],
+)
+def test_a_recipe_that_does_not_fit_leaves_the_folder_for_the_next_try(
+    store: Store, tmp_path: Path, tables: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(store, make_recipe(**tables), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "message"),
+    [
+        (
+            3,
+            {"batch_size": 8},
+            r"train\.batch_size \(=8\) must be a positive multiple of 2 x the number of processes "
+            r"\(=3\)\. Change the batch size or the number of processes\.$",
+        ),
+        (
+            4,
+            {"batch_size": 24, "accumulate": 4},
+            r"train\.batch_size \(=24\) must be a multiple of the number of processes \(=4\) x "
+            r"train\.accumulate \(=4\), so that all parts are equal\. Change one of the three\.$",
+        ),
+    ],
+)
+def test_a_batch_that_does_not_fit_the_processes_is_refused_by_each_before_it_begins(
+    store: Store, tmp_path: Path, count: int, settings: dict[str, Any], message: str
+) -> None:
+    for rank in range(count):
+        with pytest.raises(RecipeError, match=message):
+            train_run(
+                store,
+                make_recipe(train=settings),
+                tmp_path / "run",
+                device=CPU,
+                processes=Processes(rank=rank, count=count),
+            )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_has_no_folder_says_so(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(RunError, match=r"run: must be a folder .*, but it is a file\."):
         run(store, recipe, tmp_path / "run")
 
 
@@ -272,6 +427,39 @@ def test_a_resumed_run_keeps_its_recipe(store: Store, recipe: Recipe, tmp_path: 
             tmp_path / "run",
             resume=True,
         )
+
+
+def test_a_run_from_before_a_setting_existed_can_go_on(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "whole")
+    stop = StopRequest()
+    run(store, recipe, tmp_path / "run", stop=stop, listener=Listener(stop, 4))
+    before = recipe.model_dump()
+    del before["augment"]["alternate_flips"], before["optimizer"]
+    run_folder.write_recipe(tmp_path / "run", before)
+    assert run(store, recipe, tmp_path / "run", resume=True).is_finished
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_with_a_setting_of_another_version_is_named(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, make_recipe(train={"epochs": 1}), tmp_path / "run")
+    after = recipe.model_dump() | {"swa": {"decay": 0.5}}
+    after["train"] |= {"momentum": 0.5, "epochs": 0}
+    run_folder.write_recipe(tmp_path / "run", after)
+    message = (
+        r"run/recipe\.toml: must hold settings of this version of tinysight, but train\.epochs: "
+        r"Input should be greater than or equal to 1; train\.momentum is unknown; swa is unknown\. "
+        r"Use the version that run\.json names\.$"
+    )
+    with pytest.raises(RunError, match=message):
+        run(store, recipe, tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match=message):
+        evaluate_run(tmp_path / "run", store, device=CPU)
+    with pytest.raises(RunError, match=message):
+        diagnose_run(tmp_path / "run")
 
 
 def test_a_checkpoint_of_another_network_is_refused(

@@ -160,6 +160,12 @@ def test_a_tuning_run_prints_no_test_accuracy(
         (["train", "STORE", "--out", "FINISHED"], "a new run must start in an empty folder"),
         (["lr-find", "STORE", "--out", "RUN", "--min-lr", "1e20", "--max-lr", "1e30"],
          "Start lower with --min-lr"),
+        (["lr-find", "STORE", "--out", "RUN", "--steps", "5"],
+         "--steps (=5) must be at least 10"),
+        (["lr-find", "STORE", "--out", "FILE"],
+         "run.json: must be a folder that can be written to, but it is a file."),
+        (["train", "STORE", "--out", "FILE", "--recipe", "smoke"],
+         "run.json: must be a folder that can be written to, but it is a file."),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_message_and_exit_code_1(
@@ -174,6 +180,7 @@ def test_a_fault_is_one_message_and_exit_code_1(
         "STORE": str(packed_shapes),
         "RUN": str(tmp_path / "run"),
         "FINISHED": str(finished),
+        "FILE": str(finished / run_folder.RUN),
         "NONE": str(tmp_path / "none"),
     }
     recipe = ["--set", "model.name=compact", "--set", "train.batch_size=8"]
@@ -183,7 +190,7 @@ def test_a_fault_is_one_message_and_exit_code_1(
     assert captured.out == ""
     assert captured.err.startswith("tinysight: ")
     assert message in captured.err
-    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "run").glob("*"))
 
 
 def test_lr_find_writes_curve_and_numbers(

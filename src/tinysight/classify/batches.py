@@ -78,6 +78,30 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return -(-num_images // batch_size)
 
 
+def require_equal_parts(batch_size: int, *, num_processes: int, accumulate: int = 1) -> None:
+    """Make sure that a batch can be cut into equal parts.
+
+    Args:
+        batch_size: Images of a batch over all processes.
+        num_processes: Processes that share a batch; each gets whole pairs of images.
+        accumulate: Parts into which each of them cuts its share.
+
+    Raises:
+        RecipeError: It cannot.
+    """
+    if batch_size <= 0 or batch_size % (2 * num_processes):
+        raise RecipeError(
+            f"train.batch_size (={batch_size}) must be a positive multiple of 2 x the number of "
+            f"processes (={num_processes}). Change the batch size or the number of processes."
+        )
+    if batch_size % (num_processes * accumulate):
+        raise RecipeError(
+            f"train.batch_size (={batch_size}) must be a multiple of the number of processes "
+            f"(={num_processes}) x train.accumulate (={accumulate}), so that all parts are equal. "
+            f"Change one of the three."
+        )
+
+
 def place_images(images_u8: NDArray[np.uint8], device: torch.device) -> Images:
     """Put the images where batches are made; do it once and keep the result.
 
@@ -148,11 +172,7 @@ def training_batches(
         ValueError: The images are not on ``device``.
     """
     rank, world_size = part
-    if batch_size <= 0 or batch_size % (2 * world_size):
-        raise RecipeError(
-            f"train.batch_size (={batch_size}) must be a positive multiple of 2 x the number of "
-            f"processes (={world_size}). Change the batch size or the number of processes."
-        )
+    require_equal_parts(batch_size, num_processes=world_size)
     if len(rows) == 0:
         raise RecipeError("The training part must hold at least 1 image, found 0. Pack more data.")
     _check_placed(images_u8, device)

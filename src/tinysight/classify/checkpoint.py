@@ -33,10 +33,11 @@ def save_checkpoint(run: Path, state: State) -> Path:
         state: Tensors, numbers and texts; ``state["step"]`` names the file.
 
     Raises:
-        RunError: The disk is full; earlier checkpoints are still there.
+        RunError: The disk is full or the file cannot be written; earlier checkpoints are still
+            there.
     """
     path = run_folder.checkpoint_file(run, state["step"])
-    path.parent.mkdir(exist_ok=True)
+    run_folder.make_folder(path.parent)
     run_folder.replace_file(path, lambda file: torch.save(state, file))
     for old in run_folder.checkpoint_files(run)[CHECKPOINTS_KEPT:]:
         old.unlink()

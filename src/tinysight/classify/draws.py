@@ -119,11 +119,7 @@ def draw_augmentation(
     Raises:
         RecipeError: The longest side to drop is longer than the images' side.
     """
-    if settings.dropout_probability > 0 and settings.dropout_max_px > size_px:
-        raise RecipeError(
-            f"augment.dropout_max_px (={settings.dropout_max_px}) must be at most the side of the "
-            f"images (={size_px} px). Make it smaller or set augment.dropout_probability to 0."
-        )
+    require_dropout_fits(settings, size_px=size_px)
 
     def stream(purpose: str) -> np.random.Generator:
         return keyed_generator(seed, "augment", epoch, purpose)
@@ -172,6 +168,23 @@ def draw_augmentation(
         dropout_width_px=dropout_px[:, 3],
         noise_bank=torch.from_numpy(noise_bank),
     )
+
+
+def require_dropout_fits(settings: AugmentSettings, *, size_px: int) -> None:
+    """Make sure that every rectangle to drop lies inside its image.
+
+    Args:
+        settings: Whether there is coarse dropout, and of which sides.
+        size_px: Side of the images.
+
+    Raises:
+        RecipeError: The longest side to drop is longer than the images' side.
+    """
+    if settings.dropout_probability > 0 and settings.dropout_max_px > size_px:
+        raise RecipeError(
+            f"augment.dropout_max_px (={settings.dropout_max_px}) must be at most the side of the "
+            f"images (={size_px} px). Make it smaller or set augment.dropout_probability to 0."
+        )
 
 
 def _draw_parts(

@@ -95,15 +95,19 @@ def score_model(
         logits = _compute_logits(model, images, settings)
         ranks = rank_targets(logits, batch_targets)
         loss = F.cross_entropy(logits, batch_targets, reduction="sum")
-        return torch.stack([loss.double(), (ranks == 0).sum(), (ranks < TOP_K).sum()])
+        return torch.stack([loss, (ranks == 0).sum(), (ranks < TOP_K).sum()])
 
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
     with evaluation_mode(model):
-        for batch_sums in look_at_batches(
-            add_up, images_u8, own_rows, targets, mean=mean, std=std, device=device
-        ):
-            sums += batch_sums
-    loss, hits, hits5 = (processes.sum(sums) / len(rows)).tolist()
+        parts = list(
+            look_at_batches(add_up, images_u8, own_rows, targets, mean=mean, std=std, device=device)
+        )
+    # On the host, after the last batch: not every device has float64, and reading a sum waits.
+    sums = torch.zeros(3, dtype=torch.float64)
+    for part in parts:
+        sums += part.cpu()
+    if processes.count > 1:
+        sums = processes.sum(sums.to(device))
+    loss, hits, hits5 = (sums / len(rows)).tolist()
     return Score(loss=loss, accuracy=hits, top5=hits5)
 
 

@@ -134,7 +134,7 @@ def measure_curves(
         with autocast(settings, pictures.device) if settings else nullcontext():
             logits = model(pictures)
         probs = logits.float().softmax(dim=1).gather(1, chosen[:, None])
-        return probs[:, 0].double().cpu().numpy()  # type: ignore[no-any-return]
+        return probs[:, 0].cpu().double().numpy()  # type: ignore[no-any-return]
 
     with torch.no_grad(), evaluation_mode(model):
         for start in range(0, len(images), BATCH_SIZE):

@@ -100,8 +100,19 @@ def lr_range_test(
         The curve and two suggestions.
 
     Raises:
-        TrainingError: The loss diverged before there were enough points for a suggestion.
+        TrainingError: The learning rates do not grow or the steps are too few for a test; or the
+            loss diverged before there were enough points for a suggestion.
     """
+    if not 0.0 < min_lr < max_lr < math.inf:
+        raise TrainingError(
+            f"lr-find: --min-lr (={min_lr:g}) must be above 0 and below --max-lr (={max_lr:g}), "
+            f"which must be finite. Change one of the two."
+        )
+    if num_steps < MIN_POINTS:
+        raise TrainingError(
+            f"lr-find: --steps (={num_steps}) must be at least {MIN_POINTS}, or there is no curve "
+            f"to read. Leave it out for 100."
+        )
     settings = recipe.train
     model = build_model(recipe.model, num_classes, seed=settings.seed)
     model = place_model(model, settings, device)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,13 @@ from tinysight.classify.metrics import (
 )
 from tinysight.classify.models import build_model
 from tinysight.classify.placement import place_model
+from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
+
+# Decoders of JPEG that round differently move a mean or a deviation by less than this.
+_SAME_PIXELS = 1e-3
 
 
 def evaluate_run(
@@ -97,9 +102,9 @@ def load_model(run: Path, about: dict[str, Any]) -> tuple[nn.Module, Recipe, dic
         The network in evaluation mode, the settings of the run, the metadata of its weights.
 
     Raises:
-        RunError: No trained weights, or weights of another network.
+        RunError: No trained weights, weights of another network, or settings of another version.
     """
-    recipe = Recipe.model_validate(run_folder.read_recipe(run))
+    recipe = read_settings(run)
     model = build_model(recipe.model, len(about["classes"]), seed=recipe.train.seed)
     weights, metadata = load_model_weights(run)
     load_weights(model, weights, where=str(run / run_folder.MODEL))
@@ -109,15 +114,42 @@ def load_model(run: Path, about: dict[str, Any]) -> tuple[nn.Module, Recipe, dic
 def require_same_store(run: Path, about: dict[str, Any], store: Store) -> None:
     """Make sure that a store is the one that a run was trained on.
 
+    Pixels are compared by their channel statistics alone, so a store may be packed again on a
+    machine whose JPEG decoder rounds differently.
+
     Raises:
-        RunError: It has other images, classes or another split.
+        RunError: It has other images or classes, images of another size, or another split.
     """
+    its = f"must be the one that {run} was trained on"
+    right = "Name the store that the run was trained on, or pack it again"
     if about["split_digest"] != store.split_digest:
         raise RunError(
-            f"{store.path}: the split must be the one that {run} was trained on "
-            f"(digest {about['split_digest'][:12]}…), got {store.split_digest[:12]}…. "
-            f"Name the store that the run was trained on, or pack it again with the same seed."
+            f"{store.path}: the split {its} (digest {about['split_digest'][:12]}…), got "
+            f"{store.split_digest[:12]}…. {right} with the same seed."
         )
+    if about["size_px"] != store.size_px:
+        raise RunError(
+            f"{store.path}: the side of the images {its} ({about['size_px']} px), got "
+            f"{store.size_px} px. {right} with --size {about['size_px']}."
+        )
+    wnids = [entry["wnid"] for entry in about["classes"]]
+    for index, (was, now) in enumerate(zip_longest(wnids, store.wnids)):
+        if was != now:
+            raise RunError(
+                f"{store.path}: class {index} {its} ({was}), got {now}. {right} from the same "
+                f"source."
+            )
+    for name, was, now in (("mean", about["mean"], store.mean), ("std", about["std"], store.std)):
+        if not np.allclose(was, now, rtol=0.0, atol=_SAME_PIXELS):
+            raise RunError(
+                f"{store.path}: the channel {name} of the training images {its} "
+                f"({_listed(was)}), within {_SAME_PIXELS:g}, got {_listed(now)}. {right} from "
+                f"the same images."
+            )
+
+
+def _listed(channels: Iterable[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in channels)
 
 
 def _write_predictions(run: Path, sample_ids: list[str], predictions: Predictions) -> None:

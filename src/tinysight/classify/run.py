@@ -17,20 +17,22 @@ import torch
 
 import tinysight
 from tinysight import run_folder
-from tinysight.classify.batches import place_images
+from tinysight.classify.batches import place_images, require_equal_parts
 from tinysight.classify.checkpoint import load_checkpoint, save_checkpoint, save_model
+from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.events import open_event_writer
 from tinysight.classify.models import build_model
 from tinysight.classify.predictions import require_same_store
 from tinysight.classify.processes import Processes
-from tinysight.classify.schedule import schedule_at
+from tinysight.classify.run_settings import read_settings
+from tinysight.classify.schedule import require_sizes_fit, schedule_at
 from tinysight.classify.settings import Recipe
 from tinysight.classify.split import stratified_split
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import EpochRecord, StepRecord, train
 from tinysight.classify.training_state import TrainingData, TrainingState
-from tinysight.errors import RunError
+from tinysight.errors import DataError, RecipeError, RunError
 
 # What may differ between a run and its continuation: it changes no weight.
 _FREE_ON_RESUME = {("train", "checkpoint_every_s")}
@@ -134,17 +136,28 @@ def train_run(
 
     Raises:
         RunError: The folder holds another run, or there is nothing to resume.
+        RecipeError: The recipe does not fit the images or the processes; nothing was written.
         TrainingError: The loss is no longer finite.
     """
     device = device or choose_device("auto")
     processes = processes or Processes()
     listener = listener or Silence()
-    data = training_data(store, recipe, device)
+    # Whatever can be refused is refused before the folder is begun: the command that is put right
+    # must find it empty.
+    _require_fitting_recipe(recipe, store, processes)
     if processes.is_first:
-        _open_run(store, recipe, run, device, processes, resume=resume, recipe_name=recipe_name)
-    processes.wait()
+        if resume:
+            _require_same_run(store, recipe, run)
+        else:
+            _require_empty_folder(run, recipe)
+    data = training_data(store, recipe, device)
     model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
     state = TrainingState(model, recipe, len(data.train_rows), device)
+    if processes.is_first:
+        run_folder.remove_unfinished_files(run)
+        if not resume:
+            _begin_run(store, recipe, run, device, processes, recipe_name=recipe_name)
+    processes.wait()
     _resume_from_newest(state, run)
     history = []
     if processes.is_first:
@@ -218,17 +231,28 @@ def training_data(store: Store, recipe: Recipe, device: torch.device) -> Trainin
     """Return the images of a store, on the device, with the rows that train, test and tune.
 
     The tuning rows are the same for every seed of the recipe, so that runs can be compared.
+
+    Raises:
+        RecipeError: A class has too few training images for the tuning part.
     """
     train_rows = np.flatnonzero(store.is_train)
     is_kept = np.ones(len(train_rows), dtype=np.bool_)
     if recipe.train.tuning_fraction > 0:
-        is_kept = stratified_split(
-            [str(store.sample_ids[row]) for row in train_rows],
-            store.targets[train_rows],
-            store.wnids,
-            train_fraction=1 - Fraction(str(recipe.train.tuning_fraction)),
-            seed=store.split_seed,
-        )
+        try:
+            is_kept = stratified_split(
+                [str(store.sample_ids[row]) for row in train_rows],
+                store.targets[train_rows],
+                store.wnids,
+                train_fraction=1 - Fraction(str(recipe.train.tuning_fraction)),
+                seed=store.split_seed,
+            )
+        except DataError as error:
+            least = np.bincount(store.targets[train_rows], minlength=len(store.wnids)).min()
+            raise RecipeError(
+                f"train.tuning_fraction (={recipe.train.tuning_fraction:g}) must hold back and "
+                f"leave at least 1 training image of every class, but the smallest class has "
+                f"{least}. Choose a fraction nearer to one half, or 0 for no tuning part."
+            ) from error
     return TrainingData(
         images_u8=place_images(store.images_u8, device),
         targets=store.targets,
@@ -273,27 +297,37 @@ def step_rows(record: EpochRecord, recipe: Recipe) -> list[run_folder.Record]:
     return rows
 
 
-def _open_run(
+def _require_fitting_recipe(recipe: Recipe, store: Store, processes: Processes) -> None:
+    """Raise what training would raise later about a recipe, these images and these processes."""
+    require_equal_parts(
+        recipe.train.batch_size,
+        num_processes=processes.count,
+        accumulate=recipe.train.accumulate,
+    )
+    require_sizes_fit(recipe.schedule, own_px=store.size_px)
+    require_dropout_fits(recipe.augment, size_px=store.size_px)
+
+
+def _require_empty_folder(run: Path, recipe: Recipe) -> None:
+    in_the_way = run_folder.files_in_the_way(run, recipe.model_dump())
+    if in_the_way:
+        is_run = run_folder.RUN in in_the_way
+        raise RunError(
+            f"{run}: a new run must start in an empty folder, but {in_the_way[0]} is in it. "
+            f"Choose another --out{', or go on with --resume' if is_run else ''}."
+        )
+    run_folder.make_folder(run)
+
+
+def _begin_run(
     store: Store,
     recipe: Recipe,
     run: Path,
     device: torch.device,
     processes: Processes,
     *,
-    resume: bool,
     recipe_name: str,
 ) -> None:
-    if resume:
-        _require_same_run(store, recipe, run)
-        run_folder.remove_unfinished_files(run)
-        return
-    if run_folder.is_begun(run):
-        raise RunError(
-            f"{run}: a new run must start in an empty folder, but there are files in it. "
-            f"Choose another --out, or go on with --resume."
-        )
-    run.mkdir(parents=True, exist_ok=True)
-    run_folder.remove_unfinished_files(run)
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
     run_folder.write_json(
@@ -324,12 +358,13 @@ def _open_run(
 def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
-    before = run_folder.read_recipe(run)
+    # With today's defaults for settings that did not exist then: they change nothing.
+    before = read_settings(run).model_dump()
     changed = [
-        f"{table}.{key} was {before.get(table, {}).get(key)!r} and is now {value!r}"
+        f"{table}.{key} was {before[table][key]!r} and is now {value!r}"
         for table, values in recipe.model_dump().items()
         for key, value in values.items()
-        if before.get(table, {}).get(key) != value and (table, key) not in _FREE_ON_RESUME
+        if before[table][key] != value and (table, key) not in _FREE_ON_RESUME
     ]
     if changed:
         raise RunError(

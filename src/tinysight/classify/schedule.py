@@ -120,17 +120,30 @@ def image_px_at(epoch: int, settings: ScheduleSettings, *, own_px: int) -> int:
         al. 2019 (arXiv:1906.06423) for the last epochs at the size of the test, or at a smaller
         one where crops are enlarged.
     """
+    require_sizes_fit(settings, own_px=own_px)
+    first_px, last_px = settings.first_image_px, settings.last_image_px or own_px
+    if first_px == 0 or epoch >= settings.full_size_epoch:
+        return last_px
+    sizes = range(first_px, last_px, settings.image_px_step)
+    return sizes[epoch * len(sizes) // settings.full_size_epoch] if sizes else last_px
+
+
+def require_sizes_fit(settings: ScheduleSettings, *, own_px: int) -> None:
+    """Make sure that no training image would have to be made larger.
+
+    Args:
+        settings: First and last size.
+        own_px: Side of the images in the store.
+
+    Raises:
+        RecipeError: ``first_image_px`` or ``last_image_px`` is larger than ``own_px``.
+    """
     for name in ("first_image_px", "last_image_px"):
         if getattr(settings, name) > own_px:
             raise RecipeError(
                 f"schedule.{name} (={getattr(settings, name)}) must be at most the side of the "
                 f"images (={own_px} px). Make it smaller or leave it out."
             )
-    first_px, last_px = settings.first_image_px, settings.last_image_px or own_px
-    if first_px == 0 or epoch >= settings.full_size_epoch:
-        return last_px
-    sizes = range(first_px, last_px, settings.image_px_step)
-    return sizes[epoch * len(sizes) // settings.full_size_epoch] if sizes else last_px
 
 
 def _one_cycle(

@@ -46,8 +46,9 @@ class AugmentSettings(_Settings):
     flip_probability: Probability = 0.5
     """Chance of a horizontal flip."""
     alternate_flips: bool = False
-    """Draw once which images are flipped, and flip these in even epochs and all others in odd
-    ones: in two epochs each image is seen both ways (Jordan 2024, arXiv:2404.00498, sec. 3.6)."""
+    """Draw once which half of the images is flipped, and flip these in even epochs and all others
+    in odd ones: in two epochs each image is seen both ways (Jordan 2024, arXiv:2404.00498, sec.
+    3.6). ``flip_probability`` must then be 0.5."""
     resized_crop_probability: Probability = 0.0
     """Chance of a resized crop: a random part of the image, with sides that are to each other as
     3:4 to 4:3, is enlarged to the image's size (Szegedy et al. 2015, sec. 6). Enlarged images are
@@ -92,6 +93,11 @@ class AugmentSettings(_Settings):
             raise ValueError(
                 f"mix_probability (={self.mix_probability}) must be 0 when mixup_alpha, "
                 f"cutmix_alpha and resizemix_max_side are all 0"
+            )
+        if self.alternate_flips and self.flip_probability != 0.5:
+            raise ValueError(
+                f"flip_probability (={self.flip_probability}) must be 0.5 with alternate_flips, "
+                f"which shows each image both ways; set alternate_flips = false for any other"
             )
         if 0 < self.resizemix_max_side < 0.1:
             raise ValueError(
@@ -142,8 +148,8 @@ class ScheduleSettings(_Settings):
     min_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Momentum at the top of one-cycle; equal to ``max_momentum`` for no cycling."""
     first_image_px: Annotated[int, Field(ge=0)] = 0
-    """Side to which training images are made smaller in the first epoch; 0 for their own size
-    throughout."""
+    """Side to which training images are made smaller in the first epoch, which needs a
+    ``full_size_epoch``; 0 for their own size throughout."""
     image_px_step: Annotated[int, Field(ge=1)] = 16
     """Pixels from one size to the next, where images grow."""
     full_size_epoch: Annotated[int, Field(ge=0)] = 0
@@ -171,6 +177,12 @@ class ScheduleSettings(_Settings):
             raise ValueError(
                 f"last_image_px (={self.last_image_px}) must be 0 or at least first_image_px "
                 f"(={self.first_image_px})"
+            )
+        if self.first_image_px > 0 and self.full_size_epoch == 0:
+            raise ValueError(
+                f"full_size_epoch (=0) must be above 0 with first_image_px "
+                f"(={self.first_image_px}), or no epoch has images of that size; "
+                f"say with which epoch they have their last size"
             )
         return self
 
@@ -201,7 +213,9 @@ class TrainSettings(_Settings):
     tuning_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the training part held back for choosing; the test part stays untouched."""
     checkpoint_every_s: Annotated[float, Field(gt=0.0)] = 300.0
-    """Seconds between checkpoints inside an epoch; each epoch ends with one."""
+    """Seconds from one checkpoint to the next, which is written at the first look at the loop after
+    them: a look is taken now and then between steps, and at the end of each epoch. A run ends with
+    a checkpoint."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
 

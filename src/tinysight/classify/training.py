@@ -7,6 +7,7 @@ after any step goes on as if it had never stopped.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -129,7 +130,8 @@ def train(
         processes: This process among those that train together; each takes its part of every
             batch.
         stop: Looked at inside and between steps.
-        save: Called with a state to keep: now and then, at the end, and when stopped.
+        save: Called with a state to keep: every ``checkpoint_every_s`` seconds, at the end, and
+            when stopped.
         on_step: Called at every look at the loop.
         on_epoch: Called after each epoch.
 
@@ -149,8 +151,13 @@ def train(
     last_save = last_look = time.monotonic()
 
     def keep() -> None:
+        nonlocal last_save
         average_parts(state, processes)
         save(state)
+        last_save = time.monotonic()
+
+    def is_time_to_save() -> bool:
+        return time.monotonic() - last_save > settings.checkpoint_every_s
 
     while state.recorded_epochs < settings.epochs:
         epoch = state.recorded_epochs
@@ -203,11 +210,9 @@ def train(
                     time_left_s=(num_steps - state.step) * state.seconds / state.step,
                 )
             )
-            is_time_to_save = time.monotonic() - last_save > settings.checkpoint_every_s
-            is_stopped, is_time_to_save = processes.any((stop.is_made, is_time_to_save), device)
-            if is_stopped or is_time_to_save:
+            is_stopped, is_time = processes.any((stop.is_made, is_time_to_save()), device)
+            if is_stopped or is_time:
                 keep()
-                last_save = time.monotonic()
             if is_stopped:
                 return False
 
@@ -221,7 +226,11 @@ def train(
         state.step_losses.zero_()
         state.hits.zero_()
         state.epoch_seconds = 0.0
-    keep()
+        # An evaluation can take longer than the steps, and counts as they do.
+        if state.recorded_epochs == settings.epochs or any(
+            processes.any((is_time_to_save(),), device)
+        ):
+            keep()
     return True
 
 
@@ -345,7 +354,20 @@ def _require_finite(
     lr = schedule_at(step, recipe.schedule, steps_per_epoch=steps, epochs=recipe.train.epochs).lr
     raise TrainingError(
         f"step {step} (epoch {step // steps}): the training loss must be finite, got "
-        f"{float(losses[number - looked_at])} at learning rate {lr:.3g}. "
+        f"{float(losses[number - looked_at])} at learning rate {lr:.3g}. {_how_to_converge(recipe)}"
+    )
+
+
+def _require_finite_score(score: Score, what: str, epoch: int, lr: float, recipe: Recipe) -> None:
+    if not math.isfinite(score.loss):
+        raise TrainingError(
+            f"epoch {epoch}: the {what} must be finite, got {score.loss} after a last step "
+            f"at learning rate {lr:.3g}. {_how_to_converge(recipe)}"
+        )
+
+
+def _how_to_converge(recipe: Recipe) -> str:
+    return (
         f"Try a third of schedule.max_lr (={recipe.schedule.max_lr:g}), more warm-up "
         f"(schedule.peak_epoch), or train.precision = fp32; `tinysight lr-find` shows where the "
         f"loss diverges."
@@ -368,12 +390,16 @@ def _finish_epoch(
     )
     average_statistics(state.model, processes)
     score = ema_score = None
+    part = "tuning" if len(data.tuning_rows) else "test"
     if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
         score = score_held_out(state.model, data, recipe, device, processes, stop)
+        _require_finite_score(score, f"{part} loss", epoch, last.lr, recipe)
         if state.average:
             refresh_average(state, data, recipe, epoch, device, processes)
             ema_score = score_held_out(state.average, data, recipe, device, processes, stop)
-    step_losses = processes.sum(state.step_losses).double().cpu().numpy() / processes.count
+            what = f"{part} loss of the averaged weights"
+            _require_finite_score(ema_score, what, epoch, last.lr, recipe)
+    step_losses = processes.sum(state.step_losses).cpu().double().numpy() / processes.count
     seen = steps * settings.batch_size
     return EpochRecord(
         epoch=epoch,

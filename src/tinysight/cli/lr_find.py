@@ -44,10 +44,11 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     from tinysight.cli.progress import progress_bar
     from tinysight.config import load_recipe
     from tinysight.report.charts import lr_range_chart, save_png
-    from tinysight.run_folder import write_json
+    from tinysight.run_folder import make_folder, write_json
 
     recipe = load_recipe(arguments.recipe, arguments.set)
     store = load_store(arguments.store)
+    make_folder(arguments.out)
     device = choose_device(arguments.device)
     with progress_bar("learning rates", unit="steps") as report:
         found = lr_range_test(
@@ -61,7 +62,6 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
             on_step=report,
         )
     result = asdict(found)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out / RESULT, result)
     chart = lr_range_chart(
         result["points"],

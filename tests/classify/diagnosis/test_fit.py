@@ -1,6 +1,9 @@
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.classify.diagnosis.conftest import (
     ABOUT,
@@ -11,7 +14,8 @@ from tests.classify.diagnosis.conftest import (
     make_recipe,
 )
 from tinysight.classify.diagnosis import Observation, diagnose
-from tinysight.config import load_recipe
+from tinysight.classify.diagnosis.fit import fewer_epochs
+from tinysight.config import load_recipe, override_recipe
 
 
 def judge(
@@ -145,3 +149,23 @@ def test_a_run_that_learned_nothing_is_told_so_and_nothing_else_about_its_fit() 
     assert "tinysight lr-find" in observation.advice
     assert not [each for each in observations if each.severity == "good"]
     assert "fit" not in kinds(observations)
+
+
+@given(data=st.data(), epochs=st.integers(1, 40))
+def test_a_shorter_run_is_one_that_the_recipe_allows(data: st.DataObject, epochs: int) -> None:
+    peak_epoch = data.draw(st.floats(0, epochs))
+    full_size_epoch = data.draw(st.integers(0, epochs - 1))
+    recipe = make_recipe(
+        epochs,
+        schedule={
+            "peak_epoch": peak_epoch,
+            "full_size_epoch": full_size_epoch,
+            "first_image_px": 48 if full_size_epoch else 0,
+        },
+    )
+    setting = fewer_epochs(recipe)
+    if not setting:
+        assert epochs == max(1, math.ceil(peak_epoch), full_size_epoch + 1)
+        return
+    shorter = override_recipe(recipe.model_dump(), [setting], where="x")
+    assert epochs // 2 <= shorter.train.epochs < epochs

@@ -195,6 +195,19 @@ def test_averaged_weights_within_chance_of_the_raw_ones_are_even() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "decay"),
+    [(900, "0.956"), (80_000, "0.9995"), (400_000, "0.9999"), (10**6, "0.99996")],
+)
+def test_a_shorter_average_has_as_many_digits_as_it_needs(steps: int, decay: str) -> None:
+    history = make_history([0.4, 0.5, 0.6], ema_accuracy=[0.2, 0.3, 0.4])
+    history[-1]["steps"] = steps
+    recipe = make_recipe(3, train={"ema_decay": 1 - 1e-9})
+    observation = found(diagnose(history, None, recipe, about=ABOUT), "average-lags")
+    assert observation.advice == f"Average over fewer steps: `--set train.ema_decay={decay}`."
+    assert 0 < 1 - float(decay) < 1
+
+
 def test_averaged_weights_that_look_back_too_far_are_a_warning() -> None:
     recipe = make_recipe(3, train={"ema_decay": 0.999})  # 1,000 of 900 steps
     observation = found(

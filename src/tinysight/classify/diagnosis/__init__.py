@@ -21,6 +21,7 @@ from tinysight.classify.diagnosis.predictions import (
     judge_labels,
 )
 from tinysight.classify.diagnosis.schedule import judge_average, judge_end, judge_learning_rate
+from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import Recipe
 
 __all__ = ["Observation", "diagnose", "diagnose_run"]
@@ -46,7 +47,7 @@ def diagnose_run(run: Path) -> tuple[Observation, ...]:
         run: A run folder; metrics and explanation are used where they are there.
 
     Raises:
-        RunError: Not a run folder, or a damaged file in it.
+        RunError: Not a run folder, a damaged file in it, or settings of another version.
     """
     is_explained = run_folder.is_explained(run)
     return diagnose(
@@ -54,7 +55,7 @@ def diagnose_run(run: Path) -> tuple[Observation, ...]:
         run_folder.read_json(run / run_folder.METRICS)
         if (run / run_folder.METRICS).exists()
         else None,
-        Recipe.model_validate(run_folder.read_recipe(run)),
+        read_settings(run),
         about=run_folder.read_run(run),
         explanation=run_folder.read_explanation(run) if is_explained else None,
     )

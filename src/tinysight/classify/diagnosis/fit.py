@@ -122,8 +122,9 @@ def judge_fit(
 
 def fewer_epochs(recipe: Recipe) -> str:
     """Return the setting that halves a run, as ``--set`` takes it; empty where it cannot be."""
-    peak = math.ceil(recipe.schedule.peak_epoch)
-    fewer = max(1, peak, recipe.train.epochs // 2)
+    schedule = recipe.schedule
+    least = max(1, math.ceil(schedule.peak_epoch), schedule.full_size_epoch + 1)
+    fewer = max(least, recipe.train.epochs // 2)
     return f"train.epochs={fewer}" if fewer < recipe.train.epochs else ""
 
 

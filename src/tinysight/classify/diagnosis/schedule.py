@@ -220,13 +220,16 @@ def judge_average(curve: LearningCurve, recipe: Recipe, *, steps: int) -> Iterat
         )
     elif gain < -noise:
         is_long = window > LONG_AVERAGE * steps
-        shorter = 1 - 1 / max(2.0, LONG_AVERAGE / 4 * steps)
+        shorter_window = max(2.0, LONG_AVERAGE / 4 * steps)
+        # Two digits of how far it is from 1, to which a long average would be rounded.
+        places = max(3, 1 + math.ceil(math.log10(shorter_window)))
+        shorter = f"{1 - 1 / shorter_window:.{places}g}"
         yield Observation(
             "average-lags",
             "warning",
             f"The averaged weights, which the run delivers, lose {in_points(gain)}: {figures} on "
             f"the {curve.part} images. They look back on about {window:,.0f} of {steps:,} steps.",
-            f"Average over fewer steps: `--set train.ema_decay={shorter:.3g}`."
+            f"Average over fewer steps: `--set train.ema_decay={shorter}`."
             if is_long
             else "Leave the average out: `--set train.ema_decay=0`.",
         )
