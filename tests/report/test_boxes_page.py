@@ -43,6 +43,30 @@ def test_the_page_opens_with_what_there_is(analysis: BoxAnalysis) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("images", "shown"), [(1, "1.0"), (7, "0.1"), (11, "below 0.1"), (30, "below 0.1")]
+)
+def test_few_boxes_an_image_are_not_none(tmp_path: Path, images: int, shown: str) -> None:
+    table = make_table([(0, 0, 0, 0, 9, 9)], image_wh=[(20, 20)] * images)
+    reading = read_boxes(write_coco(table, tmp_path / "few.json"))
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="few")
+    assert [stat.value for stat in page.stats if stat.label == "boxes an image"] == [shown]
+
+
+def test_a_recall_that_is_not_whole_does_not_read_so(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    curve = tuple(
+        dataclasses.replace(one, best_possible_recall=0.99996) for one in analysis.anchors.curve
+    )
+    anchors = dataclasses.replace(analysis.anchors, curve=curve)
+    page = build_boxes_page(dataclasses.replace(analysis, anchors=anchors), name="drawn")
+    (elbow,) = (
+        block for block in page.blocks() if isinstance(block, Figure) and block.name == "elbow"
+    )
+    assert "recall 0.999, WCSS" in elbow.alt
+    assert "recall 1.000" not in elbow.alt
+
+
 def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
     rows = table_named(build_boxes_page(analysis, name="drawn"), "class-table").rows
     assert sum(int(row[1]) for row in rows) == 400  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,20 @@ def test_gallery_carries_the_rows_of_the_table_and_their_maps(page: Page, run: P
     assert page.pictures[first] == explanation.pictures[data["sample_id"][0]]
     reasons = [data["reasons"][index] for index in data["why"][1]]
     assert reasons == explanation.gallery["why"][1]
+
+
+def test_rounded_probabilities_are_0_or_1_only_where_they_were(run: Path) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    sure = [0.0, 1.0, 0.99999, 0.00001, 0.5]
+    gallery = dict(results.explanation.gallery)
+    gallery["predicted_prob"] = [*sure, *gallery["predicted_prob"][len(sure) :]]
+    gallery["top5_probs"] = [sure, *gallery["top5_probs"][1:]]
+    explanation = dataclasses.replace(results.explanation, gallery=gallery)
+    page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+    data = named(page, "gallery").data
+    assert data["predicted_prob"][:5] == [0.0, 1.0, 0.9999, 0.0001, 0.5]
+    assert data["top5_probs"][0] == [0.0, 1.0, 0.9999, 0.0001, 0.5]
 
 
 def test_fine_maps_are_averaged_to_what_a_picture_can_show(tmp_path: Path) -> None:

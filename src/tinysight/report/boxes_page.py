@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _FEW_BOXES = 20  # of a class: too few to learn from or to measure by
 _MANY_TIMES = 20  # as many boxes as another class: worth a word
 _LEAST_PAIRED_CLASSES = 3
+_LEAST_PER_IMAGE = 0.1  # boxes: of fewer, one digit says too little
 _BASES = {
     "asked": "as asked for",
     "declared": "as the file declares",
@@ -121,7 +122,9 @@ def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
     with_boxes = int((summary.boxes_by_class > 0).sum())
     unused = len(summary.class_names) - with_boxes
     yield Stat(f"{with_boxes:,}", "classes", f"and {unused:,} without boxes" if unused else "")
-    yield Stat(f"{summary.boxes_per_image:.1f}", "boxes an image")
+    per_image = summary.boxes_per_image
+    few = 0 < per_image < _LEAST_PER_IMAGE
+    yield Stat(f"below {_LEAST_PER_IMAGE}" if few else f"{per_image:.1f}", "boxes an image")
     yield Stat(f"{summary.images_without_boxes:,}", "images without boxes")
     yield Stat(f"{len(reading.findings):,}", "findings")
     if summary.boxes:

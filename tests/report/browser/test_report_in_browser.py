@@ -10,6 +10,7 @@ import pytest
 
 from tests.report.browser.conftest import Visit, Visitor
 from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME
+from tinysight.numerals import percent
 
 WIDTHS_PX = (360, 768, 1280)
 
@@ -94,6 +95,19 @@ def test_names_are_texts_whatever_they_hold(visit: Visitor, report_html: Path) -
         assert seen.page.locator("#all-classes").get_by_text(name, exact=True).count() >= 1
         assert seen.page.locator(".tile .true", has_text=name).count() >= 1
     assert seen.page.locator("img[src=x]").count() == 0
+
+
+def test_scripts_write_percent_as_the_package_does(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    cases = [
+        (share, digits)
+        for share in (0, 1, 0.0004, 0.00051, 0.9996, 0.9993, 0.4868, 1e-9, 1 - 1e-9, 1 / 3)
+        for digits in (0, 1, 2)
+    ]
+    shown = seen.page.evaluate(
+        "cases => cases.map(([share, digits]) => tinysight.percent(share, digits))", cases
+    )
+    assert shown == [percent(share, digits) for share, digits in cases]
 
 
 def test_filters_change_what_is_shown(visit: Visitor, report_html: Path) -> None:

@@ -1,10 +1,9 @@
 // Anchors for each k: whose boxes are whose, how large the anchors are, how well they fit.
 "use strict";
 (() => {
-  const { read, whenSeen } = window.tinysight;
+  const { percent, read, whenSeen } = window.tinysight;
   const SIDE = 400; // of both drawings, in their own units
   const LEFT = 44, BOTTOM = 36, TOP = 8;
-  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
   const px = (side) => String(Number(side.toPrecision(3)));
 
   const element = (name, attributes, text) => {
