@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.report.browser.conftest import Visit, Visitor
-from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME
+from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME, make_run
 from tinysight.numerals import percent
 
 WIDTHS_PX = (360, 768, 1280)
@@ -417,3 +417,15 @@ def test_comparison_fits_on_small_screens(
     seen = visit(comparison_html, width_px=width_px)
     seen.draw_all()
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+
+
+def test_long_names_of_runs_stay_in_their_column(visit: Visitor, tmp_path: Path) -> None:
+    from tinysight.cli import main
+
+    runs = [make_run(tmp_path / f"{number}-{'a_very_long_name_' * 5}") for number in range(4)]
+    assert main(["report", *map(str, runs)]) == 0
+    seen = visit(runs[0] / "comparison.html")
+    too_wide = "[...document.querySelectorAll('.stats dt')].map(e => e.scrollWidth - e.clientWidth)"
+    assert seen.page.evaluate(too_wide) == [0, 0, 0, 0]
+    directions = "[...document.querySelectorAll('.stats dt')].map(e => e.dir)"
+    assert seen.page.evaluate(directions) == ["auto"] * 4
