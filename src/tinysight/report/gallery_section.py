@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import heat_ramp
 from tinysight.report.page import (
     Block,
@@ -63,16 +63,10 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
                 "warning",
                 "The weights of this run have changed since it was explained: pictures, heat maps "
                 "and confusions below are those of the old weights.",
-                f"Write them again with: `tinysight explain {results.name}`",
+                "Write them again with `tinysight explain RUN`, the folder of this run for RUN.",
             )
         )
     blocks.append(_gallery(results, explanation, shelf))
-    shown, wrong = about["mistakes_shown"], about["mistakes_of"]
-    lead = (
-        f"{shown:,} of {wrong:,} mistakes are here, those of each class it was surest of first."
-        if shown < wrong
-        else f"All {wrong:,} mistakes are here."
-    )
     remark = (
         f"The heat map says where evidence for a class was found ({about['method']} at layer "
         f"{about['layer']}, {about['map_hw'][0]} × {about['map_hw'][1]} fields over the picture), "
@@ -83,7 +77,21 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
     faithfulness = explanation.summary.get("faithfulness", ())
     if faithfulness:
         blocks.append(Fold("How far the heat maps can be trusted", (_trust_table(faithfulness),)))
-    return Section("mistakes", "The pictures it got wrong", tuple(blocks), lead=lead)
+    return Section(
+        "mistakes", "The pictures it got wrong", tuple(blocks), lead=_mistakes_lead(about)
+    )
+
+
+def _mistakes_lead(about: Record) -> str:
+    shown, wrong = about["mistakes_shown"], about["mistakes_of"]
+    if shown < wrong:
+        return (
+            f"{shown:,} of {counted(wrong, 'mistake')} {'is' if shown == 1 else 'are'} here, "
+            f"those of each class it was surest of first."
+        )
+    if wrong > 1:
+        return f"All {wrong:,} mistakes are here."
+    return "Its only mistake is here." if wrong else "There are none: it made no mistake."
 
 
 def _gallery(results: RunResults, explanation: Explanation, shelf: PictureShelf) -> Widget:
@@ -204,8 +212,9 @@ def build_label_issues_section(results: RunResults, shelf: PictureShelf) -> Sect
             )
         )
     lead = (
-        f"The labels of {found['found']:,} of {found['of_images']:,} test images look suspicious"
-        f"{_to_whom(results)}."
+        f"The {'label' if found['found'] == 1 else 'labels'} of {found['found']:,} of "
+        f"{counted(found['of_images'], 'test image')} "
+        f"{'looks' if found['found'] == 1 else 'look'} suspicious{_to_whom(results)}."
         if count
         else "No test image looks as if its label were wrong."
     )
@@ -323,8 +332,12 @@ def _kind_of(pairs: Mapping[str, Any], row: int) -> str:
 def _lead(counts: Mapping[str, int]) -> str:
     if not counts["identical"] + counts["near"]:
         return "No two images of the data set show the same."
+    identical, across, labels = (
+        counts[name] for name in ("identical", "across_split", "two_labels")
+    )
     return (
-        f"{counts['identical']:,} pairs are the same file and {counts['near']:,} nearly so; "
-        f"{counts['across_split']:,} have one picture in training and one in the test, and "
-        f"{counts['two_labels']:,} bear two labels."
+        f"{counted(identical, 'pair')} {'is' if identical == 1 else 'are'} the same file and "
+        f"{counts['near']:,} nearly so; {across:,} {'has' if across == 1 else 'have'} one picture "
+        f"in training and one in the test, and {labels:,} {'bears' if labels == 1 else 'bear'} two "
+        f"labels."
     )
