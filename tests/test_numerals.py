@@ -38,6 +38,13 @@ def test_a_share_of_all_is_1_only_if_it_is_everything() -> None:
     assert rounded_down(0.61169, 4) == "0.6116"
 
 
+def test_a_share_that_needs_no_more_digits_is_shown_as_it_is() -> None:
+    assert rounded_down(19 / 20, 4) == "0.9500"  # the float is 0.9499999999999999556
+    for whole in (20, 50, 125, 10_000):
+        for part in range(whole + 1):
+            assert Fraction(rounded_down(part / whole, 4)) == Fraction(part, whole)
+
+
 @pytest.mark.parametrize(
     ("share", "digits", "text"),
     [

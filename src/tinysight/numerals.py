@@ -46,10 +46,12 @@ def rounded_up(value: float, digits: int, *, times: int = 1) -> str:
 
 
 def rounded_down(value: float, digits: int) -> str:
-    """Return a number with so many digits after the point, not above its exact value.
+    """Return a number with so many digits after the point, not above the number as it is written.
 
     Args:
         value: Finite; a share of all is 1 only if it is everything.
         digits: Digits after the point, at least 1.
     """
-    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR):,f}"
+    # As written: 19 of 20 are 0.95, though the float for it is a little less.
+    written = Decimal(repr(float(value)))
+    return f"{written.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_FLOOR):,f}"

@@ -65,6 +65,14 @@ def test_no_boxes_still_give_a_summary(tmp_path: Path) -> None:
     assert "There are 0 distinct box sizes" in analysis.why_no_anchors
 
 
+def test_a_single_size_is_spoken_of_as_such(tmp_path: Path) -> None:
+    reading = read_boxes(write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "one.json"))
+    analysis = analyse_boxes(reading, (2, 3), certify_s=0)
+    assert analysis.why_no_anchors.startswith(
+        "There is 1 distinct box size, fewer than the anchors asked for (k = 2, 3)."
+    )
+
+
 def test_the_same_boxes_give_the_same_analysis(drawn_reading: Reading) -> None:
     one, other = (analyse_boxes(drawn_reading, (3,), certify_s=0).anchors for _ in range(2))
     assert one is not None

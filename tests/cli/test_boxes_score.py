@@ -105,6 +105,27 @@ def test_all_presets_can_be_compared(file: Path, capsys: pytest.CaptureFixture[s
     assert "mean IoU at its own input" in capsys.readouterr().out
 
 
+def test_shares_are_1_only_if_they_are_all_boxes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitting = [(0, 0, 0.0, 0.0, 100.0, 100.0)] * 25_000
+    others = [(0, 0, 0.0, 0.0, 1000.0, 2.0), (0, 1, 0.0, 0.0, 100.0, 100.0)]
+    table = make_table([*fitting, *others], image_wh=[(1000, 1000)])
+    file = write_coco(table, tmp_path / "one-does-not.json")
+    found = run(capsys, file, "--anchors", "yolov5-p5", "--compare")
+    assert f"{found['best_possible_recall']:.4f}" == f"{found['over_half']:.4f}" == "1.0000"
+    assert main(["boxes", "score", str(file), "--anchors", "yolov5-p5", "--compare"]) == 0
+    out = capsys.readouterr().out
+    assert "recall       0.9999 of the boxes" in out
+    assert "over half    0.9999 of the boxes" in out
+    rows = [line.split() for line in out.splitlines() if line.startswith("  ")]
+    shares = {row[0]: row[3:] for row in rows if len(row) == 5}
+    assert shares["large"] == shares["dog"] == ["1.0000", "1.0000"]
+    assert shares["cat"] == ["0.9999", "0.9999"]
+    (preset,) = (line for line in out.splitlines() if line.startswith("  yolov5-p5 "))
+    assert preset.split()[3] == "0.9999"
+
+
 def test_a_file_with_crowds_only_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,21 @@ def test_the_anchor_is_dashed_around_the_centre_of_its_box() -> None:
     assert 30 <= coloured <= 70
 
 
+@pytest.mark.parametrize("side_px", [0.1, 0.5, 1.0, 1.9, 2.0, 2.1])
+@pytest.mark.parametrize("left_px", [0.1, 100.0, 100.3, 333.3])
+def test_a_box_with_no_room_for_its_outline_is_a_dot(side_px: float, left_px: float) -> None:
+    picture = draw_boxes(GREY, np.array([[left_px, 200.0, side_px, side_px]]), ["dog"])
+    assert colour_at(picture, round(left_px) + 1, 201) == ImageColor.getrgb(RUN_COLOURS[0])
+    assert colour_at(picture, round(left_px) + 8, 195) == (128, 128, 128)
+
+
+def test_a_label_is_drawn_with_the_letters_that_the_font_has() -> None:
+    accented, plain = (
+        draw_boxes(GREY, np.array([[100.0, 50, 200, 150]]), [name]) for name in ("Süß", "Suss")
+    )
+    np.testing.assert_array_equal(np.asarray(accented), np.asarray(plain))
+
+
 @pytest.mark.parametrize("size", [(20, 10), (2000, 1000)])
 def test_pictures_of_any_photograph_have_one_size(size: tuple[int, int]) -> None:
     photograph = Image.new("RGB", size)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 
 from tests.boxes.tables import draw_table, make_table
 from tests.report.test_charts import rows_drawn, texts_in
@@ -13,6 +16,7 @@ from tinysight.report.boxes_charts import (
     centres_chart,
     class_boxes_chart,
     class_pairs_chart,
+    log_axis,
     side_lengths_chart,
     side_shares_chart,
 )
@@ -128,3 +132,56 @@ def test_classes_that_meet_no_other_have_no_row() -> None:
     assert [row for row in texts_in(render_svg(chart)) if row in "abcd"].count("a") == 0
     (rows,) = rows_drawn(chart)
     assert sorted((row["one"], row["other"]) for row in rows) == [("b", "d"), ("d", "b")]
+
+
+def test_every_entry_of_a_tooltip_has_a_title_of_its_own() -> None:
+    summary = summary_of_drawn()
+    for chart, first in (
+        (side_lengths_chart(summary, width_px=300), "Width"),
+        (side_shares_chart(summary, width_px=300), "Width"),
+        (centres_chart(summary.centres, width_px=300), "Across the image"),
+    ):
+        tooltip = chart.to_dict()["layer"][0]["encoding"]["tooltip"]
+        titles = [entry["title"] for entry in tooltip]
+        assert titles[:2] == [f"{first} from", f"{first} to"]
+        assert len(set(titles)) == len(titles) == 5
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1.0, 100.0, [1, 2, 5, 10, 20, 50, 100]),
+        (0.5, 20_000.0, [1, 10, 100, 1000, 10_000]),
+        (38.05, 45.25, [40, 42, 44]),
+        (0.25, 0.297, [0.25, 0.26, 0.27, 0.28, 0.29]),
+        (90.5, 107.6, [95, 100, 105]),
+    ],
+)
+def test_an_axis_of_lengths_has_round_ticks(low: float, high: float, ticks: list[float]) -> None:
+    assert log_axis(low, high).to_dict()["values"] == ticks
+
+
+def test_any_axis_of_lengths_has_two_ticks_on_it() -> None:
+    rng = np.random.default_rng(0)
+    lows, factors = 10 ** rng.uniform(-1, 4, 1000), 10 ** rng.uniform(0.05, 5, 1000)
+    for low, factor in zip(lows.tolist(), factors.tolist(), strict=True):
+        ticks = log_axis(low, low * factor).to_dict()["values"]
+        assert 2 <= len(ticks) <= 14
+        assert all(low <= tick <= low * factor for tick in ticks)
+
+
+@pytest.mark.parametrize("used", range(ASPECT_BINS))
+def test_shapes_that_are_all_alike_have_labels(used: int) -> None:
+    counts = np.zeros(ASPECT_BINS, dtype=np.int64)
+    counts[used] = 47
+    labels = [
+        text for text in texts_in(render_svg(aspect_chart(counts, width_px=300))) if ":" in text
+    ]
+    shapes = {label for label in labels if re.fullmatch(r"[\d.]+ : [\d.]+", label)}
+    assert len(shapes) >= 2
+
+
+def test_boxes_of_one_size_are_on_axes_with_numbers() -> None:
+    chart = side_lengths_chart(summarize_boxes(make_table([(0, 0, 10, 20, 40, 40)])), width_px=300)
+    numbers = [float(text) for text in texts_in(render_svg(chart)) if text[0].isdigit()]
+    assert numbers == [40, 42, 44, 40, 42, 44]

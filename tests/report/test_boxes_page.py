@@ -43,6 +43,30 @@ def test_the_page_opens_with_what_there_is(analysis: BoxAnalysis) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("images", "shown"), [(1, "1.0"), (7, "0.1"), (11, "below 0.1"), (30, "below 0.1")]
+)
+def test_few_boxes_an_image_are_not_none(tmp_path: Path, images: int, shown: str) -> None:
+    table = make_table([(0, 0, 0, 0, 9, 9)], image_wh=[(20, 20)] * images)
+    reading = read_boxes(write_coco(table, tmp_path / "few.json"))
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="few")
+    assert [stat.value for stat in page.stats if stat.label == "boxes an image"] == [shown]
+
+
+def test_a_recall_that_is_not_whole_does_not_read_so(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    curve = tuple(
+        dataclasses.replace(one, best_possible_recall=0.99996) for one in analysis.anchors.curve
+    )
+    anchors = dataclasses.replace(analysis.anchors, curve=curve)
+    page = build_boxes_page(dataclasses.replace(analysis, anchors=anchors), name="drawn")
+    (elbow,) = (
+        block for block in page.blocks() if isinstance(block, Figure) and block.name == "elbow"
+    )
+    assert "recall 0.999, WCSS" in elbow.alt
+    assert "recall 1.000" not in elbow.alt
+
+
 def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
     rows = table_named(build_boxes_page(analysis, name="drawn"), "class-table").rows
     assert sum(int(row[1]) for row in rows) == 400  # type: ignore[arg-type]
@@ -50,14 +74,15 @@ def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
 
 
 def test_the_largest_and_the_smallest_class_are_compared(tmp_path: Path) -> None:
-    def lead_of(*classes: int) -> str:
-        table = make_table([(0, owner, 0, 0, 9, 9) for owner in classes])
+    def lead_of(*classes: int, named: str = "ab") -> str:
+        table = make_table([(0, owner, 0, 0, 9, 9) for owner in classes], classes=named)
         reading = read_boxes(write_coco(table, tmp_path / "classes.json"))
         page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="classes")
         (lead,) = (section.lead for section in page.sections if section.name == "classes")
         return lead
 
     assert lead_of(0, 1) == "Each class has 1 box."
+    assert lead_of(0, 2, named="abc") == "Each class with boxes has 1 box."
     assert lead_of(0, 0, 0, 1, 1).endswith(": 1.5 times as many.")
 
 
@@ -75,6 +100,8 @@ def test_classes_that_never_meet_have_a_sentence_for_a_matrix(tmp_path: Path) ->
     together = block_after_the_histogram(0, 1, 1)
     assert isinstance(together, Figure)
     assert together.name == "class-pairs"
+    drawn_px = together.chart.to_dict()["height"]
+    assert drawn_px < together.height_px <= drawn_px + 60, "no blank below a small matrix"
 
 
 def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:
@@ -139,10 +166,86 @@ def test_findings_stand_first_with_what_was_done(tmp_path: Path) -> None:
     assert callout.severity == "note"
 
 
+def make_voc(folder: Path, *names: str) -> Path:
+    """Pascal VOC files with a box each; those called broken cannot be read."""
+    for name in names:
+        text = (
+            f"<annotation><filename>{name}.jpg</filename>"
+            "<size><width>100</width><height>100</height></size>"
+            "<object><name>dog</name><bndbox><xmin>11</xmin><ymin>11</ymin><xmax>50</xmax>"
+            "<ymax>50</ymax></bndbox></object></annotation>"
+        )
+        (folder / f"{name}.xml").write_text("<annotation><" if "broken" in name else text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("one", "two"), ""),
+        (("one", "broken"), "1 file could not be read."),
+        (("one", "broken-1", "broken-2"), "2 files could not be read."),
+    ],
+)
+def test_files_that_cannot_be_read_are_warned_of(
+    tmp_path: Path, names: tuple[str, ...], said: str
+) -> None:
+    reading = read_boxes(make_voc(tmp_path, *names))
+    assert reading.rejected == 0, "no box is known of"
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="voc")
+    callout = page.sections[0].blocks[0]
+    assert isinstance(callout, Callout)
+    assert callout.severity == ("warning" if said else "good")
+    assert callout.text.endswith(f"0 rejected. {said}".rstrip())
+    assert page.lead.startswith(f"100.0 % of the boxes are dog. {said or 'Every box is sound.'}")
+
+
+def test_rejected_records_and_files_are_both_told(tmp_path: Path) -> None:
+    folder = make_voc(tmp_path, "one", "broken", "two")
+    bad = (folder / "two.xml").read_text().replace("<xmax>50</xmax>", "<xmax>nan</xmax>")
+    (folder / "two.xml").write_text(bad)
+    page = build_boxes_page(analyse_boxes(read_boxes(folder), (1,), certify_s=0), name="voc")
+    assert "1 file could not be read. 1 record of 2 could not be used." in page.lead
+
+
+@pytest.mark.parametrize(
+    ("images", "lead"),
+    [
+        ((0, 1, 2), "Every image has 1 box."),
+        ((0, 0, 1, 1, 2, 2), "Every image has 2 boxes."),
+        ((0, 0, 1, 2), "Half of the images have 1 box or fewer, one has 2."),
+        ((0, 1), "No image has more than 1 box."),
+    ],
+)
+def test_images_with_as_many_boxes_each_are_told_at_once(
+    tmp_path: Path, images: tuple[int, ...], lead: str
+) -> None:
+    boxes = [(image, 0, 0, 0, 9, 9 + number) for number, image in enumerate(images)]
+    table = make_table(boxes, image_wh=[(90, 90)] * 3)
+    reading = read_boxes(write_coco(table, tmp_path / "images.json"))
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="images")
+    assert [section.lead for section in page.sections if section.name == "images"] == [lead]
+
+
+def test_a_single_thing_is_spoken_of_as_such(tmp_path: Path) -> None:
+    boxes = [(0, 0, 5, 5, 60, 60), (0, 0, 5, 5, 60, 60), (0, 0, 70, 5, 40, 40)]
+    table = make_table(boxes, image_wh=[(100, 100)] * 2, classes=("dog",))
+    reading = read_boxes(write_coco(table, tmp_path / "single.json"))
+    page = build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="single")
+    shown = [f"{stat.value} {stat.label}" for stat in page.stats]
+    assert shown[0] == "1 class"
+    assert shown[2:4] == ["1 image without boxes", "1 finding"]
+    callouts = [block.text for block in page.blocks() if isinstance(block, Callout)]
+    assert (
+        "1 box lies almost exactly on another box of the same class, 0 on one of another class."
+    ) in callouts
+
+
 def test_a_file_without_boxes_gives_a_page_that_says_so(tmp_path: Path) -> None:
     reading = read_boxes(write_coco(make_table(), tmp_path / "none.json"))
     page = build_boxes_page(analyse_boxes(reading, certify_s=0), name="none")
     assert page.headline == "0 boxes on 1 image"
+    assert page.lead == "There are no boxes."
     assert [section.name for section in page.sections] == ["soundness", "anchors", "about"]
     text = page.sections[1].blocks[0]
     assert isinstance(text, Text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,20 @@ def test_gallery_carries_the_rows_of_the_table_and_their_maps(page: Page, run: P
     assert reasons == explanation.gallery["why"][1]
 
 
+def test_rounded_probabilities_are_0_or_1_only_where_they_were(run: Path) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    sure = [0.0, 1.0, 0.99999, 0.00001, 0.5]
+    gallery = dict(results.explanation.gallery)
+    gallery["predicted_prob"] = [*sure, *gallery["predicted_prob"][len(sure) :]]
+    gallery["top5_probs"] = [sure, *gallery["top5_probs"][1:]]
+    explanation = dataclasses.replace(results.explanation, gallery=gallery)
+    page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+    data = named(page, "gallery").data
+    assert data["predicted_prob"][:5] == [0.0, 1.0, 0.9999, 0.0001, 0.5]
+    assert data["top5_probs"][0] == [0.0, 1.0, 0.9999, 0.0001, 0.5]
+
+
 def test_fine_maps_are_averaged_to_what_a_picture_can_show(tmp_path: Path) -> None:
     run = explain_run(make_run(tmp_path / "run"), images=9, map_hw=(64, 32), label_issues=1)
     explanation = load_run_results(run).explanation
@@ -234,13 +249,18 @@ def test_stale_explanation_is_said(tmp_path: Path) -> None:
     (run / run_folder.MODEL).write_bytes(b"other weights")
     callouts = [block for block in page_of(run).blocks() if isinstance(block, Callout)]
     assert "have changed since it was explained" in callouts[0].text
-    assert callouts[0].advice == "Write them again with: `tinysight explain run`"
+    assert callouts[0].advice == (
+        "Write them again with `tinysight explain RUN`, the folder of this run for RUN."
+    )
 
 
 def test_run_that_was_not_explained_names_the_command(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "run"))
-    commands = [block.command for block in page.blocks() if isinstance(block, Command)]
-    assert commands == ["tinysight explain run"]
+    (command,) = [block for block in page.blocks() if isinstance(block, Command)]
+    assert command.command == "tinysight explain RUN"
+    assert command.text.startswith(
+        "This run was not explained yet. One command, with the folder of this run for RUN, adds"
+    )
     assert [section.name for section in page.sections] == [
         "diagnosis",
         "training",
@@ -259,9 +279,48 @@ def test_run_that_was_not_evaluated_names_the_command(tmp_path: Path) -> None:
     (run / run_folder.METRICS).unlink()
     page = page_of(run)
     assert page.headline == "55.0 % of the test images recognised so far"
-    assert page.lead.startswith("After 5 epochs of 5.")
-    commands = [block.command for block in page.blocks() if isinstance(block, Command)]
-    assert commands == ["tinysight evaluate run"]
+    assert page.lead == (
+        "After 5 epochs of 5. Predictions of the test images were not written yet."
+    )
+    (command,) = [block for block in page.blocks() if isinstance(block, Command)]
+    assert command.command == "tinysight evaluate RUN"
+    assert command.text == (
+        "The predictions of this run were not written yet. One command, with the folder of this "
+        "run for RUN, predicts every test image:"
+    )
+
+
+def change_history(run: Path, *changes: dict[str, Any]) -> Path:
+    """Change the first epochs of a run without predictions, and leave no others."""
+    (run / run_folder.METRICS).unlink()
+    history = run_folder.read_records(run / run_folder.HISTORY)
+    rows = [dict(row) | change for row, change in zip(history, changes, strict=False)]
+    kept = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    run_folder.write_records(run / run_folder.HISTORY, kept)
+    return run
+
+
+def test_headline_and_curves_speak_of_the_same_weights(tmp_path: Path) -> None:
+    run = change_history(make_run(tmp_path / "run"), {"ema_test_accuracy": 0.471})
+    page = page_of(run)
+    assert page.headline == "47.1 % of the test images recognised so far"
+    assert page.lead == "After 1 epoch of 5. Predictions of the test images were not written yet."
+    training = next(section for section in page.sections if section.name == "training")
+    assert training.lead.endswith("right and 47.1 % of the test images.")
+
+
+def test_test_part_that_was_looked_at_in_another_epoch_was_evaluated(tmp_path: Path) -> None:
+    without = {"test_accuracy": None, "test_loss": None}
+    page = page_of(change_history(make_run(tmp_path / "run"), {}, without))
+    assert page.headline == "30.0 % of the training images recognised"
+    assert page.lead == "After 2 epochs. Predictions of the test images were not written yet."
+
+
+def test_run_that_was_tuned_did_not_look_at_the_test_part(tmp_path: Path) -> None:
+    tuned = {"test_accuracy": None, "test_loss": None, "tuning_accuracy": 0.4, "tuning_loss": 1.0}
+    page = page_of(change_history(make_run(tmp_path / "run"), tuned))
+    assert page.headline == "40.0 % of the tuning images recognised so far"
+    assert page.lead == "After 1 epoch of 5. The test part was not evaluated yet."
 
 
 def test_run_measured_on_training_alone_says_so(tmp_path: Path) -> None:
@@ -270,7 +329,9 @@ def test_run_measured_on_training_alone_says_so(tmp_path: Path) -> None:
     history = run_folder.read_records(run / run_folder.HISTORY)
     kept = [{key: value for key, value in row.items() if "test" not in key} for row in history]
     run_folder.write_records(run / run_folder.HISTORY, kept)
-    assert page_of(run).headline == "60.0 % of the training images recognised"
+    page = page_of(run)
+    assert page.headline == "60.0 % of the training images recognised"
+    assert page.lead == "After 5 epochs. The test part was not evaluated yet."
 
 
 def test_run_without_an_epoch_has_its_page(tmp_path: Path) -> None:
@@ -318,6 +379,105 @@ def test_classes_without_test_images_do_not_break_the_page(tmp_path: Path) -> No
     rows = json.loads(html.split('id="class-accuracy-chart">')[1].split("</script>")[0])
     (drawn,) = rows["datasets"].values()
     assert sum(row["classes"] for row in drawn) == 5
+
+
+def change_accuracies(run: Path, *accuracies: float) -> Path:
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    classes = [
+        metrics["classes"][0] | {"index": index, "name": f"class {index}", "accuracy": accuracy}
+        for index, accuracy in enumerate(accuracies)
+    ]
+    run_folder.write_json(run / run_folder.METRICS, metrics | {"classes": classes})
+    about = run_folder.read_json(run / run_folder.RUN)
+    named = [{"index": index, "name": entry["name"]} for index, entry in enumerate(classes)]
+    run_folder.write_json(run / run_folder.RUN, about | {"classes": named})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "lead"),
+    [
+        ((0.5, 1.0), "Best is class 1 with 100.0 %, worst class 0 with 50.0 %."),
+        ((1.0, 1.0, 1.0), "Every class is recognised as well as any other: 100.0 %."),
+        ((0.52110, 0.52111), "Every class is recognised as well as any other: 52.1 %."),
+        ((0.5,), "class 0, the only class with test images: 50.0 %."),
+    ],
+)
+def test_best_and_worst_class_are_named_where_there_are_such(
+    tmp_path: Path, accuracies: tuple[float, ...], lead: str
+) -> None:
+    page = page_of(change_accuracies(make_run(tmp_path / "run"), *accuracies))
+    assert [section.lead for section in page.sections if section.name == "classes"] == [lead]
+
+
+@pytest.mark.parametrize(("classes", "each"), [(11, 5), (19, 9), (20, 10), (30, 10)])
+def test_no_class_is_among_the_best_and_among_the_worst(
+    tmp_path: Path, classes: int, each: int
+) -> None:
+    accuracies = [index / classes for index in range(classes)]
+    page = page_of(change_accuracies(make_run(tmp_path / "run"), *accuracies))
+    best, worst = (
+        [row[0] for row in named(page, f"{which}-classes").rows] for which in ("best", "worst")
+    )
+    assert best == [f"class {classes - 1 - place}" for place in range(each)]
+    assert worst == [f"class {place}" for place in range(each)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "caption"),
+    [
+        (0, ""),
+        (1, "No other class is taken for another."),
+        (2, "The 2 most frequent. A dash: the other way round is not among them."),
+    ],
+)
+def test_few_confused_pairs_are_counted_in_words(tmp_path: Path, pairs: int, caption: str) -> None:
+    run = explain_run(make_run(tmp_path / "run"), images=20)
+    summary = run_folder.read_explanation(run)
+    kept = [pair | {"images": 1} for pair in summary["confused_pairs"][:pairs]]
+    run_folder.write_json(run / run_folder.EXPLANATION, summary | {"confused_pairs": kept})
+    page = page_of(run)
+    assert named(page, "pairs").caption == caption
+    if pairs:
+        (lead,) = (section.lead for section in page.sections if section.name == "confusions")
+        assert ": 1 image, " in lead
+
+
+@pytest.mark.parametrize(
+    ("shown", "wrong", "lead"),
+    [
+        (0, 0, "There are none: it made no mistake."),
+        (1, 1, "Its only mistake is here."),
+        (7, 7, "All 7 mistakes are here."),
+        (1, 5, "1 of 5 mistakes is here, those of each class it was surest of first."),
+        (3, 5, "3 of 5 mistakes are here, those of each class it was surest of first."),
+    ],
+)
+def test_mistakes_are_counted_in_words(run: Path, shown: int, wrong: int, lead: str) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    about = {**results.explanation.gallery_about, "mistakes_shown": shown, "mistakes_of": wrong}
+    explanation = dataclasses.replace(results.explanation, gallery_about=about)
+    page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+    assert [section.lead for section in page.sections if section.name == "mistakes"] == [lead]
+
+
+def test_single_pairs_and_labels_are_spoken_of_as_such(run: Path) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    summary = {
+        **results.explanation.summary,
+        "duplicates": {"identical": 1, "near": 1, "across_split": 1, "two_labels": 1},
+        "label_issues": {"found": 1, "of_images": 300},
+    }
+    explanation = dataclasses.replace(results.explanation, summary=summary)
+    page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+    leads = {section.name: section.lead for section in page.sections}
+    assert leads["duplicates"] == (
+        "1 pair is the same file and 1 nearly so; 1 has one picture in training and one in the "
+        "test, and 1 bears two labels."
+    )
+    assert leads["labels"].startswith("The label of 1 of 300 test images looks suspicious to")
 
 
 def test_explained_page_has_maps_of_the_size_it_says(page: Page) -> None:

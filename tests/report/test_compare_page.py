@@ -32,6 +32,45 @@ def test_headline_says_which_run_is_ahead_and_by_how_much(tmp_path: Path) -> Non
     assert [(stat.label, stat.value) for stat in page.stats] == [("a", "55.0 %"), ("b", "60.0 %")]
 
 
+def test_small_leads_are_counted_in_images(tmp_path: Path) -> None:
+    runs = [
+        change_metrics(make_run(tmp_path / name), accuracy=right / 33_000, images=33_000)
+        for name, right in (("a", 17_199), ("b", 17_200))
+    ]
+    page = page_of(*runs)
+    assert page.headline == "b is less than 0.1 points ahead of a"
+    assert page.lead == "It recognises 17,200 of its 33,000 test images, a 17,199 of 33,000."
+    page = page_of(runs[0], change_metrics(runs[1], accuracy=17_233 / 33_000))
+    assert page.headline == "b is 0.1 points ahead of a"
+    assert page.lead == "It recognises 52.2 % of its test images, a 52.1 %."
+
+
+def tune(run: Path) -> Path:
+    """Make a run one that was measured on a tuning part."""
+    rows = run_folder.read_records(run / run_folder.HISTORY)
+    tuned = [{key.replace("test_", "tuning_"): value for key, value in row.items()} for row in rows]
+    run_folder.write_records(run / run_folder.HISTORY, tuned)
+    return run
+
+
+def test_curves_are_named_after_the_part_that_was_measured(tmp_path: Path) -> None:
+    tuned = [tune(make_run(tmp_path / name)) for name in "ab"]
+    figure = named(page_of(*tuned), "measured-accuracy")
+    assert figure.title == "Tuning accuracy"
+    assert figure.alt.startswith("Line chart of tuning accuracy by epoch. a ends at 55.0 %.")
+    assert [key.label for key in figure.keys] == ["a", "b"]
+    page = page_of(make_run(tmp_path / "c"), tuned[0])
+    figure = named(page, "measured-accuracy")
+    assert figure.title == "Test or tuning accuracy"
+    assert figure.alt == (
+        "Line chart of test or tuning accuracy by epoch. c, test images ends at 55.0 %. "
+        "a, tuning images ends at 55.0 %."
+    )
+    assert [key.label for key in figure.keys] == ["c, test images", "a, tuning images"]
+    assert named(page, "measured-loss").title == "Test or tuning loss"
+    assert [key.label for key in named(page, "train-accuracy").keys] == ["c", "a"]
+
+
 def test_equal_runs_are_level(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b"))
     assert page.headline == "a and b are level"
@@ -85,6 +124,20 @@ def test_change_of_each_class_is_from_the_first_run_to_the_last(tmp_path: Path) 
     first = next(row for row in table.rows if row[0] == "goldfish")
     expected = 100 * (metrics[1][0]["accuracy"] - metrics[0][0]["accuracy"])
     assert first[-1] == pytest.approx(expected)
+
+
+def test_a_single_class_or_setting_is_spoken_of_as_such(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", train__epochs=9)]
+    classes = run_folder.read_json(runs[1] / run_folder.METRICS)["classes"]
+    classes[0]["accuracy"] += 0.05
+    page = page_of(runs[0], change_metrics(runs[1], classes=classes))
+    leads = {section.name: section.lead for section in page.sections}
+    assert leads["classes"] == "From a to b, 1 class is recognised better and 0 worse."
+    assert leads["recipes"].startswith("1 of ")
+    assert leads["recipes"].endswith(" settings differs.")
+    assert named(page, "class-changes").alt == (
+        "Scatter chart of class accuracies: 1 class is recognised better by b, 0 worse, 5 alike."
+    )
 
 
 def test_other_test_images_are_warned_of(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.report.runs import explain_run, make_run
 from tinysight import run_folder
 from tinysight.errors import RunError
 from tinysight.report.mistake_sheets import save_mistake_sheets
+from tinysight.report.pictures import contact_sheet
 from tinysight.run_tables import read_table
 
 
@@ -50,6 +52,28 @@ def test_fewer_mistakes_make_smaller_sheets(run: Path) -> None:
     two = [size_of(path) for path in save_mistake_sheets(run, most=2)]
     assert two[0][0] < five[0][0]
     assert two[1][1] < five[1][1]
+
+
+def test_one_mistake_has_a_title_that_says_one_and_is_whole(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def remember(*arguments: Any, **settings: Any) -> Image.Image:
+        titles.append(settings["title"])
+        return contact_sheet(*arguments, **settings)
+
+    monkeypatch.setattr("tinysight.report.mistake_sheets.contact_sheet", remember)
+    save_mistake_sheets(run, most=1)
+    save_mistake_sheets(run, most=2)
+    assert titles == [
+        "The mistake it was surest of: right class, guess, confidence",
+        "The mistake it was surest of: the picture, what speaks for the guess, what speaks for "
+        "the right class (grad-cam)",
+        "The 2 mistakes it was surest of: right class, guess, confidence",
+        "The 2 mistakes it was surest of: the picture, what speaks for the guess, what speaks for "
+        "the right class (grad-cam)",
+    ]
 
 
 def test_the_heat_maps_differ_where_their_maps_do(run: Path) -> None:

@@ -180,6 +180,12 @@ def test_the_worst_classes_come_first_and_a_class_without_images_is_left_out(
     ]
 
 
+def test_a_single_class_is_spoken_of_as_such(tmp_path: Path) -> None:
+    card = render_model_card(make_run(tmp_path / "run", accuracies=(None, 0.55, None)))
+    assert "The only class with test images:" in card
+    assert "least often" not in card
+
+
 def test_many_classes_are_shown_from_both_ends(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     metrics = run_folder.read_json(run / run_folder.METRICS)

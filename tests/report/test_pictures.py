@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
-from tinysight.report.pictures import contact_sheet, shorten_text
+from tinysight.report.pictures import contact_sheet, drawable_text, font_of, shorten_text
 
 COLOURS = [(200, 10, 10), (10, 200, 10), (10, 10, 200), (200, 200, 10), (10, 200, 200)]
 
@@ -69,6 +69,21 @@ def test_title_adds_a_line_above_all() -> None:
     assert titled.width == plain.width
 
 
+def test_a_title_that_is_wider_than_its_sheet_takes_more_lines() -> None:
+    images = plain_images(1, side=64)
+    one, two = (
+        contact_sheet(images, [""], 1, title=title)
+        for title in ("The", "The mistake it was surest of")
+    )
+    assert two.width == one.width
+    line_px = round(1.8 * 12)
+    assert two.height == one.height + line_px
+    for line in range(2):
+        top = 16 + line * line_px
+        assert has_ink(two, (16, top, two.width, top + line_px))
+    assert not has_ink(two, (two.width - 15, 0, two.width, two.height))
+
+
 def test_long_caption_does_not_reach_into_the_next_image() -> None:
     name = "Rhodesian ridgeback, African lion hound"
     sheet = contact_sheet(plain_images(2, side=32), [name, ""], 2)
@@ -105,7 +120,7 @@ def test_captions_that_do_not_match_the_images_are_refused(count: int) -> None:
 
 
 def test_text_is_shortened_only_as_far_as_it_must() -> None:
-    font = ImageFont.load_default(12)
+    font = font_of(12)
     text = "German shepherd, German police dog"
     assert shorten_text(text, font, 1000) == text
     short = shorten_text(text, font, 100)
@@ -118,3 +133,33 @@ def test_text_is_shortened_only_as_far_as_it_must() -> None:
     assert shorten_text("German shepherd", font, font.getlength("German shep…")) == "German shep…"
     assert shorten_text("dog, cat", font, font.getlength("dog, …")) == "dog…"
     assert shorten_text(text, font, 1) == "…"
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("German shepherd, 55.0 %", "German shepherd, 55.0 %"),
+        ("Crème brûlée", "Creme brulee"),
+        ("Jalape\u006e\u0303o", "Jalapeno"),
+        ("Große Übermäßigkeit", "Grosse Ubermassigkeit"),
+        ("Łódź, Søren, Æsop", "Lodz, Soren, AEsop"),
+        ("3 × 3 – “so”…", "3 x 3 - “so”…"),
+        ("one\nline\u00a0only", "one line only"),
+        ("Кошка 猫 고양이", "????? ? ???"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("", ""),
+    ],
+)
+def test_letters_that_the_font_lacks_are_spelt_with_those_it_has(text: str, drawn: str) -> None:
+    assert drawable_text(text) == drawn
+    font = font_of(14)
+    missing = font.getmask("\ue123")  # of a range that no font has
+    for letter in drawn:
+        mask = font.getmask(letter)
+        assert (mask.size, bytes(mask)) != (missing.size, bytes(missing)), letter
+
+
+def test_a_caption_in_other_letters_is_drawn_as_it_is_spelt() -> None:
+    images = plain_images(1, side=64)
+    accented, plain = (contact_sheet(images, [text], 1) for text in ("Crème", "Creme"))
+    np.testing.assert_array_equal(np.asarray(accented), np.asarray(plain))

@@ -77,3 +77,9 @@ def test_missing_file_of_an_explained_run_is_named_with_what_to_do(tmp_path: Pat
     (run / run_folder.GALLERY).unlink()
     with pytest.raises(RunError, match=r"gallery\.parquet: .* Write it with: tinysight explain"):
         load_run_results(run)
+
+
+def test_labels_and_anchors_of_classes_are_made_once(tmp_path: Path) -> None:
+    results = load_run_results(make_run(tmp_path / "run"))
+    assert results.class_labels is results.class_labels
+    assert results.class_anchors is results.class_anchors

@@ -37,6 +37,7 @@ def test_run_without_steps_has_no_curves_by_step() -> None:
     section = build_training_section([make_row(0)], [], RECIPE)
     assert list(figures_of(section)) == ["accuracy", "loss", "speed"]
     assert section.lead.startswith("After 1 epoch the network")
+    assert figures_of(section)["accuracy"].alt.endswith("Train is 20.0 %. Test is 15.0 %.")
 
 
 def test_averaged_weights_are_what_the_sentence_is_about() -> None:

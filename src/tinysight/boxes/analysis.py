@@ -32,6 +32,7 @@ from tinysight.boxes.verdict import (
     score_presets,
 )
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 MOST_POINTS = 1500
 """Points that stand for all box sizes in a drawing."""
@@ -141,7 +142,8 @@ def analyse_boxes(
             anchors = _analyse_anchors(reading, sizes, fitter, fitted, settings, executor)
         else:
             why = (
-                f"There are {num_distinct:,} distinct box sizes, fewer than the anchors asked for "
+                f"There {'is' if num_distinct == 1 else 'are'} "
+                f"{counted(num_distinct, 'distinct box size')}, fewer than the anchors asked for "
                 f"(k = {', '.join(map(str, left_out))})."
             )
     return BoxAnalysis(

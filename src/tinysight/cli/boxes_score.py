@@ -16,6 +16,7 @@ from tinysight.cli.boxes_input import (
     read_input,
 )
 from tinysight.cli.output import print_json
+from tinysight.numerals import rounded_down
 
 if TYPE_CHECKING:
     from tinysight.boxes.held_out import HeldOutCheck
@@ -216,7 +217,7 @@ def level_lines(assignment: StrideAssignment) -> Iterator[str]:
         if coverage is not None:
             line += (
                 f" {coverage.boxes:>10,} {coverage.share:>7.1%} {_figure(coverage.mean_best_iou)}"
-                f" {_figure(coverage.best_possible_recall)} {coverage.boxes_by_size:>16,}"
+                f" {_share(coverage.best_possible_recall)} {coverage.boxes_by_size:>16,}"
             )
         yield line
     for warning in assignment.warnings:
@@ -232,9 +233,12 @@ def _lines(
     presets: tuple[PresetScore, ...],
 ) -> Iterator[str]:
     ratios = quality.ratios
+    recall, over_half = (
+        rounded_down(share, 4) for share in (quality.best_possible_recall, quality.over_half)
+    )
     yield f"mean IoU     {quality.mean_best_iou:.4f} with the best anchor"
-    yield f"recall       {quality.best_possible_recall:.4f} of the boxes within the factor 4 (BPR)"
-    yield f"over half    {quality.over_half:.4f} of the boxes have an IoU above 0.5"
+    yield f"recall       {recall} of the boxes within the factor 4 (BPR)"
+    yield f"over half    {over_half} of the boxes have an IoU above 0.5"
     yield from _wrapped(
         f"{ratios.anchors_past_threshold:.2f} anchors a box past the threshold, ratio "
         f"{ratios.mean_ratio:.3f} mean, {ratios.mean_best_ratio:.3f} best, "
@@ -259,8 +263,8 @@ def _lines(
         width, height = score.input_size_wh
         yield (
             f"  {score.name:<30} {score.k:>6} {score.mean_best_iou:>9.4f}  "
-            f"{score.best_possible_recall:.4f}  {score.own_mean_best_iou:.4f}, {width}x{height} "
-            f"{score.fit}"
+            f"{rounded_down(score.best_possible_recall, 4)}  {score.own_mean_best_iou:.4f}, "
+            f"{width}x{height} {score.fit}"
         )
     if held_out is not None:
         yield (
@@ -275,7 +279,7 @@ def _lines(
 def _group_line(group: GroupQuality) -> str:
     return (
         f"  {group.name[:34]:<34} {group.boxes:>9,} {_figure(group.mean_best_iou)} "
-        f"{_figure(group.best_possible_recall)}    {_figure(group.over_half)}"
+        f"{_share(group.best_possible_recall)}    {_share(group.over_half)}"
     )
 
 
@@ -291,6 +295,11 @@ def _wrapped(text: str, label: str) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return f"{'-' if value is None else f'{value:.4f}':>8}"
+
+
+def _share(value: float | None) -> str:
+    """Return a share of boxes, which is 1 only if it is all of them."""
+    return f"{'-' if value is None else rounded_down(value, 4):>8}"
 
 
 def _margin(text: str) -> float:

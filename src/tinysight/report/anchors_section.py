@@ -157,8 +157,8 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         alt="Mean best IoU, best possible recall and within-cluster sum of squares of log sizes "
         "against the number of anchors. "
         + " ".join(
-            f"{one.k}: IoU {one.mean_best_iou:.3f}, recall {one.best_possible_recall:.3f}, WCSS "
-            f"{wcss:.3g}."
+            f"{one.k}: IoU {one.mean_best_iou:.3f}, recall "
+            f"{rounded_down(one.best_possible_recall, 3)}, WCSS {wcss:.3g}."
             for one in anchors.curve
             for k, wcss in zip(choice.ks, choice.wcss_log, strict=True)
             if k == one.k

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tinysight.report.chart_style import INK, RUN_COLOURS
-from tinysight.report.pictures import shorten_text
+from tinysight.report.pictures import font_of, shorten_text
 
 SIDE_PX = 520
 """Longer side of a picture."""
 
+_LEAST_PX = 3  # of a box: a smaller one has no room for its outline
 _DASH_PX = 7
 _TEXT_PX = 13
 
@@ -32,7 +33,7 @@ def draw_boxes(
     Args:
         photograph: RGB.
         boxes_xywh_px: (n, 4) left, top, width, height in pixels of the photograph.
-        labels: Name of the class of each box.
+        labels: Name of the class of each box, drawn as :func:`shorten_text` does.
         anchors_wh_px: (n, 2) the best anchor of each box in the same pixels; none when not given.
         anchor_index: (n,) which anchor that is; it decides the colour.
 
@@ -43,7 +44,7 @@ def draw_boxes(
     size = tuple(max(1, round(side * scale)) for side in photograph.size)
     picture = photograph.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(_TEXT_PX)
+    font = font_of(_TEXT_PX)
     for number, (left, top, width, height) in enumerate((boxes_xywh_px * scale).tolist()):
         which = number if anchor_index is None else int(anchor_index[number])
         colour = RUN_COLOURS[which % len(RUN_COLOURS)]
@@ -51,10 +52,9 @@ def draw_boxes(
             anchor_wh = anchors_wh_px[number] * scale
             centre = left + width / 2, top + height / 2
             _dashed_rectangle(draw, centre, (float(anchor_wh[0]), float(anchor_wh[1])), colour)
-        draw.rectangle((left, top, left + width, top + height), outline="white", width=4)
-        draw.rectangle(
-            (left + 1, top + 1, left + width - 1, top + height - 1), outline=colour, width=2
-        )
+        right, bottom = left + max(width, _LEAST_PX), top + max(height, _LEAST_PX)
+        draw.rectangle((left, top, right, bottom), outline="white", width=4)
+        draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=2)
         text = shorten_text(labels[number], font, max(width, 40.0))
         place = (left + 5, max(top, 0.0) + 4)
         box = draw.textbbox(place, text, font)

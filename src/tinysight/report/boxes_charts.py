@@ -33,9 +33,12 @@ Width = int | Literal["container"]
 
 MOST_CLASSES = 40
 """Classes that have a bar of their own; a table has the others."""
-_MOST_PAIRED = 24  # classes of the matrix of pairs
+MOST_PAIRED = 24
+"""Classes that have a row of the matrix of pairs."""
+ROW_PX = 19
+"""Height of the bar or the row of a class."""
 _MOST_DECADES = 4
-_ROW_PX = 19
+_LEAST_STEPS = 3  # that go into a short axis
 _NAME_PX = 160
 _HEAT: Final = "blues"  # a scheme of Vega with one hue, so that darker is more
 
@@ -79,7 +82,7 @@ def class_boxes_chart(classes: Sequence[ClassCount], *, width_px: Width = "conta
             x=x, y=y, text="label:N"
         ),
     ]
-    return panel_of(layers, _ROW_PX * len(shown), width_px=width_px)
+    return panel_of(layers, ROW_PX * len(shown), width_px=width_px)
 
 
 def side_lengths_chart(summary: BoxSummary, *, width_px: Width = "container") -> Chart:
@@ -142,12 +145,12 @@ def aspect_chart(
     ]
     used = np.flatnonzero(counts)
     first, last = (ASPECT_EDGES[used[0]], ASPECT_EDGES[used[-1] + 1]) if len(used) else (0.5, 2.0)
-    ticks = [float(2.0**power) for power in range(-4, 5) if first <= 2.0**power <= last]
+    powers = [float(2.0**power) for power in range(-4, 5)]
     axis = alt.Axis(
-        values=ticks,
+        values=_ticks_inside(powers, float(first), float(last)),
         grid=False,
-        labelExpr="datum.value < 1 ? '1 : ' + format(1 / datum.value, '~g') "
-        ": format(datum.value, '~g') + ' : 1'",
+        labelExpr="datum.value < 1 ? '1 : ' + format(1 / datum.value, '.3~g') "
+        ": format(datum.value, '.3~g') + ' : 1'",
     )
     scale = alt.Scale(type="log", base=2, domain=[float(first), float(last)], nice=False)
     chart = (
@@ -236,7 +239,7 @@ def class_pairs_chart(summary: BoxSummary, *, width_px: Width = "container") -> 
 
     images, meetings = summary.images_by_class, summary.cooccurrence()
     by_size = np.argsort(-summary.boxes_by_class, kind="stable")
-    order = by_size[np.isin(by_size, summary.meeting_classes())][:_MOST_PAIRED]
+    order = by_size[np.isin(by_size, summary.meeting_classes())][:MOST_PAIRED]
     names = _told_apart([summary.class_names[index] for index in order])
     rows = [
         {
@@ -267,7 +270,7 @@ def class_pairs_chart(summary: BoxSummary, *, width_px: Width = "container") -> 
             ],
         )
     )
-    return panel_of([chart], _ROW_PX * len(order), width_px=width_px)
+    return panel_of([chart], ROW_PX * len(order), width_px=width_px)
 
 
 def _cells(counts: NDArray[np.int64], edges: NDArray[np.float64]) -> list[dict[str, Any]]:
@@ -308,6 +311,7 @@ def _heat_map(
     scales = [alt.Scale(type=kind, domain=list(domain), nice=False) for domain in domains]
     axes_of = [log_axis(*domain) if is_log else _share_axis() for domain in domains]
     number_format = ".3~g" if is_log else ".0%"
+    across, down = (axis.partition(",")[0] for axis in axes)
     chart = (
         chart_of(rows)
         .mark_rect()
@@ -323,10 +327,11 @@ def _heat_map(
                 scale=alt.Scale(type="sqrt", scheme=_HEAT, domainMin=0),
             ),
             tooltip=[
-                alt.Tooltip("x:Q", title=f"{axes[0].split(',')[0]} from", format=number_format),
-                alt.Tooltip("x2:Q", title="to", format=number_format),
-                alt.Tooltip("y:Q", title=f"{axes[1].split(',')[0]} from", format=number_format),
-                alt.Tooltip("y2:Q", title="to", format=number_format),
+                # Vega-Lite keeps one of two entries with the same title.
+                alt.Tooltip("x:Q", title=f"{across} from", format=number_format),
+                alt.Tooltip("x2:Q", title=f"{across} to", format=number_format),
+                alt.Tooltip("y:Q", title=f"{down} from", format=number_format),
+                alt.Tooltip("y2:Q", title=f"{down} to", format=number_format),
                 alt.Tooltip("boxes:Q", title="Boxes", format=",d"),
             ],
         )
@@ -335,14 +340,37 @@ def _heat_map(
 
 
 def log_axis(low: float, high: float) -> alt.Axis:
-    """Return an axis with ticks at 1, 2 and 5 times the powers of ten; at 1 only if they crowd."""
+    """Return an axis with ticks at 1, 2 and 5 times the powers of ten.
+
+    At 1 only if they crowd, and at even steps where fewer than two of them lie on the axis.
+    """
     import altair as alt
 
     decades = math.log10(high / low)
     factors = (1, 2, 5) if decades < _MOST_DECADES else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [float(factor * 10.0**power) for power in powers for factor in factors]
-    return alt.Axis(values=values, labelExpr="format(datum.value, '~g')", grid=False)
+    return alt.Axis(
+        values=_ticks_inside(values, low, high), labelExpr="format(datum.value, '~g')", grid=False
+    )
+
+
+def _ticks_inside(ticks: Sequence[float], low: float, high: float) -> list[float]:
+    """Return the ticks that lie on an axis, or others at even steps where fewer than two do.
+
+    On an axis so short a logarithm is nearly straight.
+    """
+    inside = [tick for tick in ticks if low <= tick <= high]
+    if len(inside) >= 2:
+        return inside
+    power = 10.0 ** math.floor(math.log10((high - low) / _LEAST_STEPS))
+    step = max(
+        factor * power for factor in (1, 2, 5) if factor * power * _LEAST_STEPS <= high - low
+    )
+    return [
+        float(f"{number * step:.6g}")
+        for number in range(math.ceil(low / step), math.floor(high / step) + 1)
+    ]
 
 
 def _share_axis() -> alt.Axis:

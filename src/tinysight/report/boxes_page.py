@@ -10,6 +10,8 @@ from tinysight.numerals import counted, percent
 from tinysight.report.anchors_section import choice_section, published_section, sets_section
 from tinysight.report.boxes_charts import (
     MOST_CLASSES,
+    MOST_PAIRED,
+    ROW_PX,
     aspect_chart,
     boxes_per_image_chart,
     centres_chart,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 _FEW_BOXES = 20  # of a class: too few to learn from or to measure by
 _MANY_TIMES = 20  # as many boxes as another class: worth a word
 _LEAST_PAIRED_CLASSES = 3
+_TURNED_NAMES_PX = 50  # about, below a matrix: a page that grows a little is better than a blank
+_LEAST_PER_IMAGE = 0.1  # boxes: of fewer, one digit says too little
 _BASES = {
     "asked": "as asked for",
     "declared": "as the file declares",
@@ -100,14 +104,7 @@ def _lead(analysis: BoxAnalysis) -> str:
     if largest is not None:
         share = percent(largest.boxes / summary.boxes)
         sentences.append(f"{share} of the boxes are {largest.name}.")
-    if reading.rejected:
-        sentences.append(
-            f"{counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
-        )
-    elif len(reading.findings):
-        sentences.append("Every box could be used, though not everything is as it should be.")
-    else:
-        sentences.append("Every box is sound.")
+    sentences.append(_verdict(reading))
     if analysis.anchors is not None:
         chosen = analysis.anchors.chosen
         sentences.append(
@@ -116,14 +113,40 @@ def _lead(analysis: BoxAnalysis) -> str:
     return " ".join(sentences)
 
 
+def _verdict(reading: Reading) -> str:
+    unread = _unread_files(reading)
+    if reading.rejected:
+        used = f"{counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
+        return f"{unread} {used}".lstrip()
+    if unread:
+        return unread
+    if not reading.boxes_read:
+        return "There are no boxes."
+    if len(reading.findings):
+        return "Every box could be used, though not everything is as it should be."
+    return "Every box is sound."
+
+
+def _unread_files(reading: Reading) -> str:
+    files = sum(
+        count.count for count in reading.findings.by_kind(0) if count.kind == "unreadable_file"
+    )
+    return f"{counted(files, 'file')} could not be read." if files else ""
+
+
 def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
     summary, reading = analysis.summary, analysis.reading
     with_boxes = int((summary.boxes_by_class > 0).sum())
     unused = len(summary.class_names) - with_boxes
-    yield Stat(f"{with_boxes:,}", "classes", f"and {unused:,} without boxes" if unused else "")
-    yield Stat(f"{summary.boxes_per_image:.1f}", "boxes an image")
-    yield Stat(f"{summary.images_without_boxes:,}", "images without boxes")
-    yield Stat(f"{len(reading.findings):,}", "findings")
+    classes = "class" if with_boxes == 1 else "classes"
+    yield Stat(f"{with_boxes:,}", classes, f"and {unused:,} without boxes" if unused else "")
+    per_image = summary.boxes_per_image
+    few = 0 < per_image < _LEAST_PER_IMAGE
+    yield Stat(f"below {_LEAST_PER_IMAGE}" if few else f"{per_image:.1f}", "boxes an image")
+    empty = summary.images_without_boxes
+    yield Stat(f"{empty:,}", f"{'image' if empty == 1 else 'images'} without boxes")
+    findings = len(reading.findings)
+    yield Stat(f"{findings:,}", "finding" if findings == 1 else "findings")
     if summary.boxes:
         small = summary.sizes["small"] / summary.boxes
         yield Stat(percent(small), "small boxes", "below 32 × 32 px")
@@ -134,8 +157,9 @@ def _soundness_section(reading: Reading) -> Section:
         f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
         f"are, {reading.repaired:,} repaired, {reading.rejected:,} rejected."
     )
+    account = f"{account} {_unread_files(reading)}".rstrip()
     severity: Severity = "good"
-    if reading.rejected:
+    if any(count.action == "rejected" for count in reading.findings.by_kind(0)):
         severity = "warning"
     elif len(reading.findings):
         severity = "note"
@@ -200,7 +224,7 @@ def _classes_section(summary: BoxSummary) -> Section:
         alt="Bars of boxes a class. "
         + " ".join(f"{entry.name}: {entry.boxes:,} boxes." for entry in classes[:8]),
         keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION)),
-        height_px=19 * shown,
+        height_px=ROW_PX * shown,
     )
     table = Table(
         "class-table",
@@ -224,7 +248,8 @@ def _classes_lead(summary: BoxSummary) -> str:
         return f"One class has boxes: {first.name}."
     last = others[-1]
     if last.boxes == first.boxes:
-        return f"Each class has {counted(first.boxes, 'box', 'boxes')}."
+        which = "class with boxes" if 0 in summary.boxes_by_class else "class"
+        return f"Each {which} has {counted(first.boxes, 'box', 'boxes')}."
     times = first.boxes / last.boxes
     return (
         f"{first.name} has {counted(first.boxes, 'box', 'boxes')}, "
@@ -259,9 +284,9 @@ def _sizes_section(summary: BoxSummary) -> Section:
         blocks.append(
             Callout(
                 "note",
-                f"{counted(summary.repeated_boxes, 'box', 'boxes')} lie almost exactly on "
-                f"another box of their class, {summary.relabelled_boxes:,} on one of another "
-                f"class.",
+                f"{counted(summary.repeated_boxes, 'box', 'boxes')} "
+                f"{'lies' if summary.repeated_boxes == 1 else 'lie'} almost exactly on another box "
+                f"of the same class, {summary.relabelled_boxes:,} on one of another class.",
                 "The same object may be annotated twice. `tinysight boxes summary FILE --csv DIR` "
                 "lists them.",
             )
@@ -327,16 +352,22 @@ def _images_section(summary: BoxSummary) -> Section:
     blocks: list[Block] = [per_image]
     if sum(entry.boxes > 0 for entry in summary.classes) >= _LEAST_PAIRED_CLASSES:
         blocks.append(_class_pairs(summary))
+    return Section("images", "Image by image", tuple(blocks), lead=_images_lead(summary))
+
+
+def _images_lead(summary: BoxSummary) -> str:
     most = len(summary.images_by_num_boxes) - 1
-    lead = (
-        f"Half of the images have {counted(summary.median_boxes_per_image(), 'box', 'boxes')} or "
-        f"fewer, one has {most:,}."
-    )
-    return Section("images", "Image by image", tuple(blocks), lead=lead)
+    if summary.images_by_num_boxes[most] == summary.images:
+        return f"Every image has {counted(most, 'box', 'boxes')}."
+    median = summary.median_boxes_per_image()
+    if median == most:
+        return f"No image has more than {counted(most, 'box', 'boxes')}."
+    return f"Half of the images have {counted(median, 'box', 'boxes')} or fewer, one has {most:,}."
 
 
 def _class_pairs(summary: BoxSummary) -> Block:
-    if not len(summary.meeting_classes()):
+    num_classes = min(len(summary.meeting_classes()), MOST_PAIRED)
+    if not num_classes:
         return Text("No image has boxes of two classes.")
     return Figure(
         name="class-pairs",
@@ -345,7 +376,7 @@ def _class_pairs(summary: BoxSummary) -> Block:
         alt="Matrix of the largest classes: in how many images two of them meet.",
         caption="Colour: images with both, as a share of the images of the rarer one. Classes that "
         "meet no other are left out.",
-        height_px=480,
+        height_px=ROW_PX * num_classes + _TURNED_NAMES_PX,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, in_points, percent
 from tinysight.report.chart_style import BLUE, VERMILLION
 from tinysight.report.class_charts import calibration_chart, class_accuracy_chart, confidence_chart
 from tinysight.report.page import (
@@ -46,7 +46,7 @@ def class_link(results: RunResults, target: int) -> Cell:
 def build_confusions_section(results: RunResults) -> Section:
     """Build the section on what is taken for what."""
     if results.explanation is None:
-        return Section("confusions", "What it confuses", (_missing(results),))
+        return Section("confusions", "What it confuses", (_missing(),))
     summary = results.explanation.summary
     pairs = summary["confused_pairs"]
     return Section(
@@ -57,11 +57,12 @@ def build_confusions_section(results: RunResults) -> Section:
     )
 
 
-def _missing(results: RunResults) -> Command:
+def _missing() -> Command:
     return Command(
-        "This run was not explained yet. One command adds the confusion matrix, the pictures of "
-        "its mistakes with heat maps, suspected label errors and near-duplicates:",
-        f"tinysight explain {results.name}",
+        "This run was not explained yet. One command, with the folder of this run for RUN, adds "
+        "the confusion matrix, the pictures of its mistakes with heat maps, suspected label errors "
+        "and near-duplicates:",
+        "tinysight explain RUN",
     )
 
 
@@ -71,7 +72,7 @@ def _confusions_lead(labels: Sequence[str], pairs: Sequence[Record]) -> str:
     first = pairs[0]
     return (
         f"Most often it takes {labels[first['target']]} for {labels[first['predicted']]}: "
-        f"{first['images']:,} images, {percent(first['share'])} of the class."
+        f"{counted(first['images'], 'image')}, {percent(first['share'])} of the class."
     )
 
 
@@ -99,9 +100,15 @@ def _pairs_table(results: RunResults, pairs: Sequence[Record]) -> Table:
             Column("The other way round", "number"),
         ),
         rows,
-        caption=f"The {len(rows)} most frequent. A dash: the other way round is not among them.",
+        caption=_pairs_caption(len(rows)),
         empty="No image is taken for another class.",
     )
+
+
+def _pairs_caption(pairs: int) -> str:
+    if pairs > 1:
+        return f"The {pairs} most frequent. A dash: the other way round is not among them."
+    return "No other class is taken for another." if pairs else ""
 
 
 def _matrix(results: RunResults, confusion: Record) -> Widget:
@@ -135,7 +142,9 @@ def build_classes_section(results: RunResults) -> Section:
     known = [entry for entry in classes if entry["accuracy"] is not None]
     ranked = sorted(known, key=lambda entry: (entry["accuracy"], entry["index"]))
     labels = results.class_labels
-    worst, best = ranked[:_RANKED], ranked[: -_RANKED - 1 : -1]
+    # No class is among the best and among the worst.
+    count = min(_RANKED, len(ranked) // 2)
+    worst, best = ranked[:count], ranked[::-1][:count]
     figure = Figure(
         name="class-accuracy",
         title="How many classes are recognised how well",
@@ -155,11 +164,17 @@ def build_classes_section(results: RunResults) -> Section:
             )
         )
     blocks.append(_classes_table(results, classes))
-    lead = (
-        f"Best is {labels[ranked[-1]['index']]} with {percent(ranked[-1]['accuracy'])}, worst "
-        f"{labels[ranked[0]['index']]} with {percent(ranked[0]['accuracy'])}."
-    )
-    return Section("classes", "Class by class", tuple(blocks), lead=lead)
+    return Section("classes", "Class by class", tuple(blocks), lead=_ends(labels, ranked))
+
+
+def _ends(labels: Sequence[str], ranked: Sequence[Record]) -> str:
+    names = [labels[entry["index"]] for entry in (ranked[0], ranked[-1])]
+    worst, best = (percent(entry["accuracy"]) for entry in (ranked[0], ranked[-1]))
+    if len(ranked) == 1:
+        return f"{names[0]}, the only class with test images: {best}."
+    if worst == best:
+        return f"Every class is recognised as well as any other: {best}."
+    return f"Best is {names[1]} with {best}, worst {names[0]} with {worst}."
 
 
 def _ranked_table(results: RunResults, name: str, title: str, classes: Sequence[Record]) -> Table:
@@ -209,7 +224,7 @@ def build_calibration_section(metrics: Record) -> Section:
     gap = mean - metrics["accuracy"]
     verdict = "as sure as it should be"
     if abs(gap) >= _LEAST_GAP:
-        verdict = f"{'too sure' if gap > 0 else 'not sure enough'} by {100 * abs(gap):.1f} points"
+        verdict = f"{'too sure' if gap > 0 else 'not sure enough'} by {in_points(gap)}"
     lead = (
         f"On average the network is {percent(mean)} sure and right in "
         f"{percent(metrics['accuracy'])} of the cases: {verdict}."

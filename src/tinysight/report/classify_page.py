@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 from tinysight.report.class_sections import (
     build_calibration_section,
     build_classes_section,
@@ -32,7 +32,7 @@ from tinysight.report.page import (
     Text,
 )
 from tinysight.report.run_results import RunResults
-from tinysight.report.training_charts import measured_part
+from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
 from tinysight.run_folder import Record
 
@@ -81,8 +81,9 @@ def _sections(
     yield build_training_section(results.history, results.steps, results.recipe)
     if results.metrics is None:
         command = Command(
-            "This run was not evaluated yet. One command predicts every test image:",
-            f"tinysight evaluate {results.name}",
+            "The predictions of this run were not written yet. One command, with the folder of "
+            "this run for RUN, predicts every test image:",
+            "tinysight evaluate RUN",
         )
         yield Section("classes", "What it recognises", (command,))
     else:
@@ -99,8 +100,9 @@ def _sections(
 def _kicker(results: RunResults) -> str:
     about, model = results.about, results.recipe["model"]["name"]
     return (
-        f"{results.name}: {model}, trained from scratch on {about['train_images']:,} images "
-        f"of {len(about['classes']):,} classes"
+        f"{results.name}: {model}, trained from scratch on "
+        f"{counted(about['train_images'], 'image')} of "
+        f"{counted(len(about['classes']), 'class', 'classes')}"
     )
 
 
@@ -112,29 +114,31 @@ def _headline(results: RunResults) -> tuple[str, str]:
         right = round(metrics["accuracy"] * metrics["images"])
         return (
             f"{percent(metrics['accuracy'])} of the test images recognised",
-            f"Shown {metrics['images']:,} images that it had never seen, the network names the "
-            f"right one of {num_classes:,} classes for {right:,}. Guessing would get "
-            f"{percent(1 / num_classes)}.",
+            f"Shown {counted(metrics['images'], 'image')} that it had never seen, the network "
+            f"names the right one of {counted(num_classes, 'class', 'classes')} for {right:,}. "
+            f"Guessing would get {percent(1 / num_classes)}.",
         )
     if history:
         part = measured_part(history)
-        accuracy = history[-1].get(f"{part}_accuracy")
+        accuracy = measured_accuracy(history[-1], part)
+        was_tested = any(measured_accuracy(row, "test") is not None for row in history)
+        lacking = "Predictions of the test images were not written yet."
+        if not was_tested:
+            lacking = "The test part was not evaluated yet."
         if accuracy is not None:
             return (
                 f"{percent(accuracy)} of the {part} images recognised so far",
-                f"After {_epochs(history)} of {results.recipe['train']['epochs']:,}. The test part "
-                "was not evaluated yet.",
+                f"After {_epochs(history)} of {results.recipe['train']['epochs']:,}. {lacking}",
             )
         return (
             f"{percent(history[-1]['train_accuracy'])} of the training images recognised",
-            f"After {_epochs(history)}. The test part was not evaluated yet.",
+            f"After {_epochs(history)}. {lacking}",
         )
     return "This run has not finished an epoch", "There is nothing to show of it yet."
 
 
 def _epochs(history: Sequence[Record]) -> str:
-    epochs = history[-1]["epoch"] + 1
-    return f"{epochs:,} epoch{'' if epochs == 1 else 's'}"
+    return counted(history[-1]["epoch"] + 1, "epoch")
 
 
 def _stats(results: RunResults) -> Iterator[Stat]:

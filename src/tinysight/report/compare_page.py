@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, in_points, percent
 from tinysight.report.chart_style import RUN_COLOURS
 from tinysight.report.class_charts import class_change_chart
 from tinysight.report.classify_page import show_setting
@@ -35,6 +36,7 @@ from tinysight.report.training_charts import (
 )
 
 _MOST_RUNS = len(RUN_COLOURS)
+_LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
 
 
 def build_comparison_page(runs: Sequence[RunResults]) -> Page:
@@ -83,21 +85,28 @@ def run_names(runs: Sequence[RunResults]) -> tuple[str, ...]:
 
 def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, str]:
     scored = [
-        (run.metrics["accuracy"], name)
+        (run.metrics["accuracy"], name, run.metrics["images"])
         for run, name in zip(runs, names, strict=True)
         if run.metrics
     ]
     if len(scored) < 2:
         return "Runs side by side", "Fewer than two of them were evaluated on their test part."
     scored.sort(key=lambda score: -score[0])
-    (best, best_name), (second, second_name) = scored[:2]
+    (best, best_name, best_of), (second, second_name, second_of) = scored[:2]
     if best == second:
         return (
             f"{best_name} and {second_name} are level",
             f"Both recognise {percent(best)} of their test images.",
         )
+    if best - second < _LEAST_LEAD:
+        right, second_right = round(best * best_of), round(second * second_of)
+        return (
+            f"{best_name} is less than {in_points(_LEAST_LEAD)} ahead of {second_name}",
+            f"It recognises {right:,} of its {counted(best_of, 'test image')}, {second_name} "
+            f"{second_right:,} of {second_of:,}.",
+        )
     return (
-        f"{best_name} is {100 * (best - second):.1f} points ahead of {second_name}",
+        f"{best_name} is {in_points(best - second)} ahead of {second_name}",
         f"It recognises {percent(best)} of its test images, {second_name} {percent(second)}.",
     )
 
@@ -147,31 +156,38 @@ _METRICS = (
 
 
 def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
-    keys = tuple(Key(name, colour) for name, colour in zip(names, RUN_COLOURS, strict=False))
     blocks: list[Block] = []
     for quantity, is_share in (("accuracy", True), ("loss", False)):
+        where, measured = _measured(runs, names, quantity)
+        trained = tuple(
+            curve
+            for run, name, colour in zip(runs, names, RUN_COLOURS, strict=False)
+            for curve in _curve(run, name, colour, f"train_{quantity}")
+        )
         sides = [
-            (part, tuple(_curves(runs, names, part, quantity))) for part in ("measured", "train")
+            (name, title, curves)
+            for name, title, curves in (
+                ("measured", f"{where.capitalize()} {quantity}", measured),
+                ("train", f"Training {quantity}", trained),
+            )
+            if curves
         ]
-        sides = [(part, curves) for part, curves in sides if curves]
         if not sides:
             continue
-        every = [curve for _, curves in sides for curve in curves]
-        value_range = value_range_of(every, is_share=is_share)
-        titles = {"measured": f"Test {quantity}", "train": f"Training {quantity}"}
+        value_range = value_range_of((*measured, *trained), is_share=is_share)
         blocks.append(
             Columns(
                 tuple(
                     Figure(
-                        name=f"{part}-{quantity}",
-                        title=titles[part],
+                        name=f"{name}-{quantity}",
+                        title=title,
                         chart=epoch_chart(curves, is_share=is_share, value_range=value_range),
-                        alt=f"Line chart of {titles[part].lower()} by epoch. "
+                        alt=f"Line chart of {title.lower()} by epoch. "
                         + " ".join(_end(curve, is_share=is_share) for curve in curves),
-                        keys=keys,
+                        keys=tuple(Key(curve.label, curve.colour) for curve in curves),
                         height_px=290,
                     )
-                    for part, curves in sides
+                    for name, title, curves in sides
                 )
             )
         )
@@ -188,7 +204,7 @@ def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
                 chart=step_chart(rates),
                 alt="Line chart of the learning rate by step. "
                 + " ".join(_end(curve, is_share=False) for curve in rates),
-                keys=keys,
+                keys=tuple(Key(curve.label, curve.colour) for curve in rates),
                 height_px=170,
             )
         )
@@ -202,16 +218,35 @@ def _end(curve: Curve, *, is_share: bool) -> str:
     return f"{curve.label} ends at {percent(end) if is_share else format(end, '.3g')}."
 
 
-def _curves(
-    runs: Sequence[RunResults], names: Sequence[str], part: str, quantity: str
-) -> Iterator[Curve]:
-    for run, name, colour in zip(runs, names, RUN_COLOURS, strict=False):
-        prefix = measured_part(run.history) if part == "measured" else part
-        # Where weights are averaged, theirs are the values that count.
-        keys = (f"ema_{prefix}_{quantity}", f"{prefix}_{quantity}")
-        points = next((found for key in keys if (found := series_of(run.history, key))), ())
-        if points:
-            yield Curve(name, colour, points)
+def _measured(
+    runs: Sequence[RunResults], names: Sequence[str], quantity: str
+) -> tuple[str, tuple[Curve, ...]]:
+    """Return what the runs were measured on, in words, and the curve of each.
+
+    Where that is not the same part for all, each curve says its own.
+    """
+    found = [
+        (part, curve)
+        for run, name, colour in zip(runs, names, RUN_COLOURS, strict=False)
+        for part in (measured_part(run.history),)
+        for curve in _curve(run, name, colour, f"{part}_{quantity}")
+    ]
+    parts = sorted({part for part, _ in found})
+    if len(parts) > 1:
+        found = [
+            (part, replace(curve, label=f"{curve.label}, {part} images")) for part, curve in found
+        ]
+    return " or ".join(parts), tuple(curve for _, curve in found)
+
+
+def _curve(run: RunResults, name: str, colour: str, key: str) -> Iterator[Curve]:
+    """Yield the curve of a value, or nothing where the run has none.
+
+    Where weights are averaged, theirs are the values that count.
+    """
+    points = next((found for k in (f"ema_{key}", key) if (found := series_of(run.history, k))), ())
+    if points:
+        yield Curve(name, colour, points)
 
 
 def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
@@ -238,7 +273,8 @@ def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
         shown=100,
         empty="Every setting of their recipes is the same.",
     )
-    lead = f"{len(rows)} of {len(keys)} settings differ." if rows else ""
+    differ = "differs" if len(rows) == 1 else "differ"
+    lead = f"{len(rows)} of {counted(len(keys), 'setting')} {differ}." if rows else ""
     return Section("recipes", "What differs in their recipes", (table,), lead=lead)
 
 
@@ -268,8 +304,8 @@ def _classes_section(runs: Sequence[RunResults], names: Sequence[str]) -> Sectio
         name="class-changes",
         title=f"Each class: {names[0]} against {names[-1]}",
         chart=class_change_chart(changes),
-        alt=f"Scatter chart of class accuracies: {better} classes are recognised better by "
-        f"{names[-1]}, {worse} worse, {len(known) - better - worse} alike.",
+        alt=f"Scatter chart of class accuracies: {_recognised(better)} better by {names[-1]}, "
+        f"{worse:,} worse, {len(known) - better - worse:,} alike.",
         caption="A dot is a class; above the dashed line the last run recognises more of it.",
         height_px=430,
     )
@@ -283,8 +319,9 @@ def _classes_section(runs: Sequence[RunResults], names: Sequence[str]) -> Sectio
         ),
         tuple(known),
     )
-    lead = (
-        f"From {names[0]} to {names[-1]}, {better:,} classes are recognised better and "
-        f"{worse:,} worse."
-    )
+    lead = f"From {names[0]} to {names[-1]}, {_recognised(better)} better and {worse:,} worse."
     return Section("classes", "Class by class", (figure, table), lead=lead)
+
+
+def _recognised(classes: int) -> str:
+    return f"{counted(classes, 'class', 'classes')} {'is' if classes == 1 else 'are'} recognised"

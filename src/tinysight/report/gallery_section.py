@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import heat_ramp
 from tinysight.report.page import (
     Block,
@@ -63,16 +63,10 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
                 "warning",
                 "The weights of this run have changed since it was explained: pictures, heat maps "
                 "and confusions below are those of the old weights.",
-                f"Write them again with: `tinysight explain {results.name}`",
+                "Write them again with `tinysight explain RUN`, the folder of this run for RUN.",
             )
         )
     blocks.append(_gallery(results, explanation, shelf))
-    shown, wrong = about["mistakes_shown"], about["mistakes_of"]
-    lead = (
-        f"{shown:,} of {wrong:,} mistakes are here, those of each class it was surest of first."
-        if shown < wrong
-        else f"All {wrong:,} mistakes are here."
-    )
     remark = (
         f"The heat map says where evidence for a class was found ({about['method']} at layer "
         f"{about['layer']}, {about['map_hw'][0]} × {about['map_hw'][1]} fields over the picture), "
@@ -83,7 +77,21 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
     faithfulness = explanation.summary.get("faithfulness", ())
     if faithfulness:
         blocks.append(Fold("How far the heat maps can be trusted", (_trust_table(faithfulness),)))
-    return Section("mistakes", "The pictures it got wrong", tuple(blocks), lead=lead)
+    return Section(
+        "mistakes", "The pictures it got wrong", tuple(blocks), lead=_mistakes_lead(about)
+    )
+
+
+def _mistakes_lead(about: Record) -> str:
+    shown, wrong = about["mistakes_shown"], about["mistakes_of"]
+    if shown < wrong:
+        return (
+            f"{shown:,} of {counted(wrong, 'mistake')} {'is' if shown == 1 else 'are'} here, "
+            f"those of each class it was surest of first."
+        )
+    if wrong > 1:
+        return f"All {wrong:,} mistakes are here."
+    return "Its only mistake is here." if wrong else "There are none: it made no mistake."
 
 
 def _gallery(results: RunResults, explanation: Explanation, shelf: PictureShelf) -> Widget:
@@ -106,11 +114,11 @@ def _gallery(results: RunResults, explanation: Explanation, shelf: PictureShelf)
             "picture": [shelf.number_of(sample_id) for sample_id in gallery["sample_id"]],
             "target": gallery["target"],
             "predicted": gallery["predicted"],
-            "target_prob": _rounded(gallery["target_prob"]),
-            "predicted_prob": _rounded(gallery["predicted_prob"]),
+            "target_prob": _rounded_probs(gallery["target_prob"]),
+            "predicted_prob": _rounded_probs(gallery["predicted_prob"]),
             "loss": _rounded(gallery["loss"]),
             "top5": gallery["top5"],
-            "top5_probs": [_rounded(row) for row in gallery["top5_probs"]],
+            "top5_probs": [_rounded_probs(row) for row in gallery["top5_probs"]],
             "why": [[reasons.index(reason) for reason in why] for why in gallery["why"]],
             "ramp": base64.b64encode(heat_ramp().tobytes()).decode(),
             "map_hw": _shown_hw((map_hw[0], map_hw[1])),
@@ -156,6 +164,15 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, _DIGITS) for value in values]
 
 
+def _rounded_probs(values: Sequence[float]) -> list[float]:
+    """Round probabilities, none of them to 0 or 1 that was not: the page says which are."""
+    least = 10.0**-_DIGITS
+    return [
+        value if value in (0, 1) else min(max(round(value, _DIGITS), least), 1 - least)
+        for value in values
+    ]
+
+
 def _shown_hw(map_hw: tuple[int, int]) -> tuple[int, int]:
     height, width = (side // max(1, -(-side // _MOST_MAP_SIDE)) for side in map_hw)
     return height, width
@@ -195,8 +212,9 @@ def build_label_issues_section(results: RunResults, shelf: PictureShelf) -> Sect
             )
         )
     lead = (
-        f"The labels of {found['found']:,} of {found['of_images']:,} test images look suspicious"
-        f"{_to_whom(results)}."
+        f"The {'label' if found['found'] == 1 else 'labels'} of {found['found']:,} of "
+        f"{counted(found['of_images'], 'test image')} "
+        f"{'looks' if found['found'] == 1 else 'look'} suspicious{_to_whom(results)}."
         if count
         else "No test image looks as if its label were wrong."
     )
@@ -314,8 +332,12 @@ def _kind_of(pairs: Mapping[str, Any], row: int) -> str:
 def _lead(counts: Mapping[str, int]) -> str:
     if not counts["identical"] + counts["near"]:
         return "No two images of the data set show the same."
+    identical, across, labels = (
+        counts[name] for name in ("identical", "across_split", "two_labels")
+    )
     return (
-        f"{counts['identical']:,} pairs are the same file and {counts['near']:,} nearly so; "
-        f"{counts['across_split']:,} have one picture in training and one in the test, and "
-        f"{counts['two_labels']:,} bear two labels."
+        f"{counted(identical, 'pair')} {'is' if identical == 1 else 'are'} the same file and "
+        f"{counts['near']:,} nearly so; {across:,} {'has' if across == 1 else 'have'} one picture "
+        f"in training and one in the test, and {labels:,} {'bears' if labels == 1 else 'bear'} two "
+        f"labels."
     )

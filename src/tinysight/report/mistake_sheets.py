@@ -100,7 +100,7 @@ def _draw_mistakes(mistakes: list[_Mistake]) -> Image.Image:
         ],
         _COLUMNS,
         scale=_scale(mistakes, _PICTURE_PX),
-        title=f"The {len(mistakes)} mistakes it was surest of: right class, guess, confidence",
+        title=f"{_surest(mistakes)}: right class, guess, confidence",
         caption_px=_CAPTION_PX,
     )
 
@@ -124,11 +124,16 @@ def _draw_maps(mistakes: list[_Mistake], method: str) -> Image.Image:
         captions,
         3 * _TRIPLES,
         scale=1,
-        title=f"The {len(mistakes)} mistakes it was surest of: the picture, what speaks for the "
-        f"guess, what speaks for the right class ({method})",
+        title=f"{_surest(mistakes)}: the picture, what speaks for the guess, what speaks for the "
+        f"right class ({method})",
         caption_px=_CAPTION_PX,
         group=3,
     )
+
+
+def _surest(mistakes: list[_Mistake]) -> str:
+    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "mistake"
+    return f"The {count} it was surest of"
 
 
 def _scale(mistakes: list[_Mistake], wanted_px: int) -> int:

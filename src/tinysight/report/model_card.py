@@ -19,7 +19,7 @@ from typing import Any
 
 from tinysight import run_folder
 from tinysight.errors import RunError
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {
@@ -103,8 +103,9 @@ def _summary(about: Record, recipe: Record, metrics: Record | None) -> str:
     size_px, num_classes = about["size_px"], len(about["classes"])
     network = _ARCHITECTURES.get(recipe["model"]["name"], recipe["model"]["name"])
     text = (
-        f"A {network} that sorts images of {size_px}x{size_px} pixels into {num_classes:,} "
-        f"classes, trained from scratch with tinysight {about['tinysight']}."
+        f"A {network} that sorts images of {size_px}x{size_px} pixels into "
+        f"{counted(num_classes, 'class', 'classes')}, trained from scratch with tinysight "
+        f"{about['tinysight']}."
     )
     if metrics is not None:
         text += (
@@ -172,7 +173,11 @@ def _metrics_lines(
     ranked = sorted(known, key=lambda entry: (entry["accuracy"], entry["index"]))
     count = min(_NUM_NAMED_CLASSES, len(ranked))
     yield ""
-    yield f"The {count} classes that are recognised least often:"
+    yield (
+        f"The {count} classes that are recognised least often:"
+        if count > 1
+        else "The only class with test images:"
+    )
     yield ""
     yield from _class_table(ranked[:count])
     if len(ranked) >= 2 * count:
@@ -241,8 +246,8 @@ def _limits(
     about: Record, metrics: Record | None, recipe: Record, findings: Sequence[str]
 ) -> Iterator[str]:
     yield (
-        f"- It knows {len(about['classes']):,} classes and nothing else: an image of something "
-        f"else is put into one of them, sometimes with a high probability."
+        f"- It knows {counted(len(about['classes']), 'class', 'classes')} and nothing else: an "
+        f"image of something else is put into one of them, sometimes with a high probability."
     )
     if metrics is not None:
         wrong = round((1 - metrics["accuracy"]) * metrics["images"])

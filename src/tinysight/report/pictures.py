@@ -1,8 +1,13 @@
-"""Images as one picture: contact sheets with a caption above each image."""
+"""Images as one picture: contact sheets with a caption above each image.
+
+Letters are those of the font that comes with Pillow, which has ASCII and few others, so that a
+picture is the same on every machine. :func:`drawable_text` says what becomes of the rest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +18,13 @@ _GAP_PX = 10
 _GAP_WITHIN_PX, _GAP_BETWEEN_PX = 4, 20  # of images that belong together
 _MARGIN_PX = 16
 _ELLIPSIS = "…"
+_HAS_TOO = frozenset("©«°±´·»‘’“”…‹›⁄™")  # of the font, beside ASCII
+_UNKNOWN = "?"
+_SPELT = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"}
+    | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"}
+    | {"ı": "i", "×": "x", "–": "-", "—": "-", "−": "-", "‐": "-"}
+)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -32,10 +44,11 @@ def contact_sheet(
     Args:
         images_u8: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N at least 1, all of one size.
         captions: One a image: a text, or a text for each line. A line that is too long for its
-            image is shortened with an ellipsis. The first line is darker than the others.
+            image is shortened with an ellipsis. The first line is darker than the others. All
+            texts are drawn as :func:`drawable_text` returns them.
         columns: Images in a row, at least 1.
         scale: Pixels of the sheet for each pixel of an image; pixels stay square and sharp.
-        title: A line above all images.
+        title: Stands above all images, in as many lines as it needs.
         caption_px: Height of the letters, pixels.
         group: So many images in a row belong together, a divisor of ``columns``: they stand close
             to each other and apart from the next ones.
@@ -50,7 +63,7 @@ def contact_sheet(
         )
     lines_of = [[text] if isinstance(text, str) else list(text) for text in captions]
     height_px, width_px = (scale * side for side in images_u8[0].shape[:2])
-    font = ImageFont.load_default(caption_px)
+    font = font_of(caption_px)
     line_px = round(1.4 * caption_px)
     lines_px = line_px * max(len(lines) for lines in lines_of) + 2
     columns = min(columns, len(lines_of))
@@ -61,21 +74,17 @@ def contact_sheet(
         for column in range(columns)
     ]
     row_px = lines_px + height_px + _GAP_PX
-    title_px = round(2.6 * caption_px) if title else 0
+    sheet_px = lefts_px[-1] + width_px + _MARGIN_PX
+    title_font, title_line_px = font_of(round(1.4 * caption_px)), round(1.8 * caption_px)
+    title_lines = list(_lines_of(title or "", title_font, sheet_px - 2 * _MARGIN_PX))
+    title_px = title_line_px * len(title_lines) + (round(0.8 * caption_px) if title_lines else 0)
     sheet = Image.new(
-        "RGB",
-        (
-            lefts_px[-1] + width_px + _MARGIN_PX,
-            2 * _MARGIN_PX + rows * row_px - _GAP_PX + title_px,
-        ),
-        _GROUND,
+        "RGB", (sheet_px, 2 * _MARGIN_PX + rows * row_px - _GAP_PX + title_px), _GROUND
     )
     draw = ImageDraw.Draw(sheet)
-    if title:
-        title_font = ImageFont.load_default(round(1.4 * caption_px))
-        room_px = sheet.width - 2 * _MARGIN_PX
-        text = shorten_text(title, title_font, room_px)
-        draw.text((_MARGIN_PX, _MARGIN_PX), text, _INK, title_font, anchor="lt")
+    for line, text in enumerate(title_lines):
+        place = (_MARGIN_PX, _MARGIN_PX + line * title_line_px)
+        draw.text(place, text, _INK, title_font, anchor="la")
     for number, lines in enumerate(lines_of):
         row, column = divmod(number, columns)
         x_px = lefts_px[column]
@@ -90,14 +99,43 @@ def contact_sheet(
     return sheet
 
 
-def shorten_text(text: str, font: Font, room_px: float) -> str:
-    """Return ``text``, or as much of its beginning as fits with an ellipsis.
+def font_of(height_px: int) -> Font:
+    """Return the font of every picture, with letters of a height in pixels."""
+    return ImageFont.load_default(height_px)
+
+
+def drawable_text(text: str) -> str:
+    """Return a text as the font can draw it: ``é`` as ``e``, ``ß`` as ``ss``, ``猫`` as ``?``.
 
     Args:
-        text: One line.
+        text: Latin letters lose their marks; of any other script each letter becomes ``?``.
+    """
+    return "".join(
+        letter if _is_drawable(letter) else _spelt(letter) for letter in " ".join(text.split())
+    )
+
+
+def _is_drawable(letter: str) -> bool:
+    return (letter.isascii() and letter.isprintable()) or letter in _HAS_TOO
+
+
+def _spelt(letter: str) -> str:
+    parts = unicodedata.normalize("NFKD", letter)
+    # Marks on a letter and signs without a shape of their own are left out.
+    bare = (part for part in parts if unicodedata.category(part) not in ("Mn", "Cf"))
+    plain = "".join(bare).translate(_SPELT)
+    return plain if all(map(_is_drawable, plain)) else _UNKNOWN
+
+
+def shorten_text(text: str, font: Font, room_px: float) -> str:
+    """Return a text as it can be drawn, or as much of its beginning as fits with an ellipsis.
+
+    Args:
+        text: One line, see :func:`drawable_text`.
         font: What it will be drawn with.
         room_px: Width that it may have, pixels.
     """
+    text = drawable_text(text)
     if font.getlength(text) <= room_px:
         return text
     for length in range(len(text) - 1, 0, -1):
@@ -105,3 +143,16 @@ def shorten_text(text: str, font: Font, room_px: float) -> str:
         if font.getlength(shorter) <= room_px:
             return shorter
     return _ELLIPSIS
+
+
+def _lines_of(text: str, font: Font, room_px: float) -> Iterator[str]:
+    """Yield a text in lines that fit; a word that is too long for any is shortened."""
+    line = ""
+    for word in drawable_text(text).split():
+        longer = f"{line} {word}" if line else word
+        if line and font.getlength(longer) > room_px:
+            yield shorten_text(line, font, room_px)
+            longer = word
+        line = longer
+    if line:
+        yield shorten_text(line, font, room_px)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,13 @@ class RunResults:
     metrics: Record | None
     explanation: Explanation | None
 
-    @property
+    # Once: a page asks for them at every link, and there may be thousands of classes.
+    @cached_property
     def class_labels(self) -> tuple[str, ...]:
         """A short name for each class, by class index, see :func:`short_names`."""
         return short_names([entry["name"] for entry in self.about["classes"]])
 
-    @property
+    @cached_property
     def class_anchors(self) -> tuple[str, ...]:
         """What a link to a class is made of: its WordNet id where every class has its own."""
         classes = self.about["classes"]
@@ -108,8 +111,9 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
         Names of which no two are equal, unless whole names are.
     """
     firsts = [name.split(",")[0].strip() for name in names]
+    count_of = Counter(firsts)
     return tuple(
-        (first if first and firsts.count(first) == 1 else name.strip()) or f"class {index}"
+        (first if first and count_of[first] == 1 else name.strip()) or f"class {index}"
         for index, (first, name) in enumerate(zip(firsts, names, strict=True))
     )
 

@@ -57,6 +57,17 @@ def measured_part(history: Sequence[Row]) -> str:
     return "tuning" if any("tuning_accuracy" in row for row in history) else "test"
 
 
+def measured_accuracy(row: Row, part: str) -> float | None:
+    """Return the accuracy on a part that counts: that of averaged weights where there are any.
+
+    Args:
+        row: A row of ``history.jsonl``.
+        part: What :func:`measured_part` said.
+    """
+    values = (row.get(f"{prefix}{part}_accuracy") for prefix in ("ema_", ""))
+    return next((value for value in values if value is not None), None)
+
+
 def curves_of(history: Sequence[Row], quantity: str) -> tuple[Curve, ...]:
     """Return the curves of one run.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 from tinysight.report.chart_style import BLUE, PURPLE
 from tinysight.report.page import Block, Column, Columns, Figure, Fold, Key, Section, Table, Text
 from tinysight.report.training_charts import (
     Curve,
     curves_of,
     epoch_chart,
+    measured_accuracy,
     measured_part,
     series_of,
     step_chart,
@@ -70,11 +71,9 @@ def _remark(recipe: Record, part: str) -> str:
 
 def _lead(history: Sequence[Record], part: str) -> str:
     last = history[-1]
-    epochs = last["epoch"] + 1
-    words = [f"After {epochs:,} epoch{'' if epochs == 1 else 's'} the network gets"]
+    words = [f"After {counted(last['epoch'] + 1, 'epoch')} the network gets"]
     words.append(f"{percent(last['train_accuracy'])} of the training images right")
-    prefix = "ema_" if f"ema_{part}_accuracy" in last else ""
-    accuracy = last.get(f"{prefix}{part}_accuracy")
+    accuracy = measured_accuracy(last, part)
     if accuracy is not None:
         words.append(f"and {percent(accuracy)} of the {part} images")
     return " ".join(words) + "."
@@ -109,16 +108,17 @@ def _loss_figure(history: Sequence[Record]) -> Figure:
 
 
 def _ends(curves: Sequence[Curve], *, is_share: bool) -> str:
-    """Say in words where each line begins and ends."""
+    """Say in words where each line begins and ends; one of a single epoch is a point."""
 
     def show(value: float) -> str:
         return percent(value) if is_share else f"{value:.2f}"
 
-    return " ".join(
-        f"{curve.label.capitalize()} goes from {show(curve.points[0]['value'])} "
-        f"to {show(curve.points[-1]['value'])}."
-        for curve in curves
-    )
+    sentences = []
+    for curve in curves:
+        first, last = (show(curve.points[end]["value"]) for end in (0, -1))
+        way = f"goes from {first} to {last}" if len(curve.points) > 1 else f"is {last}"
+        sentences.append(f"{curve.label.capitalize()} {way}.")
+    return " ".join(sentences)
 
 
 def _step_figures(steps: Sequence[Record]) -> Iterator[Figure]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boxes.tables import draw_table, rename_classes, write_coco
+from tests.boxes.tables import draw_table, make_table, rename_classes, write_coco
 from tests.report.browser.conftest import Visit, Visitor
 from tests.report.browser.test_report_in_browser import MARKS_IN_CHARTS, WIDTHS_PX
 from tests.report.runs import HOSTILE_NAME
@@ -113,6 +113,24 @@ def test_choosing_an_anchor_fades_the_boxes_of_the_others(visit: Visitor, boxes_
     assert faded.count() == sizes.count() - own.count()
     seen.page.keyboard.press("Enter")
     assert faded.count() == 0
+
+
+def test_axes_have_numbers_where_all_boxes_are_about_of_one_size(
+    visit: Visitor, tmp_path: Path
+) -> None:
+    from tinysight.cli import main
+
+    boxes = [(0, 0, 0, 0, 60 + number % 3, 60 + number % 2) for number in range(12)]
+    source = write_coco(make_table(boxes, image_wh=[(640, 640)]), tmp_path / "alike.json")
+    words = ["boxes", "report", source, "--k", "1", "--certify", 0, "--out", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    seen = visit(tmp_path / "out" / "report.html", "#anchors")
+    seen.page.locator("#anchor-sets[data-state=drawn]").wait_for()
+    texts = seen.page.locator("#anchor-sets svg.sizes text").all_text_contents()
+    assert [text for text in texts if text.isdigit()] == [
+        side for side in ("55", "60", "65", "70") for _ in range(2)
+    ]
+    seen.keep_screenshot("boxes-alike", full_page=True)
 
 
 def test_a_class_name_that_is_markup_is_text(visit: Visitor, boxes_html: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.report.browser.conftest import Visit, Visitor
-from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME
+from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME, make_run
+from tinysight.numerals import percent
 
 WIDTHS_PX = (360, 768, 1280)
 
@@ -94,6 +95,19 @@ def test_names_are_texts_whatever_they_hold(visit: Visitor, report_html: Path) -
         assert seen.page.locator("#all-classes").get_by_text(name, exact=True).count() >= 1
         assert seen.page.locator(".tile .true", has_text=name).count() >= 1
     assert seen.page.locator("img[src=x]").count() == 0
+
+
+def test_scripts_write_percent_as_the_package_does(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    cases = [
+        (share, digits)
+        for share in (0, 1, 0.0004, 0.00051, 0.9996, 0.9993, 0.4868, 1e-9, 1 - 1e-9, 1 / 3)
+        for digits in (0, 1, 2)
+    ]
+    shown = seen.page.evaluate(
+        "cases => cases.map(([share, digits]) => tinysight.percent(share, digits))", cases
+    )
+    assert shown == [percent(share, digits) for share, digits in cases]
 
 
 def test_filters_change_what_is_shown(visit: Visitor, report_html: Path) -> None:
@@ -403,3 +417,15 @@ def test_comparison_fits_on_small_screens(
     seen = visit(comparison_html, width_px=width_px)
     seen.draw_all()
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+
+
+def test_long_names_of_runs_stay_in_their_column(visit: Visitor, tmp_path: Path) -> None:
+    from tinysight.cli import main
+
+    runs = [make_run(tmp_path / f"{number}-{'a_very_long_name_' * 5}") for number in range(4)]
+    assert main(["report", *map(str, runs)]) == 0
+    seen = visit(runs[0] / "comparison.html")
+    too_wide = "[...document.querySelectorAll('.stats dt')].map(e => e.scrollWidth - e.clientWidth)"
+    assert seen.page.evaluate(too_wide) == [0, 0, 0, 0]
+    directions = "[...document.querySelectorAll('.stats dt')].map(e => e.dir)"
+    assert seen.page.evaluate(directions) == ["auto"] * 4

@@ -1,10 +1,9 @@
 // Anchors for each k: whose boxes are whose, how large the anchors are, how well they fit.
 "use strict";
 (() => {
-  const { read, whenSeen } = window.tinysight;
+  const { percent, read, whenSeen } = window.tinysight;
   const SIDE = 400; // of both drawings, in their own units
   const LEFT = 44, BOTTOM = 36, TOP = 8;
-  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
   const px = (side) => String(Number(side.toPrecision(3)));
 
   const element = (name, attributes, text) => {
@@ -16,6 +15,21 @@
   const iou = (w, h, [aw, ah]) => {
     const both = Math.min(w, aw) * Math.min(h, ah);
     return both / (w * h + aw * ah - both);
+  };
+  // At 1, 2 and 5 times the powers of ten; at even steps where fewer than two of them lie between.
+  const ticksBetween = (low, high) => {
+    const ticks = [];
+    for (let power = -3; power < 6; power++) {
+      for (const factor of Math.log(high / low) > 6 ? [1] : [1, 2, 5]) {
+        const value = factor * 10 ** power;
+        if (value >= low && value <= high) ticks.push(value);
+      }
+    }
+    if (ticks.length > 1) return ticks;
+    const power = 10 ** Math.floor(Math.log10((high - low) / 3));
+    const step = [5, 2, 1].map((factor) => factor * power).find((value) => 3 * value <= high - low);
+    const first = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => (first + n) * step);
   };
   // Neighbours in area are far apart in hue; those whose hues come near differ in lightness.
   const TONES = [0, 1, -1];
@@ -39,13 +53,7 @@
     const down = (side) => SIDE - BOTTOM - ((Math.log(side) - low) / (high - low)) * (SIDE - BOTTOM - TOP);
 
     const drawAxes = () => {
-      const ticks = [];
-      for (let power = -3; power < 6; power++) {
-        for (const factor of high - low > 6 ? [1] : [1, 2, 5]) {
-          const value = factor * 10 ** power;
-          if (Math.log(value) >= low && Math.log(value) <= high) ticks.push(value);
-        }
-      }
+      const ticks = ticksBetween(Math.exp(low), Math.exp(high));
       const lines = ticks.map((tick) => `M${across(tick)} ${TOP}V${SIDE - BOTTOM}M${LEFT} ${down(tick)}H${SIDE}`);
       sizes.append(element("path", { class: "grid", d: lines.join("") }));
       for (const tick of ticks) {

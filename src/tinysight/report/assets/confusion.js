@@ -1,11 +1,10 @@
 // The confusion matrix: all classes at once, or a window of few with their names.
 "use strict";
 (() => {
-  const { read, whenSeen } = window.tinysight;
+  const { percent, read, whenSeen } = window.tinysight;
   const FEWEST = 8; // classes in the narrowest window
   const NAMED_CELL_PX = 13; // smaller cells have no room for a line of text
   const LARGEST_CELL_PX = 64;
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
   const start = (holder) => {
     const data = read(holder.dataset.source);

@@ -1,7 +1,7 @@
 // Pictures with filters, heat maps over them, and an address for what is seen.
 "use strict";
 (() => {
-  const { picture, read, whenSeen } = window.tinysight;
+  const { percent, picture, read, whenSeen } = window.tinysight;
   const PER_PAGE = 60;
   const ORDERS = {
     "": (data) => (a, b) => data.predicted_prob[b] - data.predicted_prob[a],
@@ -12,7 +12,6 @@
     predicted: (data) => (a, b) => data.predicted[a] - data.predicted[b]
       || data.predicted_prob[b] - data.predicted_prob[a],
   };
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
   const make = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);

@@ -1,8 +1,17 @@
-// What every page does: light or dark, the contents list, tables, pictures, the clipboard.
+// What every page does: light or dark, the contents list, tables, pictures, numbers, the clipboard.
 "use strict";
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const say = (text) => { document.getElementById("status").textContent = text; };
+
+  // As tinysight.numerals.percent: only a share of exactly 0 or 1 reads 0.0 % or 100.0 %.
+  const percent = (share, digits = 1) => {
+    const text = (100 * share).toFixed(digits);
+    const least = 10 ** -digits;
+    if (share !== 0 && Number(text) === 0) return `below ${least.toFixed(digits)} %`;
+    if (share !== 1 && Number(text) === 100) return `over ${(100 - least).toFixed(digits)} %`;
+    return `${text} %`;
+  };
 
   let pictures;
   const picture = (number) => {
@@ -158,5 +167,5 @@
     image.src = picture(Number(image.dataset.picture));
   });
 
-  window.tinysight = { read, say, picture, whenSeen };
+  window.tinysight = { read, say, picture, percent, whenSeen };
 })();
