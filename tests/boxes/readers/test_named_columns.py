@@ -70,6 +70,31 @@ def test_columns_are_found_by_name_in_any_order_and_with_any_separator(
     assert reading.table.image_wh_px.tolist() == [[100, 80]]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("filename,width,height,class,x,y,w,h", "a.jpg,100,80,dog,10,20,30,40"),
+        ("filename,class,cx,cy,w,h,width,height", "a.jpg,dog,25,40,30,40,100,80"),
+        ("filename,class,xmin,ymin,w,h,width,height", "a.jpg,dog,10,20,30,40,100,80"),
+        ("filename,class,bbox_x,bbox_y,bbox_w,bbox_h,width,height", "a.jpg,dog,10,20,30,40,100,80"),
+        (
+            "filename,class,bbox_x,bbox_y,bbox_width,bbox_height,width,height",
+            "a.jpg,dog,10,20,30,40,100,80",
+        ),
+        (
+            "filename,class,xmin,ymin,xmax,ymax,box_width,box_height,width,height",
+            "a.jpg,dog,10,20,40,60,30,40,100,80",
+        ),
+    ],
+)
+def test_width_and_height_beside_those_of_the_box_are_those_of_the_image(
+    header: str, row: str, tmp_path: Path
+) -> None:
+    table = read(tmp_path, f"{header}\n{row}\n").table
+    assert table.xywh_px.tolist() == [[10, 20, 30, 40]]
+    assert table.image_wh_px.tolist() == [[100, 80]]
+
+
 def test_group_boxes_of_open_images_are_crowds(tmp_path: Path) -> None:
     text = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,dog,0.1,0.4,0.2,0.7,1\n"
     assert read(tmp_path, text, image_size_wh=(100, 80)).table.is_crowd.tolist() == [True]
