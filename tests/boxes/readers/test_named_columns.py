@@ -145,6 +145,55 @@ def test_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path: Path) ->
     assert [finding.kind for finding in reading.findings] == ["stray_quote"]
 
 
+HEADER = "image,class,x,y,width,height\n"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'a.jpg,"dog,1,2,3,4\nb.jpg,cat,1,2,3,4\nc.jpg,"dog,1,2,3,4\n',
+        'a.jpg,"dog,1,2,3,4\nb.jpg,cat,1,2,3,4\n"c.jpg,dog,1,2,3,4\n',  # at another column
+    ],
+)
+def test_rows_between_two_stray_quotes_are_not_lost(rows: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, HEADER + rows, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.table.num_boxes) == (3, 3)
+    assert [(finding.kind, finding.message) for finding in reading.findings] == [
+        (
+            "stray_quote",
+            "quotes must stand around a field, but one is left over. All were read as text.",
+        )
+    ]
+
+
+def test_field_of_several_lines_is_read_and_told(tmp_path: Path) -> None:
+    text = (
+        "image,class,x,y,width,height,note\n"
+        'a.jpg,dog,1,2,3,4,"first line\nsecond, longer line"\n\nb.jpg,dog,1,2,3,4,\nc.jpg,dog\n'
+    )
+    reading = read(tmp_path, text, image_size_wh=(50, 50))
+    assert reading.table.num_boxes == 2
+    assert [(finding.kind, finding.record, finding.message) for finding in reading.findings] == [
+        (
+            "line_break_in_field",
+            "",
+            "a field must be on one line, but one in quotes has several. Read as one field.",
+        ),
+        ("wrong_field_count", "row 5", "a row must have 7 fields, got 2 in 'c.jpg,dog'. Left out."),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_blank_rows_are_no_boxes_and_are_counted(end: str, tmp_path: Path) -> None:
+    rows = ["", "  ", HEADER.strip(), "a.jpg,dog,1,2,3,4", "", "", "a.jpg,dog,1,two,3,4"]
+    rows += ["", "a.jpg,dog,1", "a.jpg,dog,1,nan,3,4", "", ""]
+    path = tmp_path / "a.csv"
+    path.write_bytes(end.join(rows).encode())
+    reading = read_boxes(path, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.accepted) == (4, 1)
+    assert sorted(finding.record for finding in reading.findings) == ["row 10", "row 7", "row 9"]
+
+
 def test_gzipped_table_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"image,class,x,y,width,height\na.jpg,dog,1,2,3,4\n"))
