@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.readers.file_bytes import read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.records import RawBoxes, ReadOptions
@@ -135,22 +135,25 @@ def _is_image_name(text: str) -> bool:
 
 
 def _format_of_folder(folder: Path) -> tuple[str, Path]:
-    names = {entry.name for entry in os.scandir(folder)}
-    if {"wnids.txt"} <= names or any(name.endswith("_boxes.txt") for name in names):
-        return "tiny-imagenet", folder
+    names: tuple[str, ...] = ()
     xml = text = 0
     others: list[Path] = []
+    faults: list[str] = []
     looked_at = 0
-    # os.walk does not follow links to folders, so that a loop of links cannot catch it.
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
+    for below in walk_folders(folder):
+        if below.fault:
+            faults.append(f"{below.path}: {below.fault}")
+        if below.path == folder:
+            names = below.file_names
+            if "wnids.txt" in names or any(name.endswith("_boxes.txt") for name in names):
+                return "tiny-imagenet", folder
+        for name in below.file_names:
             looked_at += 1
             lower = name.lower()
             xml += lower.endswith(".xml")
             text += lower.endswith(".txt")
             if lower.endswith(_ANNOTATION_SUFFIXES):
-                others.append(Path(parent, name))
+                others.append(below.path / name)
         if looked_at > _MOST_FILES_LOOKED_AT:
             break
     has_yaml = any(name.endswith((".yaml", ".yml")) for name in names)
@@ -164,6 +167,8 @@ def _format_of_folder(folder: Path) -> tuple[str, Path]:
         return found[0], folder
     if len(others) == 1 and not found:
         return _format_of_file(others[0]), others[0]
+    if not found and not others and faults:
+        raise DataError(faults[0])
     if not found and not others:
         raise DataError(
             f"{folder}: must hold box annotations, but of its {looked_at:,} files none is one: "
@@ -181,13 +186,12 @@ def _format_of_folder(folder: Path) -> tuple[str, Path]:
 
 
 def _has_yolo_labels(folder: Path) -> bool:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
+    for below in walk_folders(folder):
+        for name in below.file_names:
             if not name.lower().endswith(".txt") or name.lower() in ("classes.txt", "readme.txt"):
                 continue
             try:
-                head = read_head(Path(parent, name), 2000).decode(errors="replace").strip()
+                head = read_head(below.path / name, 2000).decode(errors="replace").strip()
             except DataError:  # one bad file must not hide the others
                 continue
             if head and _YOLO_ROW.fullmatch(head.splitlines()[0].strip()):

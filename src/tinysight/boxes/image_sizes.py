@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.records import RawBoxes, ReadOptions
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
@@ -63,11 +63,10 @@ class ImageFiles:
         self._folder = folder
         self._by_name: dict[str, Path | None] = {}
         self._by_stem: dict[str, Path | None] = {}
-        for parent, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(names):
+        for below in walk_folders(folder):
+            for name in below.file_names:
                 if name.lower().endswith(IMAGE_SUFFIXES):
-                    path = Path(parent, name)
+                    path = below.path / name
                     # Two files of one name in different folders: neither is known to be meant.
                     self._by_name[name] = None if name in self._by_name else path
                     stem = path.stem

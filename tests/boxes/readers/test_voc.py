@@ -46,6 +46,16 @@ def test_folder_keeps_its_good_files_and_names_the_bad_one(tmp_path: Path) -> No
     assert finding.message.startswith("must be sound XML, but line 1, column ")
 
 
+def test_folder_behind_a_link_is_read(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "train").mkdir(parents=True)
+    (root / "train/a.xml").write_text(voc([(1, 1, 50, 40, "dog")]))
+    (tmp_path / "b.xml").write_text(voc([(1, 1, 50, 40, "dog"), (1, 1, 5, 4, "cat")]))
+    (root / "val").symlink_to(tmp_path)  # which holds this folder as well
+    reading = read_boxes(root)
+    assert (reading.accepted, len(reading.findings)) == (3, 0)
+
+
 def test_bad_objects_are_named_by_their_number(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(

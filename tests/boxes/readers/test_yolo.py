@@ -120,6 +120,26 @@ def test_label_file_that_is_a_broken_link_is_a_finding(tmp_path: Path) -> None:
     assert (reading.accepted, kinds(reading)) == (1, {"unreadable_file": 1})
 
 
+def test_folder_behind_a_link_is_read_and_a_broken_one_is_a_finding(tmp_path: Path) -> None:
+    root = tree(tmp_path / "data", {"a": "0 0.5 0.5 0.2 0.4\n"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.txt").write_text("0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n")
+    (elsewhere / "back").symlink_to(root)  # a loop
+    (root / "labels/val").symlink_to(elsewhere)
+    (root / "labels/gone").symlink_to(tmp_path / "nothing")
+    (root / "images/val").mkdir()
+    Image.new("L", (200, 100)).save(root / "images/val/b.png")
+    reading = read_boxes(root)
+    assert (reading.boxes_read, reading.images) == (3, 3)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.action) == ("unreadable_folder", "rejected")
+    assert str(finding) == (
+        f"{root / 'labels/gone'}: the link must lead to a folder, but No such file or directory. "
+        f"What is in it is left out; mend it."
+    )
+
+
 def test_boxes_in_pixels_are_recognised_and_told(tmp_path: Path) -> None:
     lines = "".join(f"0 {100 + i} {50 + i} {150 - 2 * i} {60 - 2 * i}\n" for i in range(20))
     reading = read_boxes(tree(tmp_path, {"a": lines}))
