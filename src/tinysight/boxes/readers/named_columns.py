@@ -133,6 +133,7 @@ def _raw_boxes(
         is_class_listed=np.array([name != _NO_CLASS for name in classes.names], np.bool_),
         marks=tuple(mark for mark in (*marks, *id_marks) if len(mark.rows)),
         notes=tuple(gathered),
+        made_up_names=frozenset({_NO_IMAGE}),
     )
 
 
