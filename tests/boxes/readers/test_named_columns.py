@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,40 @@ def test_parquet_columns_are_read_as_typed(kind: str, tmp_path: Path) -> None:
     assert table.image_names == ("7", "8")
     assert (table.class_names, table.category_ids) == (("1", "3"), (1, 3))
     assert [table.class_names[i] for i in table.class_index] == ["3", "1"]
+
+
+def test_path_of_an_image_with_its_bytes_is_its_name(tmp_path: Path) -> None:
+    image = [{"bytes": b"\xff\xd8", "path": "a.jpg"}, {"bytes": b"", "path": None}]
+    table = pyarrow.table({"image": image, "label": ["dog", "cat"], "bbox": [[1, 2, 3, 4]] * 2})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_boxes(tmp_path / "a.parquet", box_order="xywh")
+    assert found.table.image_names == ("a.jpg",)
+    (finding,) = found.findings
+    assert finding.message == "a box must have an image, got none. Left out."
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "must", "type_name"),
+    [
+        ("label", [["dog"]], "one value", "list<"),
+        ("label", [{"name": "dog"}], "one value", "struct<name: string>"),
+        ("image", [[1, 2]], "a name, or {bytes, path}", "list<"),
+        ("image", [{"bytes": b"", "path": ["a"]}], "a name, or {bytes, path}", "struct<bytes:"),
+        ("image", [{"bytes": b""}], "a name, or {bytes, path}", "struct<bytes: binary>"),
+        ("bbox", [[[1, 2, 3, 4], [1, 2, 3, 4]]], "a list of four numbers", "list<"),
+        ("bbox", [{"x": 1}], "a list of four numbers", "struct<x: int64>"),
+    ],
+)
+def test_parquet_column_of_other_things_than_values_is_refused(
+    column: str, values: list[Any], must: str, type_name: str, tmp_path: Path
+) -> None:
+    columns = {"image": ["a.jpg"], "label": ["dog"], "bbox": [[1, 2, 3, 4]], column: values}
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    text = f"{path}: in the column {column} a row must have {must}, but the column is {type_name}"
+    with pytest.raises(DataError, match=re.escape(text)) as caught:
+        read_boxes(path)
+    assert str(caught.value).endswith("Write one row for each box, or leave the column out.")
 
 
 def test_parquet_with_nulls_keeps_its_good_rows(tmp_path: Path) -> None:
