@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tinysight.boxes.folder_walk import walk_folders
-from tinysight.boxes.readers.file_bytes import read_head
+from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
@@ -58,19 +58,52 @@ def find_annotations(path: Path) -> tuple[str, Path]:
     Raises:
         DataError: It is of no known format, or of one of several.
     """
+    format, found = _find(path)
+    if format is None:
+        raise _empty(found)
+    return format, found
+
+
+def find_all_annotations(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Find what :func:`find_annotations` does for each of several paths.
+
+    Beside YOLO label files an empty file is one too: that of an image without objects.
+    """
+    every = [_find(path) for path in paths]
+    has_labels = any(format == "yolo" for format, _ in every)
+    found = []
+    for format, path in every:
+        if format is None and not (has_labels and plain_path(path).suffix == ".txt"):
+            raise _empty(path)
+        found.append((format or "yolo", path))
+    return found
+
+
+def _find(path: Path) -> tuple[str | None, Path]:
     if path.is_dir():
         return _format_of_folder(path)
     return _format_of_file(path), path
 
 
-def _format_of_file(path: Path) -> str:
+def _empty(path: Path) -> DataError:
+    advice = ""
+    if plain_path(path).suffix == ".txt":
+        advice = (
+            " If it is the YOLO label file of an image without objects, name its folder or pass "
+            "--format yolo."
+        )
+    return DataError(f"{path}: must hold box annotations, but it is empty.{advice}")
+
+
+def _format_of_file(path: Path) -> str | None:
+    """Return the format of a file, None of one that is empty."""
     head = read_head(path)
     if head.startswith(b"PAR1"):
         return "parquet"
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff")
     body = text.lstrip()
     if not body:
-        raise DataError(f"{path}: must hold box annotations, but it is empty.")
+        return None
     if body.startswith(("{", "[")):
         check_nesting(head, path)
     if body.startswith("{"):
@@ -134,7 +167,7 @@ def _is_image_name(text: str) -> bool:
     return bool(re.fullmatch(r".*\.(jpe?g|png|bmp|gif|tiff?|webp)", text.strip(), re.IGNORECASE))
 
 
-def _format_of_folder(folder: Path) -> tuple[str, Path]:
+def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
     names: tuple[str, ...] = ()
     xml = text = 0
     others: list[Path] = []

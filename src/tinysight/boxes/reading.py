@@ -11,7 +11,7 @@ import numpy as np
 
 from tinysight.boxes.box_order import BoxOrder, decide_box_order, parse_box_order
 from tinysight.boxes.findings import FindingGroup, Findings, Reading, whole_file_finding
-from tinysight.boxes.formats import READERS, TREE_FORMATS, find_annotations
+from tinysight.boxes.formats import READERS, TREE_FORMATS, find_all_annotations
 from tinysight.boxes.image_sizes import fill_image_sizes
 from tinysight.boxes.merging import JudgedSource, merge_sources
 from tinysight.boxes.policies import POLICIES, Policy, judge_boxes
@@ -57,7 +57,7 @@ def read_boxes(
         image_size_wh=_checked_size(image_size_wh),
     )
     judged = []
-    named = [(format, path) if format else find_annotations(path) for path in sources]
+    named = [(format, path) for path in sources] if format else find_all_annotations(sources)
     for raw in _raw_boxes(named, options):
         raw = _with_writable_names(fill_image_sizes(raw, options))
         decision = decide_box_order(

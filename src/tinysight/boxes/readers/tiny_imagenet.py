@@ -12,7 +12,7 @@ from pathlib import Path
 from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.collector import Collector
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -43,12 +43,13 @@ def read_tiny_imagenet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     for wnid, name in names.items():
         collector.class_of(wnid, name)
     for number, file in enumerate(files):
+        own = plain_path(file).name.removesuffix("_boxes.txt")
         text = bytes(read_annotation_bytes(file)).decode("utf-8", errors="replace")
         for position, line in enumerate(text.split("\n"), 1):
             fields = [field.strip() for field in line.split("\t")]
             if fields == [""]:
                 continue
-            wnid = fields[1] if len(fields) == 6 else file.name.removesuffix("_boxes.txt")
+            wnid = fields[1] if len(fields) == 6 else own
             image = collector.image(f"{number}/{fields[0]}", fields[0], (width, height))
             texts = fields[-4:] if len(fields) in _NUM_FIELDS else fields[1:]
             box: list[object] = [

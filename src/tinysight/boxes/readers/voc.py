@@ -18,7 +18,7 @@ from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.collector import Collector
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -189,7 +189,7 @@ def _collect(annotation: VocFile, file: Path, number: int, collector: Collector)
     wh_px = (np.nan, np.nan)
     if width and height and 0 < width < 1e9 and 0 < height < 1e9:
         wh_px = (width, height)
-    image = collector.image(number, annotation.filename or f"{file.stem}.jpg", wh_px)
+    image = collector.image(number, annotation.filename or f"{plain_path(file).stem}.jpg", wh_px)
     for position, found in enumerate(annotation.objects, 1):
         texts = [found.corners.get(corner) for corner in CORNERS]
         numbers: list[object] | None = None

@@ -17,7 +17,7 @@ from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.readers.yolo_names import LISTS, read_class_names
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
@@ -157,7 +157,7 @@ def _images_of(
                 break
         paths.append(path)
         # Without an image nothing says what its suffix would be.
-        names.append(file.stem if path is None else path.name)
+        names.append(plain_path(file).stem if path is None else path.name)
     own = np.arange(len(files), dtype=np.int32)
     # What is left are images without a label file: pictures of nothing, which count as images.
     paths += left.values()
@@ -167,11 +167,12 @@ def _images_of(
 
 def _image_stems(file: Path) -> Iterator[str]:
     """Where the image of a label file may be: in ``images`` for ``labels``, or beside it."""
-    parts = list(file.with_suffix("").parts)
+    plain = plain_path(file).with_suffix("")
+    parts = list(plain.parts)
     for at in range(len(parts) - 2, -1, -1):
         if parts[at] == "labels":
             yield str(Path(*parts[:at], "images", *parts[at + 1 :]))
-    yield str(file.with_suffix(""))
+    yield str(plain)
 
 
 def _lines_of(
