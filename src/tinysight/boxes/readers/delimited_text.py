@@ -58,7 +58,7 @@ class _Parsed:
 
     @property
     def num_rows(self) -> int:
-        return self.table.num_rows + len(self.misfits)
+        return int(self.table.num_rows) + len(self.misfits)
 
 
 def read_delimited_text(path: Path) -> DelimitedText:
