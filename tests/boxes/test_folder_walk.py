@@ -57,12 +57,16 @@ def test_folders_come_in_order_and_those_behind_links_last(tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("kind", ["voc", "yolo"])
+CONTENTS = {
+    "voc": ("a.xml", voc([(1, 1, 50, 40, "dog")])),
+    "yolo": ("a.txt", "0 .5 .5 .2 .4\n"),
+    "tiny-imagenet": ("n01_boxes.txt", "a.JPEG\t0\t0\t9\t9\n"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
 def test_folder_that_cannot_be_read_is_a_finding(kind: str, locked: Path) -> None:
-    name, text = {
-        "voc": ("a.xml", voc([(1, 1, 50, 40, "dog")])),
-        "yolo": ("a.txt", "0 .5 .5 .2 .4\n"),
-    }[kind]
+    name, text = CONTENTS[kind]
     (locked.parent / name).write_text(text)
     reading = read_boxes(locked.parent, image_size_wh=(100, 80))
     assert (reading.format, reading.accepted) == (kind, 1)
@@ -71,7 +75,7 @@ def test_folder_that_cannot_be_read_is_a_finding(kind: str, locked: Path) -> Non
     assert (finding.where, finding.message) == (str(locked), FAULT)
 
 
-@pytest.mark.parametrize("format", [None, "voc", "yolo"])
+@pytest.mark.parametrize("format", [None, *CONTENTS])
 @pytest.mark.parametrize("where", ["the folder", "one below it"])
 def test_folder_of_which_nothing_can_be_read_is_one_message(
     where: str, format: str | None, locked: Path
