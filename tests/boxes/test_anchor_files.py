@@ -55,6 +55,40 @@ def test_strides_of_a_yaml_are_those_of_its_comments(tmp_path: Path) -> None:
     assert load_anchors(write(tmp_path, text.replace("/16", ""))).strides_px is None
 
 
+def test_three_levels_without_strides_have_the_usual_ones(tmp_path: Path) -> None:
+    text = "anchors:\n  - [10,20]\n  - [90,60]\n  - [300,200]\n"
+    found = load_anchors(write(tmp_path, text))
+    assert (found.has_levels, found.strides_px, found.level_strides_px) == (True, None, (8, 16, 32))
+    two = load_anchors(write(tmp_path, text[:-14]))
+    assert (two.has_levels, two.level_strides_px) == (True, None)
+    flat = load_anchors(write(tmp_path, "10,20"))
+    assert (flat.has_levels, flat.level_strides_px) == (False, None)
+
+
+def test_a_cfg_of_darknet_is_for_stretched_images(tmp_path: Path) -> None:
+    text = "[net]\nwidth=416\nheight=320\n[yolo]\nmask = 0\nanchors = 10,20\n"
+    found = load_anchors(write(tmp_path, text))
+    assert (found.input_size_wh, found.fit) == ((416, 320), "stretch")
+
+
+def test_structured_anchors_are_taken_where_no_set_is_chosen(tmp_path: Path) -> None:
+    structured = {"sizes_px": [[20.0, 30.0], [40.0, 60.0]], "ratios": [0.25, 1.0]}
+    path = write(tmp_path, json.dumps({**SETS, "structured": structured}))
+    found = load_anchors(path)
+    assert [level.tolist() for level in found.levels_wh_px] == [
+        [[40, 10], [60, 15], [20, 20], [30, 30]],
+        [[80, 20], [120, 30], [40, 40], [60, 60]],
+    ]
+    assert (found.strides_px, found.input_size_wh) == (None, (640, 640))
+    assert load_anchors(path, k=1).anchors_wh_px.tolist() == [[50, 60]]
+    assert load_anchors(write(tmp_path, json.dumps({**SETS, "structured": None})), k=1)
+
+
+def test_a_list_of_anchors_longer_than_any_file_name_is_no_traceback() -> None:
+    with pytest.raises(DataError, match=r"^10,20, .{53}…: the name of a preset must be one of"):
+        find_anchors("10,20, " * 100)
+
+
 def test_the_set_of_that_many_anchors_is_taken(tmp_path: Path) -> None:
     found = load_anchors(write(tmp_path, json.dumps(SETS)), k=2)
     assert found.anchors_wh_px.tolist() == [[10, 20], [90, 60]]
@@ -118,6 +152,12 @@ backbone:
         ),
         ('{"sets": 3}', r"must hold one set of anchors, got 0 of the sets k = none"),
         (json.dumps(SETS), r"must hold one set of anchors, got 2 of the sets k = 1, 2\. Choose o"),
+        (
+            '{"structured": {"sizes_px": [[1, 0]], "ratios": [1]}}',
+            r"sizes_px, a list of numbers > 0 for each level, and ratios > 0; got \[\[1, 0\]\] and",
+        ),
+        ('{"structured": {"sizes_px": 3, "ratios": []}}', r"and ratios > 0; got 3 and \[\]"),
+        ('{"structured": {"sizes_px": []}}', r"must have the key 'ratios', got an object with the"),
         ("anchors: 3\n", r"anchors must be a list of lists of numbers.* automatic anchors"),
         ("[yolo]\nanchors = 1,2\n", r"each \[yolo\] layer must have `mask =` and `anchors =`"),
         ("[yolo]\nmask = 4\nanchors = 1,2\n", r"a mask must name anchors 0 to 0, got 4"),

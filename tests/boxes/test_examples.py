@@ -49,6 +49,29 @@ def test_examples_are_spread_over_the_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stated_wh", "shown_wh"),
+    [
+        ((80, 100), (80, 100)),
+        ((np.nan, np.nan), (80, 100)),
+        ((100, 80), (100, 80)),  # the boxes were drawn on the file as it is stored
+    ],
+)
+def test_photograph_that_lies_on_its_side_is_shown_as_its_boxes_have_it(
+    stated_wh: tuple[float, float], shown_wh: tuple[int, int], tmp_path: Path
+) -> None:
+    save_turned(tmp_path / "0.jpg")
+    table = make_table([(0, 0, 0, 0, 10, 10)], image_wh=[stated_wh])
+    (found,) = choose_examples(table, tmp_path, 1)
+    assert found.photograph.size == shown_wh
+
+
+def save_turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (100, 80), 128).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
     ("fit", "expected"), [("letterbox", [[10.0, 10.0]]), ("stretch", [[10.0, 8.0]])]
 )
 def test_an_anchor_is_scaled_from_the_input_to_the_image(

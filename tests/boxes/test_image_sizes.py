@@ -62,6 +62,22 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(images: Path, tmp_pa
     assert np.isnan(read_boxes(path, images_dir=images).table.image_wh_px).all()
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_is_that_of_the_upright_picture(orientation: int, suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (100, 80)).save(path, exif=exif)
+    assert read_image_size_wh(path) == ((80, 100) if orientation >= 5 else (100, 80))
+
+
+def test_damaged_exif_does_not_hide_the_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (100, 80)).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert read_image_size_wh(path) == (100, 80)
+
+
 def test_file_that_is_no_image_has_no_size(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"not an image")

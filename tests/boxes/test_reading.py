@@ -77,6 +77,31 @@ def test_several_files_are_one_table_with_classes_by_name(tmp_path: Path) -> Non
     assert [table.class_names[i] for i in table.class_index[5:7]] == ["cat", "bird"]
 
 
+ROWS = "id: 0, height: 330, width: 1093, bbox:[69, 464, 312, 175],\n" * 30
+NAMELESS = {
+    "plain-rows": (ROWS, 30),
+    "csv": ("class,x,y,width,height,image_width,image_height\ndog,1,2,3,4,50,60\n", 1),
+    "csv of a row without": (
+        "image,class,x,y,width,height,image_width,image_height\n,dog,1,2,3,4,50,60\n",
+        0,
+    ),
+    "via": ('{"a": {"regions": [], "size": 1}, "b": {"regions": [], "filename": "b.jpg"}}', 1),
+    "coco": ('{"images": [{"id": 1, "width": 5, "height": 5}], "annotations": []}', 1),
+    "wider-face": ("0 0 9 9\n", 1),
+}
+
+
+@pytest.mark.parametrize("kind", NAMELESS)
+def test_images_without_a_name_are_not_those_of_another_file(kind: str, tmp_path: Path) -> None:
+    text, num_nameless = NAMELESS[kind]
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.write_text(text)
+    format = kind.split()[0]
+    alone = read_boxes(paths[0], format=format).images
+    assert read_boxes(paths, format=format).images == alone + num_nameless
+
+
 def test_files_of_different_formats_are_read_together(tmp_path: Path) -> None:
     coco = write_json(tmp_path / "a.json", make_coco())
     table = tmp_path / "b.csv"

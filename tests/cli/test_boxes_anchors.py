@@ -164,6 +164,8 @@ def test_a_file_without_boxes_is_refused(tmp_path: Path, capsys: Capture) -> Non
         ("--input-size", "0", "must be a size in pixels from 1 up, or WIDTHxHEIGHT, got '0'"),
         ("--structured", "5x3", "must be LEVELSxSIZESxRATIOS, each from 1 to 99, got '5x3'"),
         ("--certify", "-1", "must be a number from 0 up, got '-1'"),
+        ("--seed", "-1", "must be a whole number from 0 to 4294967295, got '-1'"),
+        ("--seed", "4294967296", "must be a whole number from 0 to 4294967295, got '4294967296'"),
         ("--certify", "nan", "must be a number from 0 up, got 'nan'"),
     ],
 )

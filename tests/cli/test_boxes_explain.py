@@ -74,6 +74,16 @@ def test_every_format_is_explained_on_its_first_record(
     assert "1 boxes read = 1 accepted" in out
 
 
+@pytest.mark.parametrize("regions", [5, "x", True, {"a": 5}, [5]])
+def test_via_regions_that_are_none_are_no_traceback(
+    regions: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"a.jpg": {"filename": "a.jpg", "regions": regions}}))
+    assert main(["boxes", "explain", str(path), "--image-size", "9x9"]) == 0
+    assert "image a.jpg" in capsys.readouterr().out
+
+
 def test_plain_rows_say_that_the_order_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boxes", "explain", str(real_file("sample_coco.txt"))]) == 0
     out = " ".join(capsys.readouterr().out.split())

@@ -88,6 +88,99 @@ def test_other_strides_divide_the_anchors_again(capsys: pytest.CaptureFixture[st
     assert [level["stride_px"] for level in one["levels"]] == [32]
 
 
+TINY_CFG = """[net]
+width=416
+height=416
+[yolo]
+mask = 3,4,5
+anchors = 10,14,  23,27,  37,58,  81,82,  135,169,  344,319
+[yolo]
+mask = 0,1,2
+anchors = 10,14,  23,27,  37,58,  81,82,  135,169,  344,319
+"""
+
+
+def test_levels_without_strides_are_kept_and_the_strides_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = tmp_path / "yolov3-tiny.cfg"
+    cfg.write_text(TINY_CFG)
+    assert main(["boxes", "export", str(cfg), "--to", "yolov5"]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {cfg}: the strides of the levels must be known, but of its 2 levels the file "
+        f"does not say them. Name them with --strides, finest first, or divide the anchors anew "
+        f"with --divide.\n"
+    )
+    assert main(["boxes", "export", str(cfg), "--to", "yolov5", "--strides", "8,16,32"]) == 1
+    assert "2 levels of anchors must have one stride each, got 3" in capsys.readouterr().err
+    found = run(capsys, cfg, "--to", "yolov5", "--strides", "16,32")
+    levels = [(level["stride_px"], len(level["anchors_wh_px"])) for level in found["levels"]]
+    assert (levels, found["fit"]) == ([(16, 3), (32, 3)], "stretch")
+    assert found["levels"][0]["anchors_wh_px"] == [[10, 14], [23, 27], [37, 58]]
+    divided = run(capsys, cfg, "--to", "yolov5", "--divide", "equal")
+    assert [len(level["anchors_wh_px"]) for level in divided["levels"]] == [2, 2, 2]
+    one = run(capsys, cfg, "--to", "darknet-v2", "--classes", "20")
+    assert [len(level["anchors_wh_px"]) for level in one["levels"]] == [6]
+
+
+def test_three_levels_without_strides_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "a.yaml"
+    anchors.write_text("anchors:\n- [10,10, 30,30]\n- [20,20, 60,60]\n- [90,90, 300,300]\n")
+    found = run(capsys, anchors, "--to", "yolov5")
+    assert [(level["stride_px"], level["anchors_wh_px"]) for level in found["levels"]] == [
+        (8, [[10, 10], [30, 30]]),
+        (16, [[20, 20], [60, 60]]),
+        (32, [[90, 90], [300, 300]]),
+    ]
+
+
+def test_structured_anchors_are_exported_as_sizes_and_ratios(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_coco(draw_table(1), tmp_path / "boxes.json")
+    words = ["--k", "3", "--certify", "0", "--structured", "4x1x3", "--json"]
+    assert main(["boxes", "anchors", str(file), *words]) == 0
+    anchors = tmp_path / "anchors.json"
+    anchors.write_text(capsys.readouterr().out)
+    text = run(capsys, anchors, "--to", "detectron2", "--strides", "8,16,32,64")["text"]
+    assert "ANCHOR_GENERATOR:\n    SIZES: [[" in text
+    assert len(run(capsys, anchors, "--to", "csv", "--k", "3")["levels"]) == 3
+
+
+@pytest.mark.parametrize("anchors", ["ssd300-voc", "a file"])
+def test_anchors_are_not_said_to_be_of_another_input(
+    anchors: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if anchors == "a file":
+        path = tmp_path / "a.json"
+        path.write_text('{"input_size_wh": [300, 300], "anchors_wh_px": [[9, 9]]}')
+        anchors = str(path)
+    words = ["boxes", "export", anchors, "--to", "csv", "--input-size"]
+    assert main([*words, "512"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"tinysight: {anchors}: --input-size must be 300x300, as the anchors are pixels at that "
+        f"input, got 512x512. Leave it out, or fit anchors at 512x512.\n"
+    )
+    flags = [] if anchors == "ssd300-voc" else ["--divide", "size"]
+    assert main([*words, "300", *flags]) == 0
+
+
+def test_boxes_can_be_read_as_every_command_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = tmp_path / "a.txt"
+    label.write_text("0 0.5 0.5 0.2 0.4\n")
+    words = ["boxes", "export", "yolov5-p5", "--to", "json", "--boxes", str(label)]
+    assert main(words) == 1
+    assert "Pass --images DIR or --image-size WxH." in capsys.readouterr().err
+    found = run(capsys, *words[2:], "--image-size", "200x100", "--format", "yolo")
+    assert sum(level["coverage"]["boxes"] for level in found["levels"]) == 1
+
+
 def test_one_set_of_several_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     anchors = tmp_path / "sets.json"
     sets = [{"k": k, "anchors_wh_px": [[10.0 * i + 10, 20.0] for i in range(k)]} for k in (3, 6)]
@@ -124,6 +217,10 @@ def test_an_unknown_format_is_said_before_anything_about_the_anchors(
         (["yolov2-coco", "--to", "yolov5", "--strides", "8,16"], "5 anchors cannot be divided"),
         (["nothing", "--to", "json"], "nothing: the name of a preset must be one of"),
         (["yolov5-p5", "--to", "detectron2"], "a config holds sizes times ratios only"),
+        (
+            ["yolov5-p5", "--to", "detectron2"],
+            "(`tinysight boxes anchors --structured LxSxR --json`)",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_one_message_and_no_file(

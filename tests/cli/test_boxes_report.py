@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.boxes.tables import draw_table, make_table, write_coco
+from tinysight.boxes import analysis
 from tinysight.cli import main
 
 
@@ -90,6 +92,72 @@ def test_an_annotation_file_that_is_none_leaves_nothing_behind(
     assert main(["boxes", "report", str(source), "--out", str(tmp_path / "out")]) == 1
     assert not (tmp_path / "out").exists()
     assert "x.json" in capsys.readouterr().err
+
+
+def test_charts_that_need_image_sizes_are_left_out_where_none_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["a.jpg,dog,1,2,30,40,,", "b.jpg,dog,5,5,20,10,,"]
+    source = tmp_path / "a.csv"
+    out = tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
+    needs_sizes = {"sides-rel.svg", "centres.svg"}
+    for num_sizes, num_charts in ((2, 6 + 3), (0, 4), (1, 6)):
+        known = [row.replace(",,", ",100,80") for row in rows[:num_sizes]] + rows[num_sizes:]
+        header = "image,class,x,y,width,height,image_width,image_height"
+        source.write_text("\n".join([header, *known]))
+        assert main(words) == 0
+        assert f"charts/ ({num_charts} as PNG and SVG)" in capsys.readouterr().out
+        written = {path.name for path in (out / "charts").glob("*.svg")}
+        assert len(written) == num_charts
+        assert written & needs_sizes == (needs_sizes if num_sizes else set())
+    centres = (out / "charts" / "centres.svg").read_text(encoding="utf-8")
+    assert "Where the centres are, of 1 of 2 boxes" in centres
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_analysis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "a.json")
+    monkeypatch.setattr(analysis, "analyse_boxes", lambda *_, **__: pytest.fail("too early"))
+    out = source / "deep" / "out"
+    assert main(["boxes", "report", str(source), "--out", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {out}: --out must be in a folder, but {source} is a file. Choose another "
+        f"name.\n"
+    )
+    out = tmp_path / "locked" / "out"
+    out.parent.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != out.parent)
+    assert main(["boxes", "report", str(source), "--out", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {out}: --out must be a folder that can be written, but {out.parent} may not "
+        f"be. Choose another folder.\n"
+    )
+
+
+def test_a_folder_that_turns_out_not_to_be_made_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "a.json")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "charts").write_text("a file")
+    words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
+    assert main(words) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {out}: --out must be a folder that can be made and written, but File exists. "
+        f"Choose another folder.\n"
+    )
+
+
+def test_page_of_files_whose_names_are_no_utf8_is_written(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.json")
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / name)
+    out = tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
+    assert main(words) == 0
+    assert "caf\\udce9.json" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_out_must_not_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,26 @@ def test_ones_own_anchors_get_a_verdict(
     assert max(map(len, out.splitlines())) <= 99
 
 
+def test_levels_of_a_file_are_not_divided_anew(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = tmp_path / "three.yaml"
+    three.write_text("anchors:\n- [10,10]\n- [60,60, 90,90]\n- [150,150, 300,300, 400,400]\n")
+    found = run(capsys, file, "--anchors", three)
+    assert [len(level["anchors_wh_px"]) for level in found["by_level"]] == [1, 2, 3]
+    assert main(["boxes", "score", str(file), "--anchors", str(three)]) == 0
+    out = capsys.readouterr().out
+    assert "levels       as the file has them, with the strides 8, 16 and 32:\n" in out
+    two = tmp_path / "two.cfg"
+    listed = "anchors = 10,14,  23,27,  37,58,  81,82,  135,169,  344,319\n"
+    two.write_text(f"[yolo]\nmask = 3,4,5\n{listed}[yolo]\nmask = 0,1,2\n{listed}")
+    found = run(capsys, file, "--anchors", two)
+    assert (found["by_level"], found["fit"]) == (None, "stretch")
+    assert main(["boxes", "score", str(file), "--anchors", str(two)]) == 0
+    out = capsys.readouterr().out
+    assert "levels       2 in the file, without strides, so that nothing is said of them\n" in out
+
+
 def test_held_out_boxes_are_compared_with_those_fitted_on(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,8 @@
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +52,30 @@ def test_a_fault_is_said_without_a_traceback(
     monkeypatch.setattr(recipes, "run_recipes", fail)
     assert main(["recipes"]) == code
     assert capsys.readouterr().err == message
+
+
+def test_what_the_terminal_cannot_show_is_spelt_out(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    table = folder / "a.csv"
+    table.write_text(
+        "image,class,x,y,width,height,image_width,image_height\n"
+        + "a.jpg,größe,1,2,30,40,100,80\n" * 9
+        + "a.jpg,größe,1,2,30\n"
+    )
+    done = {}
+    for words in ("summary", "summary --json", "check", "check --json", "explain", "check --help"):
+        command = [sys.executable, "-m", "tinysight", "boxes", *words.split(), os.fsencode(table)]
+        done[words] = subprocess.run(
+            command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+        )
+        assert done[words].stderr == b""
+    assert b"gr\\xf6\\xdfe" in done["summary"].stdout
+    assert b"\\u2588" in done["summary"].stdout  # a bar
+    assert json.loads(done["summary --json"].stdout)["classes"][0]["name"] == "größe"
+    assert b"caf\\udce9/a.csv" in done["check"].stdout
+    examples = json.loads(done["check --json"].stdout)["findings"][0]["examples"]
+    assert "caf\\udce9/a.csv" in examples[0]
 
 
 def test_a_module_that_no_extra_brings_is_our_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:

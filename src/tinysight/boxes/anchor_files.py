@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.presets import PRESET_FITS, PRESETS, PresetFit, find_preset
+from tinysight.boxes.presets import (
+    PRESET_FITS,
+    PRESETS,
+    PresetFit,
+    find_preset,
+    sizes_times_ratios,
+)
 from tinysight.boxes.quality import checked_anchors
+from tinysight.boxes.strides import STRIDES_PX
 from tinysight.errors import DataError
 
 _MOST_BYTES = 2**20  # a file of anchors has some hundred bytes; a whole model yaml some thousand
@@ -39,12 +47,25 @@ class AnchorFile:
         anchors = np.concatenate(self.levels_wh_px)
         return anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether the anchors are on levels, be their strides known or not."""
+        return self.strides_px is not None or len(self.levels_wh_px) > 1
+
+    @property
+    def level_strides_px(self) -> tuple[int, ...] | None:
+        """The stride of each level: as stated, or 8, 16, 32 of three levels; else not known."""
+        if self.strides_px is None and len(self.levels_wh_px) == len(STRIDES_PX):
+            return STRIDES_PX
+        return self.strides_px
+
 
 def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
     """Read anchors from a file of any of these forms, known by its content.
 
-    * JSON: what ``boxes export --to json`` writes, what ``boxes anchors --json`` prints, or a plain
-      list ``[[width, height], …]`` as mmdetection's optimizer writes it
+    * JSON: what ``boxes export --to json`` writes; what ``boxes anchors --json`` prints, without
+      ``k`` its structured anchors, where it has some; or a plain list ``[[width, height], …]`` as
+      mmdetection's optimizer writes it
     * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``
     * the ``anchors:`` of a yolov5 or yolov7 yaml
     * the ``anchors =`` and ``mask =`` of a darknet cfg with [yolo] layers
@@ -86,7 +107,8 @@ def find_anchors(name: str, k: int | None = None) -> AnchorFile:
     Raises:
         DataError: There is neither such a preset nor such a file, or the file has no anchors.
     """
-    if name not in PRESETS and Path(name).exists():
+    # Unlike Path.exists this takes a name that no file can have, such as a long list of anchors.
+    if name not in PRESETS and os.path.exists(name):
         return load_anchors(Path(name), k)
     preset = find_preset(name)
     return AnchorFile(preset.levels_wh_px, preset.strides_px, preset.input_size_wh, preset.fit)
@@ -130,6 +152,8 @@ def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
             f"{path}: fit must be one of {', '.join(PRESET_FITS)}, got {fit!r}. "
             f"Export the anchors again."
         )
+    if k is None and value.get("structured") is not None:
+        return AnchorFile(_structured_levels(path, value["structured"]), None, size, fit)
     if "sets" in value:
         chosen = _chosen_set(path, value["sets"], k)
         return AnchorFile((_pairs(path, chosen.get("anchors_wh_px")),), None, size, fit)
@@ -143,6 +167,18 @@ def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
         )
         return AnchorFile(levels, strides, size, fit)
     return AnchorFile((_pairs(path, _entry(path, value, "anchors_wh_px")),), None, size, fit)
+
+
+def _structured_levels(path: Path, value: Any) -> tuple[NDArray[np.float64], ...]:
+    sizes, ratios = (_entry(path, value, key) for key in ("sizes_px", "ratios"))
+    are_rows = isinstance(sizes, list) and all(isinstance(row, list) and row for row in sizes)
+    rows = [*sizes, ratios] if are_rows and sizes and isinstance(ratios, list) and ratios else [[0]]
+    if not all(_is_number(number) and number > 0 for row in rows for number in row):
+        raise DataError(
+            f"{path}: structured anchors must have sizes_px, a list of numbers > 0 for each level, "
+            f"and ratios > 0; got {_shown(sizes)} and {_shown(ratios)}. Export the anchors again."
+        )
+    return tuple(sizes_times_ratios(row, ratios) for row in sizes)
 
 
 def _chosen_set(path: Path, sets: Any, k: int | None) -> dict[str, Any]:
@@ -183,7 +219,7 @@ def _from_darknet(path: Path, text: str) -> AnchorFile:
     ]
     known = (int(size[0][1]), int(size[1][1])) if size[0] and size[1] else None
     levels.sort(key=lambda level: float(level.prod(axis=1).mean()))
-    return AnchorFile(tuple(levels), None, known, None)
+    return AnchorFile(tuple(levels), None, known, "stretch")  # as darknet resizes images
 
 
 def _from_yaml(path: Path, text: str) -> AnchorFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ class Example:
     """One image with its boxes."""
 
     photograph: Image.Image
-    """RGB, at its own size."""
+    """RGB, upright, at its own size."""
 
     boxes_xywh_px: NDArray[np.float64]
     """(n, 4) left, top, width, height in pixels of the image, the largest first."""
@@ -74,7 +74,7 @@ def choose_examples(table: BoxTable, images_dir: Path, most: int) -> Iterator[Ex
     found = 0
     for image in order[: 20 * most]:
         path = files.find(table.image_names[image])
-        photograph = _open(path) if path is not None else None
+        photograph = None if path is None else _open(path, table.image_wh_px[image].tolist())
         if photograph is None:
             continue
         rows = np.flatnonzero(table.image_index == image)
@@ -89,8 +89,9 @@ def choose_examples(table: BoxTable, images_dir: Path, most: int) -> Iterator[Ex
             return
 
 
-def _open(path: Path) -> Image.Image | None:
-    from PIL import Image
+def _open(path: Path, stated_wh_px: Sequence[float]) -> Image.Image | None:
+    """Return a picture as its boxes have it: upright, unless only the file as stored fits them."""
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
@@ -98,6 +99,10 @@ def _open(path: Path) -> Image.Image | None:
             with Image.open(path) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     return None
-                return image.convert("RGB")
+                upright = ImageOps.exif_transpose(image)
+                wh_px = tuple(stated_wh_px)
+                if wh_px == image.size and wh_px != upright.size:
+                    upright = image
+                return upright.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -118,7 +118,8 @@ def via_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
             RecordNote(f"image {shorten(key)}", field_notes(_as_json(entry), meanings, used))
         )
         regions = entry["regions"]
-        region = next(iter(regions.values() if isinstance(regions, dict) else regions), None)
+        listed = list(regions.values()) if isinstance(regions, dict) else regions
+        region = listed[0] if isinstance(listed, list) and listed else None
         if isinstance(region, dict):
             shape, attributes = region.get("shape_attributes"), region.get("region_attributes")
             if isinstance(shape, dict):

@@ -29,7 +29,8 @@ def render_detectron2(leveled: LeveledAnchors) -> str:
         raise DataError(
             "detectron2: a config holds sizes times ratios only, and these anchors are not "
             "products of sizes and ratios on every level. Write code instead "
-            "(--to detectron2-code), fit structured anchors, or put one anchor on each level."
+            "(--to detectron2-code), fit structured anchors (`tinysight boxes anchors "
+            "--structured LxSxR --json`), or put one anchor on each level."
         )
     lines = [
         f"# {leveled.about}; ratios are height / width",

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.writable_names import writable
 from tinysight.run_folder import replace_file
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class FindingGroup:
                 record += f" (id={self.ids[index]})"
         return Finding(
             self.kind,
-            self.files[int(self.file_index[index])],
+            writable(self.files[int(self.file_index[index])]),
             record,
             self.message.format(*(_shown(column[index]) for column in self.values)),
             self.action,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from tinysight.boxes.readers.file_bytes import read_head
+from tinysight.boxes.folder_walk import walk_folders
+from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
@@ -58,19 +58,52 @@ def find_annotations(path: Path) -> tuple[str, Path]:
     Raises:
         DataError: It is of no known format, or of one of several.
     """
+    format, found = _find(path)
+    if format is None:
+        raise _empty(found)
+    return format, found
+
+
+def find_all_annotations(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Find what :func:`find_annotations` does for each of several paths.
+
+    Beside YOLO label files an empty file is one too: that of an image without objects.
+    """
+    every = [_find(path) for path in paths]
+    has_labels = any(format == "yolo" for format, _ in every)
+    found = []
+    for format, path in every:
+        if format is None and not (has_labels and plain_path(path).suffix == ".txt"):
+            raise _empty(path)
+        found.append((format or "yolo", path))
+    return found
+
+
+def _find(path: Path) -> tuple[str | None, Path]:
     if path.is_dir():
         return _format_of_folder(path)
     return _format_of_file(path), path
 
 
-def _format_of_file(path: Path) -> str:
+def _empty(path: Path) -> DataError:
+    advice = ""
+    if plain_path(path).suffix == ".txt":
+        advice = (
+            " If it is the YOLO label file of an image without objects, name its folder or pass "
+            "--format yolo."
+        )
+    return DataError(f"{path}: must hold box annotations, but it is empty.{advice}")
+
+
+def _format_of_file(path: Path) -> str | None:
+    """Return the format of a file, None of one that is empty."""
     head = read_head(path)
     if head.startswith(b"PAR1"):
         return "parquet"
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff")
     body = text.lstrip()
     if not body:
-        raise DataError(f"{path}: must hold box annotations, but it is empty.")
+        return None
     if body.startswith(("{", "[")):
         check_nesting(head, path)
     if body.startswith("{"):
@@ -134,23 +167,26 @@ def _is_image_name(text: str) -> bool:
     return bool(re.fullmatch(r".*\.(jpe?g|png|bmp|gif|tiff?|webp)", text.strip(), re.IGNORECASE))
 
 
-def _format_of_folder(folder: Path) -> tuple[str, Path]:
-    names = {entry.name for entry in os.scandir(folder)}
-    if {"wnids.txt"} <= names or any(name.endswith("_boxes.txt") for name in names):
-        return "tiny-imagenet", folder
+def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
+    names: tuple[str, ...] = ()
     xml = text = 0
     others: list[Path] = []
+    faults: list[str] = []
     looked_at = 0
-    # os.walk does not follow links to folders, so that a loop of links cannot catch it.
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
+    for below in walk_folders(folder):
+        if below.fault:
+            faults.append(f"{below.path}: {below.fault}")
+        if below.path == folder:
+            names = below.file_names
+            if "wnids.txt" in names or any(name.endswith("_boxes.txt") for name in names):
+                return "tiny-imagenet", folder
+        for name in below.file_names:
             looked_at += 1
             lower = name.lower()
             xml += lower.endswith(".xml")
             text += lower.endswith(".txt")
             if lower.endswith(_ANNOTATION_SUFFIXES):
-                others.append(Path(parent, name))
+                others.append(below.path / name)
         if looked_at > _MOST_FILES_LOOKED_AT:
             break
     has_yaml = any(name.endswith((".yaml", ".yml")) for name in names)
@@ -164,6 +200,8 @@ def _format_of_folder(folder: Path) -> tuple[str, Path]:
         return found[0], folder
     if len(others) == 1 and not found:
         return _format_of_file(others[0]), others[0]
+    if not found and not others and faults:
+        raise DataError(faults[0])
     if not found and not others:
         raise DataError(
             f"{folder}: must hold box annotations, but of its {looked_at:,} files none is one: "
@@ -181,13 +219,12 @@ def _format_of_folder(folder: Path) -> tuple[str, Path]:
 
 
 def _has_yolo_labels(folder: Path) -> bool:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
+    for below in walk_folders(folder):
+        for name in below.file_names:
             if not name.lower().endswith(".txt") or name.lower() in ("classes.txt", "readme.txt"):
                 continue
             try:
-                head = read_head(Path(parent, name), 2000).decode(errors="replace").strip()
+                head = read_head(below.path / name, 2000).decode(errors="replace").strip()
             except DataError:  # one bad file must not hide the others
                 continue
             if head and _YOLO_ROW.fullmatch(head.splitlines()[0].strip()):

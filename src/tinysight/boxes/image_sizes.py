@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.records import RawBoxes, ReadOptions
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = (5, 6, 7, 8)  # its values where the rows of the file are the columns of the picture
 
 
 def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
@@ -41,7 +48,10 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
 
 
 def read_image_size_wh(path: Path) -> tuple[int, int] | None:
-    """Return width, height in pixels from the header of an image; None if it is no image."""
+    """Return width, height in pixels from the header of an image; None if it is no image.
+
+    It is the size of the upright picture: what EXIF says of its orientation is followed.
+    """
     import warnings
 
     from PIL import Image
@@ -51,9 +61,20 @@ def read_image_size_wh(path: Path) -> tuple[int, int] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return image.size
+                return image.size[::-1] if _is_turned(image) else image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether EXIF says that width and height of the picture are those of the file swapped."""
+    # Pillow gives the size of a TIFF upright already, and would decode a PNG to look for EXIF.
+    if image.format == "TIFF" or "exif" not in image.info:
+        return False
+    try:
+        return image.getexif().get(_ORIENTATION) in _TURNED
+    except Exception:  # Pillow raises nearly anything on damaged EXIF
+        return False
 
 
 class ImageFiles:
@@ -63,11 +84,10 @@ class ImageFiles:
         self._folder = folder
         self._by_name: dict[str, Path | None] = {}
         self._by_stem: dict[str, Path | None] = {}
-        for parent, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(names):
+        for below in walk_folders(folder):
+            for name in below.file_names:
                 if name.lower().endswith(IMAGE_SUFFIXES):
-                    path = Path(parent, name)
+                    path = below.path / name
                     # Two files of one name in different folders: neither is known to be meant.
                     self._by_name[name] = None if name in self._by_name else path
                     stem = path.stem

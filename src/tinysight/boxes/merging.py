@@ -28,7 +28,8 @@ def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
     """Return the kept boxes of all sources as one table.
 
     Images and classes that only rejected boxes speak of are left out. Within one source two images
-    of the same name stay two; across sources they are one if their sizes are equal too.
+    of the same name stay two; across sources they are one if their sizes are equal too and the
+    name is one that the sources give.
     """
     if len(sources) == 1:
         return _table_of(sources[0])
@@ -36,11 +37,14 @@ def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
     image_wh: list[list[float]] = []
     category_ids: list[int | str] = []
     columns: list[tuple[NDArray[Any], ...]] = []
-    for source in sources:
+    for number, source in enumerate(sources):
         raw, kept = source.raw, source.judgement.is_kept
         used = _used_rows(raw.is_image_listed, raw.image_index[kept])
         sizes = raw.image_wh_px.tolist()
-        keys = [(name, str(wh)) for name, wh in zip(raw.image_names, sizes, strict=True)]
+        keys = [
+            (name, str(wh), number if name in raw.made_up_names else None)
+            for name, wh in zip(raw.image_names, sizes, strict=True)
+        ]
         new_image, added = images.add(keys, raw.image_names, used)
         image_wh += [sizes[row] for row in added]
         used = _used_rows(raw.is_class_listed, raw.class_index[kept])

@@ -24,6 +24,8 @@ PRESET_FITS: tuple[PresetFit, ...] = ("letterbox", "stretch", "shorter-side")
 
 Pairs = Sequence[tuple[float, float]]
 
+_LONGEST_SHOWN = 60  # characters of a name in a message
+
 
 @dataclass(frozen=True)
 class AnchorPreset:
@@ -60,8 +62,9 @@ def find_preset(name: str) -> AnchorPreset:
     if name not in PRESETS:
         close = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
+        shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
         raise DataError(
-            f"{name}: the name of a preset must be one of {', '.join(PRESETS)}.{hint} "
+            f"{shown}: the name of a preset must be one of {', '.join(PRESETS)}.{hint} "
             f"Or name a file of anchors."
         )
     return PRESETS[name]

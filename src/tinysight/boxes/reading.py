@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from tinysight.boxes.box_order import BoxOrder, decide_box_order, parse_box_order
 from tinysight.boxes.findings import FindingGroup, Findings, Reading, whole_file_finding
-from tinysight.boxes.formats import READERS, TREE_FORMATS, find_annotations
+from tinysight.boxes.formats import READERS, TREE_FORMATS, find_all_annotations
 from tinysight.boxes.image_sizes import fill_image_sizes
 from tinysight.boxes.merging import JudgedSource, merge_sources
 from tinysight.boxes.policies import POLICIES, Policy, judge_boxes
 from tinysight.boxes.records import RawBoxes, ReadOptions
+from tinysight.boxes.writable_names import all_writable
 from tinysight.errors import DataError
 
 
@@ -55,9 +57,9 @@ def read_boxes(
         image_size_wh=_checked_size(image_size_wh),
     )
     judged = []
-    named = [(format, path) if format else find_annotations(path) for path in sources]
+    named = [(format, path) for path in sources] if format else find_all_annotations(sources)
     for raw in _raw_boxes(named, options):
-        raw = fill_image_sizes(raw, options)
+        raw = _with_writable_names(fill_image_sizes(raw, options))
         decision = decide_box_order(
             raw.numbers,
             raw.image_wh_px[raw.image_index],
@@ -98,6 +100,14 @@ def _raw_boxes(named: Sequence[tuple[str, Path]], options: ReadOptions) -> Itera
         else:
             for path in paths:
                 yield READERS[name]([path], options)
+
+
+def _with_writable_names(raw: RawBoxes) -> RawBoxes:
+    return replace(
+        raw,
+        image_names=all_writable(raw.image_names),
+        class_names=all_writable(raw.class_names),
+    )
 
 
 def _check_sizes(raw: RawBoxes, order: BoxOrder) -> None:

@@ -80,6 +80,8 @@ class RawBoxes:
     """Findings that are not about boxes: of images, categories or whole files."""
     image_paths: tuple[Path | None, ...] | None = None
     """(m,) the image files beside the annotations, where the format knows them."""
+    made_up_names: frozenset[str] = frozenset()
+    """Names of images that the source does not name: no image of another source is meant."""
 
     @property
     def where(self) -> str:

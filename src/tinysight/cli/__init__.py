@@ -10,6 +10,7 @@ line (argparse's own), ``STOPPED`` a run that was asked to stop and can be resum
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after ``tinysight``; those of the process when not given.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name or a bar that the terminal cannot show must not end a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)

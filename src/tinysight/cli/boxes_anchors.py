@@ -34,6 +34,7 @@ DISTANCES = ("iou", "log", "wh", "ratio")
 FITS = ("letterbox", "stretch")
 
 _MOST_K = 100
+_LARGEST_SEED = 2**32 - 1  # of scikit-learn
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -106,7 +107,7 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
         f"(default {certify_s:g})",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the search (default 0)"
+        "--seed", type=_seed, default=0, metavar="N", help="of the search (default 0)"
     )
 
 
@@ -200,6 +201,14 @@ def _structure(text: str) -> tuple[int, int, int]:
         return int(match[1]), int(match[2]), int(match[3])
     raise argparse.ArgumentTypeError(
         f"must be LEVELSxSIZESxRATIOS, each from 1 to 99, got {text!r}. Example: 5x3x3."
+    )
+
+
+def _seed(text: str) -> int:
+    if re.fullmatch(r"\d{1,10}", text) and int(text) <= _LARGEST_SEED:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number from 0 to {_LARGEST_SEED}, got {text!r}"
     )
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.boxes_input import DEFAULT_INPUT_PX
+from tinysight.cli.boxes_input import DEFAULT_INPUT_PX, add_reading_arguments, read_input
 from tinysight.cli.boxes_score import (
     add_input_size_arguments,
     level_lines,
     levels_json,
 )
 from tinysight.cli.output import print_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tinysight.boxes.anchor_files import AnchorFile
+    from tinysight.boxes.strides import StrideAssignment
 
 # The words of boxes.export.FORMATS, repeated so that --help needs no numpy.
 FORMATS = (
@@ -49,7 +55,12 @@ def add_parser(commands: Any) -> None:
         "--to", required=True, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
-    parser.add_argument("--k", type=int, metavar="N", help="which set, where the file has several")
+    parser.add_argument(
+        "--k",
+        type=int,
+        metavar="N",
+        help="which set, where the file has several; without it its structured anchors, if any",
+    )
     parser.add_argument(
         "--strides",
         type=_strides,
@@ -65,6 +76,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--boxes", nargs="+", type=Path, metavar="FILE", help="boxes, to say what each level learns"
     )
+    add_reading_arguments(parser)
     add_input_size_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_export)
@@ -77,31 +89,22 @@ def run_export(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.export import check_format, render_anchors
     from tinysight.boxes.leveled_anchors import LeveledAnchors
     from tinysight.boxes.presets import sizes_at_any_input
-    from tinysight.boxes.reading import read_boxes
-    from tinysight.boxes.strides import assign_strides, group_levels
     from tinysight.run_folder import write_text
 
     check_format(arguments.to)
     if arguments.out is not None:
         _check_out(arguments.out)
     found = find_anchors(arguments.anchors, arguments.k)
+    _check_input_size(found, arguments)
     input_size_wh = (
         arguments.input_size or found.input_size_wh or (DEFAULT_INPUT_PX, DEFAULT_INPUT_PX)
     )
     fit = arguments.fit or found.fit or "letterbox"
     boxes_wh_px = None
     if arguments.boxes:
-        boxes_wh_px = sizes_at_any_input(read_boxes(arguments.boxes).table, input_size_wh, fit)
-    strides = arguments.strides or _ONE_LEVEL.get(arguments.to)
-    if found.strides_px is not None and strides is None and arguments.divide is None:
-        assignment = group_levels(found.levels_wh_px, found.strides_px, boxes_wh_px=boxes_wh_px)
-    else:
-        assignment = assign_strides(
-            found.anchors_wh_px,
-            strides or found.strides_px or _STRIDES_PX,
-            rule=arguments.divide or "equal",
-            boxes_wh_px=boxes_wh_px,
-        )
+        named = argparse.Namespace(**{**vars(arguments), "files": arguments.boxes})
+        boxes_wh_px = sizes_at_any_input(read_input(named).table, input_size_wh, fit)
+    assignment = _assigned(found, arguments, boxes_wh_px)
     leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes)
     text = render_anchors(leveled, arguments.to)
     if arguments.out is not None:
@@ -127,6 +130,46 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         print(f"{arguments.out}: {leveled.about}, for {arguments.to}")
     return cli.OK
+
+
+def _assigned(
+    found: AnchorFile, arguments: argparse.Namespace, boxes_wh_px: NDArray[Any] | None
+) -> StrideAssignment:
+    """Return the anchors on the levels they are on, or divided over those that are asked for."""
+    from tinysight.boxes.strides import assign_strides, group_levels
+    from tinysight.errors import DataError
+
+    strides = arguments.strides or _ONE_LEVEL.get(arguments.to)
+    # Levels without strides are kept when strides are named; levels with strides are left then.
+    keeps_levels = strides is None or (found.strides_px is None and arguments.to not in _ONE_LEVEL)
+    if not found.has_levels or arguments.divide is not None or not keeps_levels:
+        return assign_strides(
+            found.anchors_wh_px,
+            strides or found.level_strides_px or _STRIDES_PX,
+            rule=arguments.divide or "equal",
+            boxes_wh_px=boxes_wh_px,
+        )
+    of_levels = strides or found.level_strides_px
+    if of_levels is None:
+        raise DataError(
+            f"{arguments.anchors}: the strides of the levels must be known, but of its "
+            f"{len(found.levels_wh_px)} levels the file does not say them. Name them with "
+            f"--strides, finest first, or divide the anchors anew with --divide."
+        )
+    return group_levels(found.levels_wh_px, of_levels, boxes_wh_px=boxes_wh_px)
+
+
+def _check_input_size(found: AnchorFile, arguments: argparse.Namespace) -> None:
+    """Refuse another input than that of the anchors, whose numbers would stay what they are."""
+    from tinysight.errors import DataError
+
+    if found.input_size_wh is None or arguments.input_size in (None, found.input_size_wh):
+        return
+    own, other = ("x".join(map(str, size)) for size in (found.input_size_wh, arguments.input_size))
+    raise DataError(
+        f"{arguments.anchors}: --input-size must be {own}, as the anchors are pixels at that "
+        f"input, got {other}. Leave it out, or fit anchors at {other}."
+    )
 
 
 def _check_out(out: Path) -> None:

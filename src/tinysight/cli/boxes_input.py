@@ -39,6 +39,11 @@ def add_input_arguments(parser: argparse.ArgumentParser, *, takes_many: bool = T
         if takes_many
         else "annotation file, or a folder of them; COCO, YOLO, VOC, CSV and others",
     )
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how annotations are read."""
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -71,7 +76,7 @@ def add_input_arguments(parser: argparse.ArgumentParser, *, takes_many: bool = T
 
 
 def read_input(arguments: argparse.Namespace) -> Reading:
-    """Read what :func:`add_input_arguments` names."""
+    """Read what ``arguments.files`` names as :func:`add_reading_arguments` says."""
     from tinysight.boxes.reading import read_boxes
 
     return read_boxes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,11 @@ from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tinysight.boxes.analysis import BoxAnalysis
+    from tinysight.boxes.summary import BoxSummary
     from tinysight.report.chart_style import Chart
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -60,6 +65,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.findings import save_findings
     from tinysight.boxes.proofs import proof_processes
     from tinysight.boxes.summary_tables import save_tables, tables_of
+    from tinysight.boxes.writable_names import writable
     from tinysight.report.boxes_page import build_boxes_page
     from tinysight.report.chart_style import save_svg_and_png
     from tinysight.report.page_html import render_page
@@ -81,10 +87,10 @@ def run_report(arguments: argparse.Namespace) -> int:
             executor=executor,
         )
     examples = list(_examples(analysis, arguments))
-    name = arguments.name or ", ".join(path.name for path in arguments.files)
-    html = render_page(build_boxes_page(analysis, name=name, examples=examples))
+    name = writable(arguments.name or ", ".join(path.name for path in arguments.files))
+    html = writable(render_page(build_boxes_page(analysis, name=name, examples=examples)))
 
-    (out / CHARTS).mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     save_findings(reading.findings, out / FINDINGS)
     tables = tables_of(analysis.summary)
     save_tables(tables, out / TABLES)
@@ -136,10 +142,34 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def _check_out(out: Path) -> None:
-    from tinysight.errors import DataError
+    """Refuse a folder that cannot be made or written, before anything is computed or written."""
+    from tinysight.errors import DataError, RunError
 
-    if out.exists() and not out.is_dir():
+    if os.path.isfile(out):
         raise DataError(f"{out}: --out must be a folder, but there is a file. Choose another name.")
+    # Unlike Path.exists this takes folders that may not be looked into.
+    parent = next((path for path in (out, *out.parents) if os.path.exists(path)), Path())
+    if not parent.is_dir():
+        raise RunError(
+            f"{out}: --out must be in a folder, but {parent} is a file. Choose another name."
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(
+            f"{out}: --out must be a folder that can be written, but {parent} may not be. Choose "
+            f"another folder."
+        )
+
+
+def _make_folder(out: Path) -> None:
+    from tinysight.errors import RunError
+
+    try:
+        (out / CHARTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{out}: --out must be a folder that can be made and written, but {error.strerror}. "
+            f"Choose another folder."
+        ) from error
 
 
 def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[bytes]:
@@ -182,23 +212,26 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             "Width and height in pixels",
             boxes_charts.side_lengths_chart(summary, width_px=px),
         ),
-        "sides-rel": (
-            "Width and height as shares of the image",
-            boxes_charts.side_shares_chart(summary, width_px=px),
-        ),
         "aspects": (
             "Shapes",
             boxes_charts.aspect_chart(summary.aspect_by_class.sum(axis=0), width_px=px),
-        ),
-        "centres": (
-            "Where the centres are",
-            boxes_charts.centres_chart(summary.centres, width_px=px),
         ),
         "boxes-per-image": (
             "Boxes in an image",
             boxes_charts.boxes_per_image_chart(summary.images_by_num_boxes, width_px=px),
         ),
     }
+    # Without the sizes of images neither is known.
+    if summary.wh_rel.any():
+        bare["sides-rel"] = (
+            f"Width and height as shares of the image{_of_boxes(summary.wh_rel, summary)}",
+            boxes_charts.side_shares_chart(summary, width_px=px),
+        )
+    if summary.centres.any():
+        bare["centres"] = (
+            f"Where the centres are{_of_boxes(summary.centres, summary)}",
+            boxes_charts.centres_chart(summary.centres, width_px=px),
+        )
     if anchors is not None:
         width, height = analysis.input_size_wh
         for one in anchors.sets:
@@ -219,6 +252,12 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
         )
     for chart_name, (title, chart) in bare.items():
         yield chart_name, with_style(chart, title, name)
+
+
+def _of_boxes(counts: NDArray[np.int64], summary: BoxSummary) -> str:
+    """Return how many boxes a chart shows, where it does not show all."""
+    shown = int(counts.sum())
+    return "" if shown == summary.boxes else f", of {shown:,} of {summary.boxes:,} boxes"
 
 
 def _save_anchors(analysis: BoxAnalysis, path: Path) -> None:

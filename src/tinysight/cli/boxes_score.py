@@ -48,7 +48,12 @@ def add_parser(commands: Subparsers) -> None:
         metavar="PRESET|FILE",
         help="a preset such as yolov5-p5, or a file: JSON, CSV, yolov5 yaml, darknet cfg, numbers",
     )
-    parser.add_argument("--k", type=int, metavar="N", help="which set, where the file has several")
+    parser.add_argument(
+        "--k",
+        type=int,
+        metavar="N",
+        help="which set, where the file has several; without it its structured anchors, if any",
+    )
     add_input_size_arguments(parser)
     parser.add_argument(
         "--against",
@@ -117,10 +122,21 @@ def run_score(arguments: argparse.Namespace) -> int:
     image_index = table.image_index[~table.is_crowd]
     quality = score_anchors(table, sizes_wh_px, found.anchors_wh_px)
     assignment = None
-    if found.strides_px is not None:
-        assignment = group_levels(found.levels_wh_px, found.strides_px, boxes_wh_px=sizes_wh_px)
+    about_levels = ""
+    if found.level_strides_px is not None:
+        assignment = group_levels(
+            found.levels_wh_px, found.level_strides_px, boxes_wh_px=sizes_wh_px
+        )
+        if found.strides_px is None:
+            about_levels = "as the file has them, with the strides 8, 16 and 32:"
+    elif found.has_levels:
+        about_levels = (
+            f"{len(found.levels_wh_px)} in the file, without strides, so that nothing is said of "
+            f"them"
+        )
     elif len(found.anchors_wh_px) % len(STRIDES_PX) == 0:  # as yolov5 would divide them
         assignment = assign_strides(found.anchors_wh_px, boxes_wh_px=sizes_wh_px)
+        about_levels = "the anchors are on none; divided evenly, as yolov5 has them:"
     held_out = None
     if arguments.fitted_on:
         fitted = read_input(argparse.Namespace(**{**vars(arguments), "files": arguments.fitted_on}))
@@ -156,8 +172,7 @@ def run_score(arguments: argparse.Namespace) -> int:
             f"anchors      {len(quality.anchors_wh_px)} on {quality.overall.boxes:,} boxes, sizes "
             f"at an input of {width}x{height} px ({fit})"
         )
-        is_divided_here = assignment is not None and found.strides_px is None
-        print("\n".join(_lines(quality, assignment, is_divided_here, held_out, verdict, presets)))
+        print("\n".join(_lines(quality, assignment, about_levels, held_out, verdict, presets)))
     return cli.OK
 
 
@@ -227,7 +242,7 @@ def level_lines(assignment: StrideAssignment) -> Iterator[str]:
 def _lines(
     quality: AnchorQuality,
     assignment: StrideAssignment | None,
-    is_divided_here: bool,
+    about_levels: str,
     held_out: HeldOutCheck | None,
     verdict: Verdict | None,
     presets: tuple[PresetScore, ...],
@@ -253,8 +268,8 @@ def _lines(
         yield from (_group_line(group) for group in worst)
         if len(filled) > len(worst):
             yield f"  the {len(worst)} worst of {len(filled):,} classes; --json lists them all"
-    if is_divided_here:
-        yield "levels       the anchors are on none; divided evenly, as yolov5 has them:"
+    if about_levels:
+        yield f"levels       {about_levels}"
     if assignment is not None:
         yield from level_lines(assignment)
     if presets:

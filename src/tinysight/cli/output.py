@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,4 +12,10 @@ from tinysight.run_folder import finite_or_null
 
 def print_json(result: Mapping[str, Any]) -> None:
     """Print exactly one JSON object; a number that is not finite becomes null."""
-    print(json.dumps(finite_or_null(result), ensure_ascii=False))
+    plain = finite_or_null(result)
+    text = json.dumps(plain, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # JSON has escapes of its own
+        text = json.dumps(plain)
+    print(text)

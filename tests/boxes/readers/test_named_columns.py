@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ def test_columns_are_found_by_name_in_any_order_and_with_any_separator(
     assert reading.table.image_wh_px.tolist() == [[100, 80]]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("filename,width,height,class,x,y,w,h", "a.jpg,100,80,dog,10,20,30,40"),
+        ("filename,class,cx,cy,w,h,width,height", "a.jpg,dog,25,40,30,40,100,80"),
+        ("filename,class,xmin,ymin,w,h,width,height", "a.jpg,dog,10,20,30,40,100,80"),
+        ("filename,class,bbox_x,bbox_y,bbox_w,bbox_h,width,height", "a.jpg,dog,10,20,30,40,100,80"),
+        (
+            "filename,class,bbox_x,bbox_y,bbox_width,bbox_height,width,height",
+            "a.jpg,dog,10,20,30,40,100,80",
+        ),
+        (
+            "filename,class,xmin,ymin,xmax,ymax,box_width,box_height,width,height",
+            "a.jpg,dog,10,20,40,60,30,40,100,80",
+        ),
+    ],
+)
+def test_width_and_height_beside_those_of_the_box_are_those_of_the_image(
+    header: str, row: str, tmp_path: Path
+) -> None:
+    table = read(tmp_path, f"{header}\n{row}\n").table
+    assert table.xywh_px.tolist() == [[10, 20, 30, 40]]
+    assert table.image_wh_px.tolist() == [[100, 80]]
+
+
 def test_group_boxes_of_open_images_are_crowds(tmp_path: Path) -> None:
     text = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\na,dog,0.1,0.4,0.2,0.7,1\n"
     assert read(tmp_path, text, image_size_wh=(100, 80)).table.is_crowd.tolist() == [True]
@@ -120,6 +146,55 @@ def test_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path: Path) ->
     assert [finding.kind for finding in reading.findings] == ["stray_quote"]
 
 
+HEADER = "image,class,x,y,width,height\n"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'a.jpg,"dog,1,2,3,4\nb.jpg,cat,1,2,3,4\nc.jpg,"dog,1,2,3,4\n',
+        'a.jpg,"dog,1,2,3,4\nb.jpg,cat,1,2,3,4\n"c.jpg,dog,1,2,3,4\n',  # at another column
+    ],
+)
+def test_rows_between_two_stray_quotes_are_not_lost(rows: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, HEADER + rows, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.table.num_boxes) == (3, 3)
+    assert [(finding.kind, finding.message) for finding in reading.findings] == [
+        (
+            "stray_quote",
+            "quotes must stand around a field, but one is left over. All were read as text.",
+        )
+    ]
+
+
+def test_field_of_several_lines_is_read_and_told(tmp_path: Path) -> None:
+    text = (
+        "image,class,x,y,width,height,note\n"
+        'a.jpg,dog,1,2,3,4,"first line\nsecond, longer line"\n\nb.jpg,dog,1,2,3,4,\nc.jpg,dog\n'
+    )
+    reading = read(tmp_path, text, image_size_wh=(50, 50))
+    assert reading.table.num_boxes == 2
+    assert [(finding.kind, finding.record, finding.message) for finding in reading.findings] == [
+        (
+            "line_break_in_field",
+            "",
+            "a field must be on one line, but one in quotes has several. Read as one field.",
+        ),
+        ("wrong_field_count", "row 5", "a row must have 7 fields, got 2 in 'c.jpg,dog'. Left out."),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_blank_rows_are_no_boxes_and_are_counted(end: str, tmp_path: Path) -> None:
+    rows = ["", "  ", HEADER.strip(), "a.jpg,dog,1,2,3,4", "", "", "a.jpg,dog,1,two,3,4"]
+    rows += ["", "a.jpg,dog,1", "a.jpg,dog,1,nan,3,4", "", ""]
+    path = tmp_path / "a.csv"
+    path.write_bytes(end.join(rows).encode())
+    reading = read_boxes(path, image_size_wh=(50, 50))
+    assert (reading.boxes_read, reading.accepted) == (4, 1)
+    assert sorted(finding.record for finding in reading.findings) == ["row 10", "row 7", "row 9"]
+
+
 def test_gzipped_table_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"image,class,x,y,width,height\na.jpg,dog,1,2,3,4\n"))
@@ -164,6 +239,40 @@ def test_parquet_columns_are_read_as_typed(kind: str, tmp_path: Path) -> None:
     assert table.image_names == ("7", "8")
     assert (table.class_names, table.category_ids) == (("1", "3"), (1, 3))
     assert [table.class_names[i] for i in table.class_index] == ["3", "1"]
+
+
+def test_path_of_an_image_with_its_bytes_is_its_name(tmp_path: Path) -> None:
+    image = [{"bytes": b"\xff\xd8", "path": "a.jpg"}, {"bytes": b"", "path": None}]
+    table = pyarrow.table({"image": image, "label": ["dog", "cat"], "bbox": [[1, 2, 3, 4]] * 2})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_boxes(tmp_path / "a.parquet", box_order="xywh")
+    assert found.table.image_names == ("a.jpg",)
+    (finding,) = found.findings
+    assert finding.message == "a box must have an image, got none. Left out."
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "must", "type_name"),
+    [
+        ("label", [["dog"]], "one value", "list<"),
+        ("label", [{"name": "dog"}], "one value", "struct<name: string>"),
+        ("image", [[1, 2]], "a name, or {bytes, path}", "list<"),
+        ("image", [{"bytes": b"", "path": ["a"]}], "a name, or {bytes, path}", "struct<bytes:"),
+        ("image", [{"bytes": b""}], "a name, or {bytes, path}", "struct<bytes: binary>"),
+        ("bbox", [[[1, 2, 3, 4], [1, 2, 3, 4]]], "a list of four numbers", "list<"),
+        ("bbox", [{"x": 1}], "a list of four numbers", "struct<x: int64>"),
+    ],
+)
+def test_parquet_column_of_other_things_than_values_is_refused(
+    column: str, values: list[Any], must: str, type_name: str, tmp_path: Path
+) -> None:
+    columns = {"image": ["a.jpg"], "label": ["dog"], "bbox": [[1, 2, 3, 4]], column: values}
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    text = f"{path}: in the column {column} a row must have {must}, but the column is {type_name}"
+    with pytest.raises(DataError, match=re.escape(text)) as caught:
+        read_boxes(path)
+    assert str(caught.value).endswith("Write one row for each box, or leave the column out.")
 
 
 def test_parquet_with_nulls_keeps_its_good_rows(tmp_path: Path) -> None:

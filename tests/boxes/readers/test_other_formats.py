@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,12 @@ def test_tiny_imagenet_tree_is_read_with_its_words(tmp_path: Path) -> None:
     assert table.category_ids == ("n02", "n01")
     assert table.class_index.tolist() == [1, 0, 1]
     assert len(reading.findings) == 0
+
+
+def test_class_of_a_gzipped_file_of_tiny_imagenet_is_its_wnid(tmp_path: Path) -> None:
+    path = tmp_path / "n01443537_boxes.txt.gz"
+    path.write_bytes(gzip.compress(b"n01443537_0.JPEG\t0\t0\t63\t63\n"))
+    assert read_boxes(path).table.class_names == ("n01443537",)
 
 
 def test_plain_rows_keep_good_lines_and_name_bad_ones(tmp_path: Path) -> None:

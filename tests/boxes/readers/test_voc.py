@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_folder_keeps_its_good_files_and_names_the_bad_one(tmp_path: Path) -> No
     assert (reading.accepted, finding.kind) == (1, "unreadable_file")
     assert finding.where == str(tmp_path / "b.xml")
     assert finding.message.startswith("must be sound XML, but line 1, column ")
+
+
+def test_folder_behind_a_link_is_read(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "train").mkdir(parents=True)
+    (root / "train/a.xml").write_text(voc([(1, 1, 50, 40, "dog")]))
+    (tmp_path / "b.xml").write_text(voc([(1, 1, 50, 40, "dog"), (1, 1, 5, 4, "cat")]))
+    (root / "val").symlink_to(tmp_path)  # which holds this folder as well
+    reading = read_boxes(root)
+    assert (reading.accepted, len(reading.findings)) == (3, 0)
+
+
+def test_image_of_a_gzipped_file_without_its_name_is_called_by_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml.gz"
+    path.write_bytes(gzip.compress(voc([(1, 1, 50, 40, "dog")]).replace("a.jpg", "").encode()))
+    assert read_boxes(path).table.image_names == ("x.jpg",)
 
 
 def test_bad_objects_are_named_by_their_number(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -72,6 +73,35 @@ def test_bad_lines_are_named_and_good_ones_kept(tmp_path: Path) -> None:
     }
 
 
+def test_empty_label_file_among_others_is_an_image_without_objects(tmp_path: Path) -> None:
+    texts = {"a.txt": "", "b.txt": "0 0.5 0.5 0.2 0.4\n", "c.txt": "\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    reading = read_boxes([tmp_path / name for name in texts], image_size_wh=(200, 100))
+    assert (reading.format, reading.images, reading.accepted) == ("yolo", 3, 1)
+    assert len(reading.findings) == 0
+    text = (
+        "a.txt: must hold box annotations, but it is empty. If it is the YOLO label file of an "
+        "image without objects, name its folder or pass --format yolo."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes([tmp_path / "a.txt", tmp_path / "c.txt"])
+    (tmp_path / "a.json").write_text("")
+    with pytest.raises(DataError, match=r"a\.json: must hold box annotations, but it is empty\.$"):
+        read_boxes([tmp_path / "a.json", tmp_path / "b.txt"])
+
+
+def test_image_of_a_gzipped_label_file_is_found(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("L", (200, 100)).save(images / "l.jpg")
+    path = tmp_path / "l.txt.gz"
+    path.write_bytes(gzip.compress(b"0 0.5 0.5 0.2 0.4\n"))
+    table = read_boxes(path, images_dir=images).table
+    assert (table.image_names, table.image_wh_px.tolist()) == (("l.jpg",), [[200, 100]])
+    assert read_boxes(path, image_size_wh=(9, 9)).table.image_names == ("l",)
+
+
 def test_outline_gives_the_box_around_it(tmp_path: Path) -> None:
     reading = read_boxes(tree(tmp_path, {"a": "1 0.1 0.2 0.5 0.4 0.3 0.8\n"}))
     assert reading.table.xywh_px == pytest.approx(np.array([[20, 20, 80, 60]]))
@@ -118,6 +148,26 @@ def test_label_file_that_is_a_broken_link_is_a_finding(tmp_path: Path) -> None:
     (root / "labels/train/z.txt").symlink_to(tmp_path / "nowhere")
     reading = read_boxes(root)
     assert (reading.accepted, kinds(reading)) == (1, {"unreadable_file": 1})
+
+
+def test_folder_behind_a_link_is_read_and_a_broken_one_is_a_finding(tmp_path: Path) -> None:
+    root = tree(tmp_path / "data", {"a": "0 0.5 0.5 0.2 0.4\n"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.txt").write_text("0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n")
+    (elsewhere / "back").symlink_to(root)  # a loop
+    (root / "labels/val").symlink_to(elsewhere)
+    (root / "labels/gone").symlink_to(tmp_path / "nothing")
+    (root / "images/val").mkdir()
+    Image.new("L", (200, 100)).save(root / "images/val/b.png")
+    reading = read_boxes(root)
+    assert (reading.boxes_read, reading.images) == (3, 3)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.action) == ("unreadable_folder", "rejected")
+    assert str(finding) == (
+        f"{root / 'labels/gone'}: the link must lead to a folder, but No such file or directory. "
+        f"What is in it is left out; mend it."
+    )
 
 
 def test_boxes_in_pixels_are_recognised_and_told(tmp_path: Path) -> None:

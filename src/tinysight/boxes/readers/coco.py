@@ -26,6 +26,7 @@ from tinysight.boxes.readers.coco_lists import (
     AnyJson,
     Category,
     Image,
+    is_unlisted_name,
     read_categories,
     read_images,
     unlisted_name,
@@ -109,6 +110,7 @@ def _raw_boxes(
     marks += _join_marks(
         classes, columns.category_ids, "category", has_list=category_list is not None
     )
+    image_names = (*names, *(unlisted_name("image", value) for value in images.unlisted))
     return RawBoxes(
         format="coco",
         files=(str(path),),
@@ -122,7 +124,7 @@ def _raw_boxes(
         image_index=images.rows,
         class_index=classes.rows,
         is_crowd=columns.is_crowd,
-        image_names=(*names, *(unlisted_name("image", value) for value in images.unlisted)),
+        image_names=image_names,
         image_wh_px=np.concatenate([wh_px, np.full((len(images.unlisted), 2), np.nan)]),
         class_names=(
             *class_names,
@@ -135,6 +137,7 @@ def _raw_boxes(
         ),
         marks=tuple(mark for mark in marks if len(mark.rows)),
         notes=tuple(notes),
+        made_up_names=frozenset(name for name in image_names if is_unlisted_name("image", name)),
     )
 
 

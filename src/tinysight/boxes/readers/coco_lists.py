@@ -180,3 +180,8 @@ def read_categories(
 def unlisted_name(what: str, value: int | str | None) -> str:
     """Return a name for an image or category of which only an id is known."""
     return f"({what} without id)" if value is None else f"({what} {value})"
+
+
+def is_unlisted_name(what: str, name: str) -> bool:
+    """Return whether a name is one of :func:`unlisted_name`."""
+    return name.startswith(f"({what} ") and name.endswith(")")

@@ -27,6 +27,7 @@ class Collector:
         self._names: list[str] = []
         self._sizes: list[tuple[float, float]] = []
         self._paths: list[Path | None] = []
+        self._made_up_names: set[str] = set()
         self._image_rows: dict[Key, int] = {}
         self._classes: dict[Key, str] = {}
         self._class_rows: dict[Key, int] = {}
@@ -41,13 +42,20 @@ class Collector:
         name: str,
         wh_px: tuple[float, float] = (np.nan, np.nan),
         path: Path | None = None,
+        *,
+        is_named: bool = True,
     ) -> int:
-        """Return the row of an image, a new one when its key was not met before."""
+        """Return the row of an image, a new one when its key was not met before.
+
+        ``is_named`` says whether the name is the source's own or made up by the reader.
+        """
         row = self._image_rows.setdefault(key, len(self._names))
         if row == len(self._names):
             self._names.append(name)
             self._sizes.append(wh_px)
             self._paths.append(path)
+            if not is_named:
+                self._made_up_names.add(name)
         return row
 
     def class_of(self, key: Key, name: str | None = None) -> int:
@@ -125,4 +133,5 @@ class Collector:
             marks=tuple(mark for mark in marks if len(mark.rows)),
             notes=tuple(self._notes),
             image_paths=tuple(self._paths) if any(self._paths) else None,
+            made_up_names=frozenset(self._made_up_names),
         )

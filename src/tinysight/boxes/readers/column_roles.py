@@ -51,8 +51,10 @@ _CENTRE_X = ("xcenter", "xcentre", "centerx", "centrex", "cx", "xc")
 _CENTRE_Y = ("ycenter", "ycentre", "centery", "centrey", "cy", "yc")
 _X = ("x", *_LEFT)
 _Y = ("y", *_TOP)
-_WIDTH = ("boxwidth", "bboxwidth", "width", "w")
-_HEIGHT = ("boxheight", "bboxheight", "height", "h")
+# Where a table has both w, h and width, height, the short ones are of the box.
+_WIDTH = ("boxwidth", "bboxwidth", "w", "width")
+_HEIGHT = ("boxheight", "bboxheight", "h", "height")
+_OTHER_WIDTH, _OTHER_HEIGHT = ("width", "w"), ("height", "h")  # of the image, if not of the box
 _BOX = ("bbox", "box", "boundingbox")
 
 _MOST_SHOWN, _LONGEST_SHOWN = 12, 40  # columns, and characters of their names, in a message
@@ -101,10 +103,12 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
                 f"{path}: columns must have names of their own, got {_shown(name)!r} twice."
             )
         plain.setdefault(key, name)
-        # bbox_x, box.xmin and the like
+    whole = dict(plain)
+    # bbox_x, box.xmin and the like, where no other column has the bare name
+    for key, name in whole.items():
         for prefix in ("bbox", "box"):
             bare = key.removeprefix(prefix)
-            if bare != key and bare not in plain and bare not in ("id", "name", "label"):
+            if bare != key and bare not in ("id", "name", "label"):
                 plain.setdefault(bare, name)
 
     def first(candidates: Sequence[str]) -> str | None:
@@ -118,18 +122,18 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
             f"width, height, or one called bbox; got the columns {shown}. "
             f"Rename the columns."
         )
-    image_width, image_height = first(_IMAGE_WIDTH), first(_IMAGE_HEIGHT)
-    if image_width is None and first(_WIDTH) not in (None, *box):
-        image_width = first(_WIDTH)
-    if image_height is None and first(_HEIGHT) not in (None, *box):
-        image_height = first(_HEIGHT)
+
+    def beside_box(candidates: Sequence[str]) -> str | None:
+        found = (whole[key] for key in candidates if key in whole)
+        return next((name for name in found if name not in box), None)
+
     return ColumnRoles(
         image=first(_IMAGE),
         class_name=first(_CLASS),
         box=box,
         order=order,
-        image_width=image_width,
-        image_height=image_height,
+        image_width=first(_IMAGE_WIDTH) or beside_box(_OTHER_WIDTH),
+        image_height=first(_IMAGE_HEIGHT) or beside_box(_OTHER_HEIGHT),
         annotation_id=first(_IDS),
         is_crowd=first(_CROWD),
     )

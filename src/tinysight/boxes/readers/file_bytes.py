@@ -47,6 +47,11 @@ def check_file(path: Path) -> os.stat_result:
     return status
 
 
+def plain_path(path: Path) -> Path:
+    """Return a path without the ``.gz`` of a gzipped file."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
 def read_head(path: Path, num_bytes: int = 64 * 1024) -> bytes:
     """Return the first bytes of a file, of what is inside it where it is gzipped.
 

@@ -14,10 +14,9 @@ from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
-from tinysight.boxes.readers.file_bytes import check_file
 from tinysight.boxes.readers.ids import id_column, plain_id
+from tinysight.boxes.readers.parquet_columns import read_parquet_columns
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
-from tinysight.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,24 +56,9 @@ def read_parquet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     Raises:
         DataError: The file is no sound Parquet file, or the columns of a box cannot be found.
     """
-    import pyarrow
-    from pyarrow import parquet
-
     (path,) = paths
-    check_file(path)
-    try:
-        file = parquet.ParquetFile(path)
-        roles = find_columns(file.schema_arrow.names, path)
-        table = file.read(columns=list(roles.used))
-    except (pyarrow.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: must be a sound Parquet file, but: {said}. Write or copy it again."
-        ) from error
-    columns = {name: table.column(name) for name in roles.used}
-    return _raw_boxes(
-        "parquet", path, roles, columns, np.arange(table.num_rows, dtype=np.int64), ()
-    )
+    roles, columns, num_rows = read_parquet_columns(path)
+    return _raw_boxes("parquet", path, roles, columns, np.arange(num_rows, dtype=np.int64), ())
 
 
 def _raw_boxes(
@@ -133,6 +117,7 @@ def _raw_boxes(
         is_class_listed=np.array([name != _NO_CLASS for name in classes.names], np.bool_),
         marks=tuple(mark for mark in (*marks, *id_marks) if len(mark.rows)),
         notes=tuple(gathered),
+        made_up_names=frozenset({_NO_IMAGE}),
     )
 
 

@@ -55,6 +55,7 @@ def read_plain_rows(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     order = sorted(classes, key=lambda key: (isinstance(key, str), key))
     rank = np.argsort([classes[key] for key in order]) if order else np.zeros(0, np.int64)
     num_rows = len(lines)
+    image_names = tuple(f"line {number}" for number, _ in lines)
     return RawBoxes(
         format="plain-rows",
         files=(str(path),),
@@ -68,13 +69,14 @@ def read_plain_rows(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         image_index=np.arange(num_rows, dtype=np.int32),
         class_index=rank[np.array(class_rows, np.int64)].astype(np.int32),
         is_crowd=np.zeros(num_rows, np.bool_),
-        image_names=tuple(f"line {number}" for number, _ in lines),
+        image_names=image_names,
         image_wh_px=np.array(sizes, np.float64).reshape(-1, 2),
         class_names=tuple(str(key) for key in order),
         category_ids=tuple(order),
         is_image_listed=np.ones(num_rows, np.bool_),
         is_class_listed=np.ones(len(order), np.bool_),
         marks=tuple(marks),
+        made_up_names=frozenset(image_names),
     )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinysight.boxes.box_order import BoxOrder
+from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.collector import Collector
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -32,6 +33,10 @@ def read_tiny_imagenet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     """
     (path,) = paths
     files = sorted(_box_files(path)) if path.is_dir() else [path]
+    # A search by pattern passes over a folder that cannot be read without a word.
+    unread = [folder for folder in walk_folders(path) if folder.fault] if path.is_dir() else []
+    if not files and unread:
+        raise DataError(f"{unread[0].path}: {unread[0].fault}")
     if not files:
         raise DataError(
             f"{path}: must hold the boxes of Tiny ImageNet, but there is no "
@@ -40,15 +45,18 @@ def read_tiny_imagenet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     names = _class_names(path) if path.is_dir() else {}
     width, height = options.image_size_wh or (_SIZE_PX, _SIZE_PX)
     collector = Collector(files)
+    for folder in unread:
+        collector.note(folder.as_finding())
     for wnid, name in names.items():
         collector.class_of(wnid, name)
     for number, file in enumerate(files):
+        own = plain_path(file).name.removesuffix("_boxes.txt")
         text = bytes(read_annotation_bytes(file)).decode("utf-8", errors="replace")
         for position, line in enumerate(text.split("\n"), 1):
             fields = [field.strip() for field in line.split("\t")]
             if fields == [""]:
                 continue
-            wnid = fields[1] if len(fields) == 6 else file.name.removesuffix("_boxes.txt")
+            wnid = fields[1] if len(fields) == 6 else own
             image = collector.image(f"{number}/{fields[0]}", fields[0], (width, height))
             texts = fields[-4:] if len(fields) in _NUM_FIELDS else fields[1:]
             box: list[object] = [

@@ -56,11 +56,13 @@ def read_via(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     position = 0
     for number, entry in enumerate(entries):
         name = entry.get("filename")
+        is_named = True
         if not isinstance(name, str) or not name:
+            is_named = False
             message = f"images[{number}]: an image must have a filename, got none."
             collector.note(whole_file_finding("image_without_name", "accepted", str(path), message))
             name = f"(image {number})"
-        image = collector.image(number, name)
+        image = collector.image(number, name, is_named=is_named)
         regions = entry["regions"]
         if isinstance(regions, dict):  # version 1
             regions = list(regions.values())

@@ -7,7 +7,6 @@ Source:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,10 @@ from xml.parsers import expat
 import numpy as np
 
 from tinysight.boxes.box_order import BoxOrder
+from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.collector import Collector
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -59,8 +59,11 @@ def read_voc(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     Raises:
         DataError: No file can be read.
     """
-    files = [file for path in paths for file in _xml_files(path)]
+    unread: list[Folder] = []
+    files = [file for path in paths for file in _xml_files(path, unread)]
     collector = Collector(files)
+    for folder in unread:
+        collector.note(folder.as_finding())
     faults = []
     for number, file in enumerate(files):
         try:
@@ -161,15 +164,23 @@ def parse_voc(path: Path) -> VocFile:
     return found
 
 
-def _xml_files(path: Path) -> list[Path]:
+def _xml_files(path: Path, unread: list[Folder]) -> list[Path]:
+    """Return the files at a path, and add to the folders that could not be looked into."""
     if not path.is_dir():
         return [path]
-    files = []
-    for parent, folders, names in os.walk(path):
-        folders.sort()
-        files += [Path(parent, name) for name in sorted(names) if name.lower().endswith(".xml")]
+    folders = list(walk_folders(path))
+    faults = [folder for folder in folders if folder.fault]
+    files = [
+        folder.path / name
+        for folder in folders
+        for name in folder.file_names
+        if name.lower().endswith(".xml")
+    ]
+    if not files and faults:
+        raise DataError(f"{faults[0].path}: {faults[0].fault}")
     if not files:
         raise DataError(f"{path}: must hold Pascal VOC files, but no .xml is below it.")
+    unread += faults
     return files
 
 
@@ -178,7 +189,7 @@ def _collect(annotation: VocFile, file: Path, number: int, collector: Collector)
     wh_px = (np.nan, np.nan)
     if width and height and 0 < width < 1e9 and 0 < height < 1e9:
         wh_px = (width, height)
-    image = collector.image(number, annotation.filename or f"{file.stem}.jpg", wh_px)
+    image = collector.image(number, annotation.filename or f"{plain_path(file).stem}.jpg", wh_px)
     for position, found in enumerate(annotation.objects, 1):
         texts = [found.corners.get(corner) for corner in CORNERS]
         numbers: list[object] | None = None

@@ -58,7 +58,7 @@ def read_wider_face(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
             expected, seen = -1, 0
             continue
         if image < 0:
-            image = collector.image("", "(no image)")
+            image = collector.image("", "(no image)", is_named=False)
         is_filler = expected == 0 and seen == 0 and not any(values)
         if is_filler:
             continue

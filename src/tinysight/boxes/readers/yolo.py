@@ -5,7 +5,6 @@ Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
 from tinysight.boxes.readers.yolo_names import LISTS, read_class_names
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
@@ -42,15 +42,20 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     files: list[Path] = []
     images: dict[str, Path] = {}
     names: dict[int, str] = {}
+    unread: list[Folder] = []
     for root in dict.fromkeys(roots):
         if root.is_dir():
-            labels, below = _walk(root)
+            labels, below, faults = _walk(root)
             files += labels
             images.update(below)
-            names = names or read_class_names(root)
+            unread += faults
+            if labels:
+                names = names or read_class_names(root)
         else:
             files.append(root)
     if not files:
+        if unread:
+            raise DataError(f"{unread[0].path}: {unread[0].fault}")
         raise DataError(
             f"{paths[0]}: must hold YOLO label files, but no .txt with labels is below it. "
             f"Name the folder with the labels."
@@ -82,7 +87,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_image_listed=np.ones(len(image_names), np.bool_),
         is_class_listed=is_listed,
         marks=tuple(mark for mark in marks if len(mark.rows)),
-        notes=notes,
+        notes=(*notes, *(folder.as_finding() for folder in unread)),
         image_paths=image_paths,
     )
 
@@ -107,21 +112,23 @@ def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, .
     )
 
 
-def _walk(root: Path) -> tuple[list[Path], dict[str, Path]]:
-    """Return the label files below a folder, and its images by path without suffix."""
+def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
+    """Return the label files below a folder, its images by path without suffix, and its faults."""
     texts: list[Path] = []
     images: dict[str, Path] = {}
-    for parent, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
+    unread: list[Folder] = []
+    for folder in walk_folders(root):
+        if folder.fault:
+            unread.append(folder)
+        for name in folder.file_names:
             lower = name.lower()
             if lower.endswith(".txt") and lower not in _NO_LABELS:
-                texts.append(Path(parent, name))
+                texts.append(folder.path / name)
             elif lower.endswith(IMAGE_SUFFIXES):
-                path = Path(parent, name)
+                path = folder.path / name
                 images[str(path.with_suffix(""))] = path
     in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
-    return in_labels or [path for path in texts if not _is_image_list(path)], images
+    return in_labels or [path for path in texts if not _is_image_list(path)], images, unread
 
 
 def _is_image_list(path: Path) -> bool:
@@ -150,7 +157,7 @@ def _images_of(
                 break
         paths.append(path)
         # Without an image nothing says what its suffix would be.
-        names.append(file.stem if path is None else path.name)
+        names.append(plain_path(file).stem if path is None else path.name)
     own = np.arange(len(files), dtype=np.int32)
     # What is left are images without a label file: pictures of nothing, which count as images.
     paths += left.values()
@@ -160,11 +167,12 @@ def _images_of(
 
 def _image_stems(file: Path) -> Iterator[str]:
     """Where the image of a label file may be: in ``images`` for ``labels``, or beside it."""
-    parts = list(file.with_suffix("").parts)
+    plain = plain_path(file).with_suffix("")
+    parts = list(plain.parts)
     for at in range(len(parts) - 2, -1, -1):
         if parts[at] == "labels":
             yield str(Path(*parts[:at], "images", *parts[at + 1 :]))
-    yield str(file.with_suffix(""))
+    yield str(plain)
 
 
 def _lines_of(
