@@ -218,6 +218,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str, reason
         run_folder.make_folder(tmp_path / name)
 
 
+def test_a_name_that_no_folder_can_have_is_told(tmp_path: Path) -> None:
+    settings = Recipe().model_dump()
+    path = tmp_path / ("a" * 300)
+    assert run_folder.files_in_the_way(path, settings) == ()
+    with pytest.raises(RunError, match=r"must be a folder that can be written to, but File name"):
+        run_folder.make_folder(path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(
+        RunError, match=r"must be a folder that can be looked into, but Permission denied\. Choose"
+    ):
+        run_folder.files_in_the_way(tmp_path, Recipe().model_dump())
+
+
 def test_a_folder_of_somebody_else_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -289,7 +289,8 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         reason = "" if os.access(path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
     except OSError as error:
-        reason = "it is a file" if path.is_file() else str(error.strerror)
+        # Unlike Path.is_file this takes a name that no file can have, or that cannot be looked at.
+        reason = "it is a file" if os.path.isfile(path) else str(error.strerror)
     if reason:
         raise RunError(
             f"{path}: must be a folder that can be written to, but {reason}. Choose another --out."
@@ -306,11 +307,21 @@ def files_in_the_way(run: Path, settings: Mapping[str, Mapping[str, Any]]) -> tu
     Args:
         run: The folder, which need not exist.
         settings: Every setting of the new run.
+
+    Raises:
+        RunError: The folder cannot be looked into.
     """
-    names = {path.name for path in run.iterdir()} if run.is_dir() else set()
     text = _recipe_text(settings).encode()
-    if RUN not in names and (run / RECIPE).is_file() and (run / RECIPE).read_bytes() == text:
-        names -= {RECIPE, ENVIRONMENT}
+    try:
+        names = {path.name for path in run.iterdir()} if os.path.isdir(run) else set()
+        has_recipe = RECIPE in names and (run / RECIPE).is_file()
+        if RUN not in names and has_recipe and (run / RECIPE).read_bytes() == text:
+            names -= {RECIPE, ENVIRONMENT}
+    except OSError as error:
+        raise RunError(
+            f"{run}: must be a folder that can be looked into, but {error.strerror}. "
+            f"Choose another --out."
+        ) from error
     return tuple(sorted(name for name in names if not name.startswith(".")))
 
 
@@ -367,6 +378,7 @@ def _cannot_write(path: Path, error: OSError) -> str:
     if error.errno in _NO_ROOM:
         return (
             f"{path}: the disk must have room for the file, but it is full ({error.strerror}). "
-            f"Nothing was left half-written; make room and run the command again."
+            f"Nothing was left half-written; make room and run the command again, a training run "
+            f"with --resume."
         )
     return f"{path}: must be writable, but {error.strerror}. Choose another folder."

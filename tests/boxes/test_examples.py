@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.boxes.tables import make_table
+from tests.exif import turned_with_a_damaged_maker
 from tinysight.boxes.anchors import AnchorSet
 from tinysight.boxes.examples import choose_examples
 
@@ -61,6 +62,18 @@ def test_photograph_that_lies_on_its_side_is_shown_as_its_boxes_have_it(
 ) -> None:
     save_turned(tmp_path / "0.jpg")
     table = make_table([(0, 0, 0, 0, 10, 10)], image_wh=[stated_wh])
+    (found,) = choose_examples(table, tmp_path, 1)
+    assert found.photograph.size == shown_wh
+
+
+@pytest.mark.parametrize(
+    ("exif", "shown_wh"), [(turned_with_a_damaged_maker(), (80, 100)), (b"II*\0\xff", (100, 80))]
+)
+def test_damaged_exif_leaves_the_photograph(
+    exif: bytes, shown_wh: tuple[int, int], tmp_path: Path
+) -> None:
+    Image.new("L", (100, 80), 128).save(tmp_path / "0.jpg", exif=b"Exif\0\0" + exif)
+    table = make_table([(0, 0, 0, 0, 10, 10)], image_wh=[shown_wh])
     (found,) = choose_examples(table, tmp_path, 1)
     assert found.photograph.size == shown_wh
 

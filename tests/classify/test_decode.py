@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.builders import encode, make_pixels
+from tests.exif import turned_with_a_damaged_maker
 from tinysight.classify import decode
 from tinysight.classify.decode import DecodedImage, UndecodableImage, decode_image
 
@@ -155,6 +156,13 @@ def test_exif_orientation_of_a_jpeg_is_undone_and_its_size_is_that_of_the_uprigh
     result = decoded(encode(wide, "JPEG", exif=exif))
     assert (result.width_px, result.height_px) == (SIZE_PX, 2 * SIZE_PX)
     assert result.repairs == (decode.ROTATED, decode.CROPPED)
+
+
+def test_a_tag_beside_the_orientation_may_be_damaged() -> None:
+    exif = b"Exif\0\0" + turned_with_a_damaged_maker()
+    result = decoded(encode(PICTURE, "PNG", exif=exif))
+    np.testing.assert_array_equal(result.pixels_u8, UPRIGHT[6](PIXELS))
+    assert result.repairs == (decode.ROTATED,)
 
 
 def test_an_upright_orientation_is_no_repair() -> None:

@@ -20,11 +20,13 @@ from tinysight.classify.models import build_model
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
 from tinysight.classify.run import RunResult, choose_device, train_run, training_data
+from tinysight.classify.run_settings import as_trained, read_settings
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import EpochRecord, StepRecord
 from tinysight.classify.training_state import TrainingState
+from tinysight.config import override_recipe
 from tinysight.errors import RecipeError, RunError, TrainingError
 
 CPU = torch.device("cpu")
@@ -442,6 +444,23 @@ def test_a_run_from_before_a_setting_existed_can_go_on(
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
+def test_settings_without_effect_do_not_close_a_run_that_has_them(
+    store: Store, tmp_path: Path
+) -> None:
+    recipe = make_recipe(augment={"alternate_flips": True})
+    run(store, recipe, tmp_path / "run")
+    before = recipe.model_dump()
+    before["augment"]["flip_probability"] = 0.1
+    before["schedule"]["first_image_px"] = 16
+    run_folder.write_recipe(tmp_path / "run", before)
+    assert read_settings(tmp_path / "run") == recipe
+    evaluate_run(tmp_path / "run", store, device=CPU)
+    assert run(store, recipe, tmp_path / "run", resume=True).is_finished
+    # As the command line takes up a run, with or without further settings.
+    values = as_trained(run_folder.read_recipe(tmp_path / "run"))
+    assert override_recipe(values, (), where="recipe.toml") == recipe
+
+
 def test_a_run_with_a_setting_of_another_version_is_named(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -452,7 +471,7 @@ def test_a_run_with_a_setting_of_another_version_is_named(
     message = (
         r"run/recipe\.toml: must hold settings of this version of tinysight, but train\.epochs: "
         r"Input should be greater than or equal to 1; train\.momentum is unknown; swa is unknown\. "
-        r"Use the version that run\.json names\.$"
+        r"Use the version that run\.json names, or undo what was changed in the file\.$"
     )
     with pytest.raises(RunError, match=message):
         run(store, recipe, tmp_path / "run", resume=True)

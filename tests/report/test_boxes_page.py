@@ -200,6 +200,13 @@ def test_files_that_cannot_be_read_are_warned_of(
     assert page.lead.startswith(f"100.0 % of the boxes are dog. {said or 'Every box is sound.'}")
 
 
+def test_folders_that_cannot_be_read_are_warned_of_with_the_files(tmp_path: Path) -> None:
+    folder = make_voc(tmp_path, "one", "broken")
+    (folder / "more").symlink_to(tmp_path / "nowhere")
+    page = build_boxes_page(analyse_boxes(read_boxes(folder), (1,), certify_s=0), name="voc")
+    assert "1 file and 1 folder could not be read." in page.lead
+
+
 def test_rejected_records_and_files_are_both_told(tmp_path: Path) -> None:
     folder = make_voc(tmp_path, "one", "broken", "two")
     bad = (folder / "two.xml").read_text().replace("<xmax>50</xmax>", "<xmax>nan</xmax>")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.image_sizes import ImageFiles
 from tinysight.boxes.quality import match_anchors
+from tinysight.orientation import UPRIGHT, orientation_of, turned_upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,7 +92,7 @@ def choose_examples(table: BoxTable, images_dir: Path, most: int) -> Iterator[Ex
 
 def _open(path: Path, stated_wh_px: Sequence[float]) -> Image.Image | None:
     """Return a picture as its boxes have it: upright, unless only the file as stored fits them."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
@@ -99,10 +100,19 @@ def _open(path: Path, stated_wh_px: Sequence[float]) -> Image.Image | None:
             with Image.open(path) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     return None
-                upright = ImageOps.exif_transpose(image)
+                orientation = _orientation(image)  # asked for first: a TIFF forgets it
+                image.load()
+                upright = turned_upright(image, orientation)
                 wh_px = tuple(stated_wh_px)
                 if wh_px == image.size and wh_px != upright.size:
                     upright = image
                 return upright.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
         return None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return orientation_of(image)
+    except Exception:  # and on damaged EXIF, while the picture may be sound
+        return UPRIGHT

@@ -10,14 +10,14 @@ import numpy as np
 
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.records import RawBoxes, ReadOptions
+from tinysight.orientation import orientation_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
 
-_ORIENTATION = 0x0112  # the EXIF tag
-_TURNED = (5, 6, 7, 8)  # its values where the rows of the file are the columns of the picture
+_TURNED = (5, 6, 7, 8)  # orientations where the rows of the file are the columns of the picture
 
 
 def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
@@ -72,7 +72,7 @@ def _is_turned(image: Image.Image) -> bool:
     if image.format == "TIFF" or "exif" not in image.info:
         return False
     try:
-        return image.getexif().get(_ORIENTATION) in _TURNED
+        return orientation_of(image) in _TURNED
     except Exception:  # Pillow raises nearly anything on damaged EXIF
         return False
 

@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+
+from tinysight.orientation import UPRIGHT, orientation_of, turned_upright
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may read; some of its other readers call programs or miss that a file is cut off."""
@@ -51,7 +53,6 @@ _REPAIR_OF_MODE = {
 }
 _COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
-_ORIENTATION = 0x0112
 
 
 class UndecodableImage(Exception):
@@ -119,10 +120,10 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
         if getattr(image, "is_animated", False):
             repairs.append(ANIMATED)
         is_deep = _has_16_bits(image)
-        orientation = _orientation(image)  # asked for first: a TIFF forgets it when it is loaded
+        orientation = orientation_of(image)  # asked for first: a TIFF forgets it when it is loaded
         image.load()
-        if orientation != 1:
-            image = ImageOps.exif_transpose(image)
+        if orientation != UPRIGHT:
+            image = turned_upright(image, orientation)
             repairs.append(ROTATED)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise UndecodableImage(_DAMAGED, str(error)) from error
@@ -134,13 +135,6 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
 def _has_16_bits(image: Image.Image) -> bool:
     tiles: list[Any] = getattr(image, "tile", [])
     return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in tiles)
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format == "JPEG" and "exif" not in image.info and "xmp" not in image.info:
-        return 1
-    orientation: int = image.getexif().get(_ORIENTATION, 1)
-    return orientation if 2 <= orientation <= 8 else 1
 
 
 def _to_rgb(image: Image.Image, repairs: list[str]) -> Image.Image:

@@ -313,7 +313,8 @@ def _require_empty_folder(run: Path, recipe: Recipe) -> None:
     if in_the_way:
         is_run = run_folder.RUN in in_the_way
         raise RunError(
-            f"{run}: a new run must start in an empty folder, but {in_the_way[0]} is in it. "
+            f"{run}: a new run must start in an empty folder, but "
+            f"{run_folder.RUN if is_run else in_the_way[0]} is in it. "
             f"Choose another --out{', or go on with --resume' if is_run else ''}."
         )
     run_folder.make_folder(run)

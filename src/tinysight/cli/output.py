@@ -15,7 +15,7 @@ def print_json(result: Mapping[str, Any]) -> None:
     plain = finite_or_null(result)
     text = json.dumps(plain, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # JSON has escapes of its own
         text = json.dumps(plain)
     print(text)

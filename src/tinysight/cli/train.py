@@ -156,6 +156,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _recipe_of(arguments: argparse.Namespace) -> Recipe:
     from tinysight import run_folder
+    from tinysight.classify.run_settings import as_trained
     from tinysight.config import load_recipe, override_recipe
 
     overrides = list(arguments.set)
@@ -163,7 +164,8 @@ def _recipe_of(arguments: argparse.Namespace) -> Recipe:
         overrides.append(f"train.tuning_fraction={arguments.tuning_fraction!r}")
     if arguments.resume and arguments.recipe is None:
         path = arguments.out / run_folder.RECIPE
-        return override_recipe(run_folder.read_recipe(arguments.out), overrides, where=str(path))
+        values = as_trained(run_folder.read_recipe(arguments.out))
+        return override_recipe(values, overrides, where=str(path))
     return load_recipe(arguments.recipe or "baseline", overrides)
 
 

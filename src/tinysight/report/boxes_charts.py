@@ -365,7 +365,8 @@ def _ticks_inside(ticks: Sequence[float], low: float, high: float) -> list[float
         return inside
     power = 10.0 ** math.floor(math.log10((high - low) / _LEAST_STEPS))
     step = max(
-        factor * power for factor in (1, 2, 5) if factor * power * _LEAST_STEPS <= high - low
+        (factor * power for factor in (1, 2, 5) if factor * power * _LEAST_STEPS <= high - low),
+        default=power / 2,  # where the power was rounded up
     )
     return [
         float(f"{number * step:.6g}")

@@ -114,7 +114,7 @@ def _lead(analysis: BoxAnalysis) -> str:
 
 
 def _verdict(reading: Reading) -> str:
-    unread = _unread_files(reading)
+    unread = _what_is_unread(reading)
     if reading.rejected:
         used = f"{counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
         return f"{unread} {used}".lstrip()
@@ -127,11 +127,14 @@ def _verdict(reading: Reading) -> str:
     return "Every box is sound."
 
 
-def _unread_files(reading: Reading) -> str:
-    files = sum(
-        count.count for count in reading.findings.by_kind(0) if count.kind == "unreadable_file"
-    )
-    return f"{counted(files, 'file')} could not be read." if files else ""
+def _what_is_unread(reading: Reading) -> str:
+    counts = {count.kind: count.count for count in reading.findings.by_kind(0)}
+    unread = [
+        counted(counts[f"unreadable_{what}"], what)
+        for what in ("file", "folder")
+        if f"unreadable_{what}" in counts
+    ]
+    return f"{' and '.join(unread)} could not be read." if unread else ""
 
 
 def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
@@ -157,7 +160,7 @@ def _soundness_section(reading: Reading) -> Section:
         f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
         f"are, {reading.repaired:,} repaired, {reading.rejected:,} rejected."
     )
-    account = f"{account} {_unread_files(reading)}".rstrip()
+    account = f"{account} {_what_is_unread(reading)}".rstrip()
     severity: Severity = "good"
     if any(count.action == "rejected" for count in reading.findings.by_kind(0)):
         severity = "warning"
