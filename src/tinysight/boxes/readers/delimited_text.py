@@ -43,6 +43,8 @@ class DelimitedText:
     misfits: tuple[tuple[int, str], ...]
     """Row number and fault of each row with too few or too many fields."""
     separator: str
+    has_header: bool
+    """Whether the first row names the columns; else they are known by their places."""
     notes: tuple[FindingGroup, ...] = ()
 
 
@@ -123,6 +125,7 @@ def read_delimited_text(path: Path) -> DelimitedText:
         row_numbers=rows[int(has_header) :][~is_misfit[int(has_header) :]],
         misfits=tuple((int(rows[number - 1]), fault) for number, fault in parsed.misfits),
         separator=separator,
+        has_header=has_header,
         notes=tuple(notes),
     )
 
