@@ -310,3 +310,19 @@ def test_what_shards_cannot_tell_is_refused(
 ) -> None:
     assert main(["boxes", "anchors", str(drawn), *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("distance", ["log", "wh", "ratio"])
+def test_recall_weight_without_effect_is_refused(
+    drawn: Path, capsys: Capture, distance: str
+) -> None:
+    words = ["boxes", "anchors", str(drawn), "--recall-weight", "0.5", "--distance", distance]
+    assert main(words) == 1
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith(
+            f"--recall-weight must go with --distance iou, got --distance {distance}. Leave one of "
+            f"them out."
+        )
+    )

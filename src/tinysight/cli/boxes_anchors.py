@@ -115,7 +115,13 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
 def run_anchors(arguments: argparse.Namespace) -> int:
     """Fit the anchors and print them with what was proved."""
     from tinysight import cli
+    from tinysight.errors import DataError
 
+    if arguments.recall_weight > 0 and arguments.distance != "iou":
+        raise DataError(
+            f"--recall-weight must go with --distance iou, got --distance {arguments.distance}. "
+            f"Leave one of them out."
+        )
     found = fit_to_shards(arguments) if are_shards(arguments) else fit_to_boxes(arguments)
     if arguments.json:
         print_json(_as_json(found, arguments))

@@ -363,3 +363,12 @@ def test_missing_sizes_of_a_parquet_table_are_no_finding(tmp_path: Path) -> None
     assert reading.table.image_wh_px[0].tolist() == [64, 48]
     assert np.isnan(reading.table.image_wh_px[1:]).all()
     assert len(reading.findings) == 0
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+def test_a_first_line_of_excel_names_the_separator(line: str, tmp_path: Path) -> None:
+    # By number of signs the comma would be taken.
+    text = f"{line}image;class, a, b, c, d, e;xmin;ymin;xmax;ymax\na;c;1;1;2;2\nb;c;1;1;2\n"
+    reading = read(tmp_path, text)
+    assert (reading.accepted, reading.table.image_names) == (1, ("a",))
+    assert [finding.record for finding in reading.findings] == ["row 4"], "as Excel counts"
