@@ -168,6 +168,39 @@ def test_first_pixel_is_found_by_boxes_at_the_edges(
     assert str(decision.order) == found
 
 
+def test_edges_are_needed_to_change_how_pixels_are_counted() -> None:
+    # Corners rounded down reach 0 and never the far edge, but no more end a pixel before it than
+    # two pixels before.
+    rng = np.random.default_rng(1)
+    wh = np.full((100_000, 2), (640.0, 480.0))
+    size = rng.integers(2, 300, wh.shape)
+    left_top = np.floor(rng.random(wh.shape) * (wh - size))
+    numbers = np.concatenate([left_top, left_top + size], axis=1)
+    assert numbers[:, 2].max() == 639
+    decision = decide(numbers, wh, "xyxy", is_open=True)
+    assert (str(decision.order), decision.are_pixels_measured) == ("xyxy", False)
+    assert decision.reason() == "as the file declares"
+    decision = decide(numbers + 1, wh + 1, "xyxy", is_open=True)
+    assert str(decision.order) == "xyxy"
+    numbers[:2000, 2] = 639  # objects that the edge cuts off
+    assert str(decide(numbers, wh, "xyxy", is_open=True).order) == "xyxy:last"
+    numbers[0, 2] = 639.5
+    assert str(decide(numbers, wh, "xyxy", is_open=True).order) == "xyxy"
+
+
+def test_reason_says_that_the_count_of_pixels_was_measured() -> None:
+    xywh, wh = drawn(200, seed=7)
+    xywh[:20, :2] = 0
+    xywh[20:40, 2:] = wh[20:40] - xywh[20:40, :2]
+    numbers = written(xywh, parse_box_order("xyxy:last"), wh)
+    decision = decide(numbers, wh, "xyxy", is_open=True)
+    assert (decision.basis, decision.are_pixels_measured) == ("declared", True)
+    assert decision.reason() == (
+        "the layout as the file declares, the count of pixels measured by boxes at the edges "
+        "(--box-order xyxy if that is wrong)"
+    )
+
+
 def test_asked_order_is_never_overruled() -> None:
     xywh, wh = drawn(100)
     asked = parse_box_order("yxyx")

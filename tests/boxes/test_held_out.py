@@ -28,6 +28,7 @@ def test_both_sides_are_scored_as_they_are() -> None:
     assert found.drop == pytest.approx(
         score_sizes(fitted, ANCHORS).mean_best_iou - score_sizes(others, ANCHORS).mean_best_iou
     )
+    assert found.interval is not None
     assert found.interval[0] < found.held_out.mean_best_iou < found.interval[1]
 
 
@@ -53,10 +54,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     hits = 0
     for trial in range(200):
         scores = np.repeat(rng.normal(0.6, 0.1, 40), 8)
-        low, high = bootstrap_mean(
-            scores, np.repeat(np.arange(40), 8), np.random.default_rng(trial)
-        )
-        hits += low <= 0.6 <= high
+        interval = bootstrap_mean(scores, np.repeat(np.arange(40), 8), np.random.default_rng(trial))
+        assert interval is not None
+        hits += interval[0] <= 0.6 <= interval[1]
     assert 180 <= hits <= 198
 
 
@@ -64,8 +64,15 @@ def test_images_are_drawn_whole() -> None:
     # One image holds all the variance; a resample without it has mean 0, one with it more.
     scores = np.array([0.0] * 10 + [1.0] * 10)
     image = np.repeat([7, 9], 10)
-    low, high = bootstrap_mean(scores, image, np.random.default_rng(0))
-    assert (low, high) == (0.0, 1.0)
+    assert bootstrap_mean(scores, image, np.random.default_rng(0)) == (0.0, 1.0)
+
+
+def test_one_image_has_no_interval() -> None:
+    image = np.full(9, 3)
+    assert bootstrap_mean(np.linspace(0, 1, 9), image, np.random.default_rng(0)) is None
+    boxes, _ = boxes_of(1)
+    found = check_held_out(ANCHORS, boxes, boxes[:9], image)
+    assert (found.interval, found.holds) == (None, None)
 
 
 def test_several_means_are_drawn_as_each_alone() -> None:

@@ -44,6 +44,7 @@ def test_a_clear_gain_changes_the_anchors() -> None:
     found = judge_anchors(mine, YOLOV5, boxes, image)
     assert not found.keep_default
     assert found.iou_gain > 0.1
+    assert found.gain_interval is not None
     assert found.gain_interval[0] < found.iou_gain < found.gain_interval[1]
     assert found.text.startswith("Change the anchors: the mean best IoU rises by ")
     assert "more than the 2 points that make a change worth its cost" in found.text
@@ -153,3 +154,27 @@ def test_one_box_out_of_few_does_not_decide_against_a_large_gain() -> None:
     assert found.recall_gain < -RECALL_MARGIN
     assert not found.keep_default
     assert found.text.startswith("Change the anchors: the mean best IoU rises by")
+
+
+def test_one_image_is_too_few_to_tell() -> None:
+    boxes = np.array([(50.0, 50.0)] * 9)
+    found = judge_anchors(np.array([(50.0, 50.0)]), YOLOV5, boxes, np.zeros(9, np.int64))
+    assert found.iou_gain > 0.02
+    assert (found.keep_default, found.gain_interval) == (True, None)
+    assert found.text.startswith("Keep the yolov5-p5 anchors: one image is too few to tell. On")
+    assert "points; one image has no interval); the best possible recall" in found.text
+    assert found.text.endswith("Mind that 1 anchor is compared with 9.")
+
+
+def test_no_margin_changes_no_anchors_for_their_equals() -> None:
+    boxes, image = around(YOLOV5.anchors_wh_px, 0.2)
+    found = judge_anchors(YOLOV5.anchors_wh_px, YOLOV5, boxes, image, margin=0.0)
+    assert found.keep_default
+    assert found.text.startswith("Keep the yolov5-p5 anchors: the others do not fit better.")
+
+
+def test_recall_in_words_is_1_only_if_it_is_all() -> None:
+    boxes = np.concatenate([np.full((29_999, 2), (50.0, 50.0)), [(900.0, 3.0)]])
+    found = judge_anchors(np.array([(50.0, 50.0)]), YOLOV5, boxes, np.arange(len(boxes)))
+    assert found.recall_fitted > 0.99995
+    assert "the best possible recall is 0.9999 and 0.9999." in found.text

@@ -162,7 +162,8 @@ def test_a_file_without_boxes_is_refused(tmp_path: Path, capsys: Capture) -> Non
         ("--k", "5:3", "must be numbers from 1 to 100"),
         ("--k", "three", "must be numbers from 1 to 100"),
         ("--input-size", "0", "must be a size in pixels from 1 up, or WIDTHxHEIGHT, got '0'"),
-        ("--structured", "5x3", "must be LEVELSxSIZESxRATIOS, each from 1 to 99, got '5x3'"),
+        ("--structured", "5x3", "each from 1 to 99 and at most 500 anchors in all, got '5x3'"),
+        ("--structured", "99x99x99", "at most 500 anchors in all, got '99x99x99'. Example: 5"),
         ("--certify", "-1", "must be a number from 0 up, got '-1'"),
         ("--seed", "-1", "must be a whole number from 0 to 4294967295, got '-1'"),
         ("--seed", "4294967296", "must be a whole number from 0 to 4294967295, got '4294967296'"),
@@ -309,3 +310,19 @@ def test_what_shards_cannot_tell_is_refused(
 ) -> None:
     assert main(["boxes", "anchors", str(drawn), *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("distance", ["log", "wh", "ratio"])
+def test_recall_weight_without_effect_is_refused(
+    drawn: Path, capsys: Capture, distance: str
+) -> None:
+    words = ["boxes", "anchors", str(drawn), "--recall-weight", "0.5", "--distance", distance]
+    assert main(words) == 1
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith(
+            f"--recall-weight must go with --distance iou, got --distance {distance}. Leave one of "
+            f"them out."
+        )
+    )

@@ -103,3 +103,21 @@ def test_an_image_that_was_not_seen_is_not_named(
     Image.new("L", (100, 80)).save(tmp_path / "labels" / "1.png")
     assert main(["boxes", "explain", str(tmp_path)]) == 0
     assert "In 1.png (100 x 80 px) there is" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_table_without_header_is_not_said_to_name_its_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("z.jpg,1,2,3,4,dog\n")
+    assert main(["boxes", "explain", str(path), "--image-size", "100x80"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Each row is one box; no row names the columns, so that the place of each says what it is."
+        in out
+    )
+    assert "the first row names" not in out
+    path.write_text("image,x1,y1,x2,y2,class\nz.jpg,1,2,3,4,dog\n")
+    assert main(["boxes", "explain", str(path), "--image-size", "100x80"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the first row names the columns, which may come in any order." in out

@@ -251,3 +251,32 @@ def test_wrong_strides_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_words_of_the_parser_are_those_of_the_library() -> None:
     assert tuple(FORMATS) == boxes_export.FORMATS
+
+
+def test_a_preset_has_no_sets_to_choose_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["boxes", "export", "yolov5-p5", "--to", "csv", "--k", "3"]) == 1
+    assert (
+        "--k must name one of several sets in a file, got 3 for yolov5-p5, a preset of 9 anchors. "
+        "Leave --k out."
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("classes", ["-4", "0", "x"])
+def test_classes_must_be_a_number_of_them(classes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["boxes", "export", "yolov5-p5", "--to", "yolov5", f"--classes={classes}"])
+    assert stop.value.code == 2
+    message = f"must be a whole number from 1 to 999999, got {classes!r}. Example: 20."
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("preset", "to"), [("yolov2-coco", "darknet-v2"), ("ssd300-voc", "ssd")])
+def test_forms_that_are_not_read_back_name_one_that_is(
+    preset: str, to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["boxes", "export", preset, "--to", to, "--classes", "20", "--out", str(out)]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["boxes", "export", str(out), "--to", "csv"]) == 1
+    assert "Export the anchors with `tinysight boxes export --to json`." in capsys.readouterr().err

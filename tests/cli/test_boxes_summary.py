@@ -114,3 +114,30 @@ def test_a_missing_file_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
         assert captured.out == ""
         assert captured.err.count("\n") == 1
         assert "no.json: must be" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("classes", "num_classes", "told"),
+    [
+        ([0, 1], 2, "2, all with the same number of boxes\n"),
+        ([0, 1], 3, "3, all that have boxes have the same number; 1 has none\n"),
+        ([0, 1, 1], 2, "2, the largest has 2.0 times the boxes of the smallest\n"),
+        (
+            [0, 1, 1],
+            4,
+            "4, the largest has 2.0 times the boxes of the smallest that has any; 2 have none\n",
+        ),
+        ([1, 1], 2, "2, only one has boxes; 1 has none\n"),
+    ],
+)
+def test_classes_without_boxes_are_told_apart(
+    classes: list[int],
+    num_classes: int,
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    boxes = [(0, row, 0.0, 0.0, 9.0, 9.0) for row in classes]
+    table = make_table(boxes, classes=[f"c{row}" for row in range(num_classes)])
+    assert main(["boxes", "summary", str(write_coco(table, tmp_path / "a.json"))]) == 0
+    assert f"classes     {told}" in capsys.readouterr().out

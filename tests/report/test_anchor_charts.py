@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from tinysight.boxes.analysis import AnchorAnalysis, analyse_boxes
 from tinysight.boxes.choice_of_k import RuleChoice, choose_k_of_sizes
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.geometry import pairwise_iou
+from tinysight.numerals import rounded_down
 from tinysight.report.anchor_charts import (
     anchor_shapes_chart,
     anchors_on_sizes_chart,
@@ -56,6 +58,10 @@ def test_one_chart_has_wcss_iou_bound_and_recall_over_one_axis_of_k(
     assert [(row["k"], row["iou"], row["recall"]) for row in fit] == [
         (one.k, one.mean_best_iou, one.best_possible_recall) for one in anchors.curve
     ]
+    assert [row["reached"] for row in fit] == [
+        rounded_down(one.best_possible_recall, 4) for one in anchors.curve
+    ]
+    assert '"field": "recall", "format"' not in json.dumps(chart.to_dict()), "not to nearest"
     assert [row["k"] for row in bounded] == [2, 3]
     assert all(row["bound"] >= row["iou"] for row in bounded)
     texts = texts_in(render_svg(chart))

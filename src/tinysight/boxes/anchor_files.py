@@ -105,12 +105,18 @@ def find_anchors(name: str, k: int | None = None) -> AnchorFile:
         k: Which set to take where a file has several.
 
     Raises:
-        DataError: There is neither such a preset nor such a file, or the file has no anchors.
+        DataError: There is neither such a preset nor such a file, the file has no anchors, or ``k``
+            is given with a preset.
     """
     # Unlike Path.exists this takes a name that no file can have, such as a long list of anchors.
     if name not in PRESETS and os.path.exists(name):
         return load_anchors(Path(name), k)
     preset = find_preset(name)
+    if k is not None:
+        raise DataError(
+            f"--k must name one of several sets in a file, got {k} for {name}, a preset of "
+            f"{len(preset.anchors_wh_px)} anchors. Leave --k out."
+        )
     return AnchorFile(preset.levels_wh_px, preset.strides_px, preset.input_size_wh, preset.fit)
 
 
@@ -268,7 +274,7 @@ def _from_numbers(path: Path, text: str) -> AnchorFile:
     if not all(_is_number_word(word) for word in _words(text)):
         raise DataError(
             f"{path}: must hold anchors as JSON, CSV, yolov5 yaml, darknet cfg or plain numbers; "
-            f"this is none of them. Export anchors with `tinysight boxes export`."
+            f"this is none of them. Export the anchors with `tinysight boxes export --to json`."
         )
     return AnchorFile((_paired(path, text),))
 
@@ -308,7 +314,8 @@ def _pairs(path: Path, value: Any, *, may_be_empty: bool = False) -> NDArray[np.
 def _entry(path: Path, value: Any, key: str) -> Any:
     if not isinstance(value, dict) or key not in value:
         raise DataError(
-            f"{path}: must have the key {key!r}, got {_shown(value)}. Export the anchors again."
+            f"{path}: must have the key {key!r}, got {_shown(value)}. Export the anchors "
+            f"with `tinysight boxes export --to json`."
         )
     return value[key]
 

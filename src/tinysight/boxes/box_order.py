@@ -32,6 +32,7 @@ _LEAST_LEAD_BOXES = 5
 _LEAST_SHARE_OF_WINNER = 0.9
 _LEAST_ODDS_OF_WINNER = 4
 _FEWEST_BOXES_AT_EDGE = 5
+_LEAST_ODDS_OF_EDGE = 2
 _MOST_BOXES_TESTED = 100_000
 _BOXES_PER_STRAY = 1000
 
@@ -84,6 +85,26 @@ class OrderDecision:
     """Share of the tested boxes that lie inside their images, by order, best first."""
     boxes_tested: int = 0
     declared: BoxOrder | None = None
+
+    @property
+    def are_pixels_measured(self) -> bool:
+        """Whether the declared layout is used, but not the declared way to count pixels."""
+        return self.basis == "declared" and self.order != self.declared
+
+    def reason(self) -> str:
+        """Return in words why the order is used."""
+        if self.are_pixels_measured:
+            return (
+                "the layout as the file declares, the count of pixels measured by boxes at the "
+                f"edges (--box-order {self.declared} if that is wrong)"
+            )
+        return {
+            "asked": "as asked for",
+            "declared": "as the file declares",
+            "measured": "measured, the file does not say",
+            "overruled": "measured, against what the file declares",
+            "untested": "not tested, no image size is known",
+        }[self.basis]
 
 
 def parse_box_order(text: str) -> BoxOrder:
@@ -314,7 +335,8 @@ def _with_first_pixel(
     """Find by the boxes at the edges of their images how pixels are counted.
 
     Boxes that reach an edge betray it: their left and top are 0 or 1, their right and bottom the
-    size of the image or one less.
+    size of the image or one less. Objects are cut off there, so that many more boxes end at an edge
+    than a pixel before it; where they do not, no edge is seen and nothing is changed.
     """
     if order.layout not in ("xyxy", "yxyx"):
         return order
@@ -325,11 +347,16 @@ def _with_first_pixel(
     if order.first_pixel == 1:
         few = len(numbers) / _BOXES_PER_STRAY
         return order if num_at_zero <= few else replace(order, first_pixel=0, includes_last=False)
-    num_at_one = int((begin == 1).any(axis=1).sum())
-    num_at_end = int((end == wh_px).any(axis=1).sum())
-    num_before_end = int((end == wh_px - 1).any(axis=1).sum())
-    if num_at_zero == 0 and min(num_at_one, num_at_end) >= _FEWEST_BOXES_AT_EDGE:
+    begins = [int((begin == px).any(axis=1).sum()) for px in (1, 2)]
+    ends = [int((end == wh_px - px).any(axis=1).sum()) for px in (0, 1, 2)]
+    if num_at_zero == 0 and _is_edge(*begins) and _is_edge(*ends[:2]):
         return counted_from_one
-    if num_at_end == 0 and min(num_at_zero, num_before_end) >= _FEWEST_BOXES_AT_EDGE:
+    num_past = int(((end > wh_px - 1) & (end <= wh_px)).any(axis=1).sum())
+    if num_past == 0 and num_at_zero >= _FEWEST_BOXES_AT_EDGE and _is_edge(*ends[1:]):
         return replace(order, includes_last=True)
     return order
+
+
+def _is_edge(num_here: int, num_within: int) -> bool:
+    """Whether so many more boxes end at a pixel than a pixel further in that it is an edge."""
+    return num_here >= max(_FEWEST_BOXES_AT_EDGE, _LEAST_ODDS_OF_EDGE * num_within)

@@ -90,6 +90,8 @@ _LAYOUT = {
     "tiny-imagenet": "Each line has one image and its one box, between tabs.",
     "plain-rows": "Each line is one box with the size of its image.",
     "csv": "Each row is one box; the first row names the columns, which may come in any order.",
+    "csv without header": "Each row is one box; no row names the columns, so that the place of "
+    "each says what it is.",
     "parquet": "Each row is one box, in named and typed columns.",
 }
 
@@ -163,18 +165,20 @@ def _table_records(format: str, path: Path) -> Records:
 
         text = read_delimited_text(path)
         names: Sequence[str] = text.names
+        layout = _LAYOUT["csv" if text.has_header else "csv without header"]
         table = text.table.slice(0, 1)
     else:
         from pyarrow import parquet
 
         file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
+        layout = _LAYOUT["parquet"]
         table = next(file.iter_batches(batch_size=1), None)
     values = [] if table is None or table.num_rows == 0 else list(table.to_pydict().values())
     roles = find_columns(names, path)
     record = {name: column[0] for name, column in zip(names, values, strict=False)}
     note = RecordNote("first row", field_notes(record, _meanings(roles), frozenset(roles.used)))
-    return (_LAYOUT[format],), (note,) if record else ()
+    return (layout,), (note,) if record else ()
 
 
 def _meanings(roles: ColumnRoles) -> dict[str, str]:

@@ -31,8 +31,8 @@ class HeldOutCheck:
     held_out: GroupQuality
     """On boxes of other images."""
 
-    interval: Interval
-    """95 % bootstrap interval over images of the held-out mean best IoU."""
+    interval: Interval | None
+    """95 % bootstrap interval over images of the held-out mean best IoU; None for one image."""
 
     @property
     def drop(self) -> float:
@@ -40,8 +40,10 @@ class HeldOutCheck:
         return (self.fitted.mean_best_iou or 0.0) - (self.held_out.mean_best_iou or 0.0)
 
     @property
-    def holds(self) -> bool:
-        """Whether the fitted value is not above the held-out interval."""
+    def holds(self) -> bool | None:
+        """Whether the fitted value is not above the held-out interval; None where there is none."""
+        if self.interval is None:
+            return None
         return (self.fitted.mean_best_iou or 0.0) <= self.interval[1]
 
 
@@ -84,8 +86,10 @@ def bootstrap_mean(
     rng: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
-) -> Interval:
+) -> Interval | None:
     """Return the 95 % percentile interval of a mean over boxes, drawing images with replacement.
+
+    None where all boxes are in one image: nothing says how much images differ.
 
     Args:
         scores: (n,) one for each box, n >= 1.
@@ -102,13 +106,15 @@ def bootstrap_means(
     rng: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
-) -> list[Interval]:
+) -> list[Interval] | list[None]:
     """Return the interval of each of several means on the same draws, which take the most time.
 
     Arguments as :func:`bootstrap_mean`, with several scores for each box.
     """
     _, image = np.unique(image_index, return_inverse=True)
     boxes = np.bincount(image).astype(np.float64)
+    if len(boxes) < 2:
+        return [None] * len(scores)
     sums = [np.bincount(image, each) for each in scores]
     means = np.empty((resamples, len(scores)))
     for index in range(resamples):

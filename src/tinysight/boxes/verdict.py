@@ -26,6 +26,7 @@ from tinysight.boxes.held_out import Interval, bootstrap_means
 from tinysight.boxes.presets import PRESETS, AnchorPreset, PresetFit, sizes_at_preset
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.threads import map_in_threads
+from tinysight.numerals import counted, rounded_down
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
@@ -49,8 +50,8 @@ class Verdict:
     iou_fitted: float
     recall_default: float
     recall_fitted: float
-    gain_interval: Interval
-    """95 % bootstrap interval over images of the gain in mean best IoU."""
+    gain_interval: Interval | None
+    """95 % bootstrap interval over images of the gain in mean best IoU; None for one image."""
 
     margin: float
     """Gain in mean best IoU that was asked for."""
@@ -178,8 +179,8 @@ class _Comparison:
 
 def _verdict_of(
     one: _Comparison,
-    interval: Interval,
-    recall_interval: Interval,
+    interval: Interval | None,
+    recall_interval: Interval | None,
     margin: float,
     *,
     held_out: bool,
@@ -188,17 +189,23 @@ def _verdict_of(
     gain = one.iou_fitted - one.iou_default
     recall_gain = one.recall_fitted - one.recall_default
     keep, why = _decide(gain, recall_gain, interval, recall_interval, margin)
+    spread = (
+        "; one image has no interval"
+        if interval is None
+        else f"; 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    )
     where = "boxes they were not fitted to" if held_out else "these boxes"
     sentences = [
         f"Keep the {default.name} anchors: {why}." if keep else f"Change the anchors: {why}.",
         f"On {where} the mean best IoU is {one.iou_fitted:.3f}, with {default.name} "
-        f"{one.iou_default:.3f} ({100 * gain:+.1f} points; 95 % interval "
-        f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}); the best possible recall is "
-        f"{one.recall_fitted:.4f} and {one.recall_default:.4f}.",
+        f"{one.iou_default:.3f} ({100 * gain:+.1f} points{spread}); the best possible recall is "
+        f"{rounded_down(one.recall_fitted, 4)} and {rounded_down(one.recall_default, 4)}.",
     ]
     if one.num_fitted != len(default.anchors_wh_px):
+        are = "is" if one.num_fitted == 1 else "are"
         sentences.append(
-            f"Mind that {one.num_fitted} anchors are compared with {len(default.anchors_wh_px)}."
+            f"Mind that {counted(one.num_fitted, 'anchor')} {are} compared with "
+            f"{len(default.anchors_wh_px)}."
         )
     if not keep:
         sentences.append(
@@ -318,11 +325,13 @@ def _score_preset(
 def _decide(
     iou_gain: float,
     recall_gain: float,
-    interval: Interval,
-    recall_interval: Interval,
+    interval: Interval | None,
+    recall_interval: Interval | None,
     margin: float,
 ) -> tuple[bool, str]:
     """Return whether to keep the default, and the reason as half a sentence."""
+    if interval is None or recall_interval is None:
+        return True, "one image is too few to tell"
     asked = f"the {100 * margin:g} points that make a change worth its cost"
     # In a small set one box is more than the margin: it must be more than chance, too.
     if recall_gain <= -RECALL_MARGIN and recall_interval[1] < 0:
@@ -330,18 +339,19 @@ def _decide(
             f"others would leave {100 * -recall_gain:.1f} % more of the boxes without an anchor "
             f"near their shape"
         )
-    if iou_gain >= margin and interval[0] >= margin:
+    least = min(iou_gain, interval[0])
+    if least >= margin and least > 0:
         return False, f"the mean best IoU rises by {100 * iou_gain:.1f} points, more than {asked}"
     if recall_gain >= RECALL_MARGIN and recall_interval[0] > 0 and iou_gain >= 0:
         return False, (
             f"{100 * recall_gain:.1f} % more of the boxes get an anchor near their shape, and "
             f"the mean best IoU does not fall"
         )
+    if iou_gain <= 0:
+        return True, "the others do not fit better"
     if iou_gain >= margin:
         return True, (
             f"the gain of {100 * iou_gain:.1f} points is above {asked}, but too uncertain with "
             f"this few images"
         )
-    if iou_gain <= 0:
-        return True, "the others do not fit better"
     return True, f"the gain of {100 * iou_gain:.1f} points is below {asked}"

@@ -34,6 +34,7 @@ DISTANCES = ("iou", "log", "wh", "ratio")
 FITS = ("letterbox", "stretch")
 
 _MOST_K = 100
+_MOST_STRUCTURED = 500
 _LARGEST_SEED = 2**32 - 1  # of scikit-learn
 
 
@@ -114,7 +115,13 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
 def run_anchors(arguments: argparse.Namespace) -> int:
     """Fit the anchors and print them with what was proved."""
     from tinysight import cli
+    from tinysight.errors import DataError
 
+    if arguments.recall_weight > 0 and arguments.distance != "iou":
+        raise DataError(
+            f"--recall-weight must go with --distance iou, got --distance {arguments.distance}. "
+            f"Leave one of them out."
+        )
     found = fit_to_shards(arguments) if are_shards(arguments) else fit_to_boxes(arguments)
     if arguments.json:
         print_json(_as_json(found, arguments))
@@ -197,10 +204,12 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def _structure(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)", text)
-    if match:
-        return int(match[1]), int(match[2]), int(match[3])
+    levels, sizes, ratios = map(int, match.groups()) if match else (0, 0, 0)
+    if 1 <= levels * sizes * ratios <= _MOST_STRUCTURED:
+        return levels, sizes, ratios
     raise argparse.ArgumentTypeError(
-        f"must be LEVELSxSIZESxRATIOS, each from 1 to 99, got {text!r}. Example: 5x3x3."
+        f"must be LEVELSxSIZESxRATIOS, each from 1 to 99 and at most {_MOST_STRUCTURED} anchors in "
+        f"all, got {text!r}. Example: 5x3x3."
     )
 
 

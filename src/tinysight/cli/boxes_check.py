@@ -90,6 +90,7 @@ def _order_json(decision: OrderDecision) -> dict[str, Any]:
     return {
         "order": str(decision.order),
         "basis": decision.basis,
+        "pixels_measured": decision.are_pixels_measured,
         "boxes_tested": decision.boxes_tested,
         "shares_inside": {str(order): share for order, share in decision.shares_inside},
     }
@@ -127,14 +128,7 @@ def _count_lines(count: FindingCount) -> Iterator[str]:
 
 
 def _order_line(decision: OrderDecision) -> str:
-    why = {
-        "asked": "as asked for",
-        "declared": "as the file declares",
-        "measured": "measured, the file does not say",
-        "overruled": "measured, against what the file declares",
-        "untested": "not tested, no image size is known",
-    }[decision.basis]
-    line = f"box order   {decision.order}: {decision.order.describe()}; {why}"
+    line = f"box order   {decision.order}: {decision.order.describe()}; {decision.reason()}"
     if decision.shares_inside:
         shares = ", ".join(
             f"{share:.1%} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]

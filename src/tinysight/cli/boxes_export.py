@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def add_parser(commands: Any) -> None:
         choices=("equal", "size"),
         help="as many anchors on every level (default), or each on the level of its size",
     )
-    parser.add_argument("--classes", type=int, metavar="N", help="classes; darknet needs it")
+    parser.add_argument("--classes", type=_classes, metavar="N", help="classes; darknet needs it")
     parser.add_argument(
         "--boxes", nargs="+", type=Path, metavar="FILE", help="boxes, to say what each level learns"
     )
@@ -180,6 +181,14 @@ def _check_out(out: Path) -> None:
             f"{out}: --out must be a file in a folder that exists. Make the folder or choose "
             f"another."
         )
+
+
+def _classes(text: str) -> int:
+    if re.fullmatch(r"\d{1,6}", text) and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number from 1 to 999999, got {text!r}. Example: 20."
+    )
 
 
 def _strides(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tinysight.cli.boxes_anchors import add_anchor_arguments
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.output import print_json
+from tinysight.numerals import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +127,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         )
         return cli.OK
     print(
-        f"read        {reading.boxes_read:,} boxes on {reading.images:,} images: "
+        f"read        {counted(reading.boxes_read, 'box', 'boxes')} on "
+        f"{counted(reading.images, 'image')}: "
         f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
         f"{reading.rejected:,} rejected"
     )

@@ -282,10 +282,15 @@ def _lines(
             f"{width}x{height} {score.fit}"
         )
     if held_out is not None:
+        interval = (
+            "one image has no interval"
+            if held_out.interval is None
+            else f"95 % interval {held_out.interval[0]:.4f} to {held_out.interval[1]:.4f}"
+        )
         yield (
             f"held out     mean IoU {held_out.fitted.mean_best_iou or 0.0:.4f} where fitted, "
             f"{held_out.held_out.mean_best_iou or 0.0:.4f} on others "
-            f"(95 % interval {held_out.interval[0]:.4f} to {held_out.interval[1]:.4f})"
+            f"({interval})"
         )
     if verdict is not None:
         yield from _wrapped(verdict.text, "verdict      ")

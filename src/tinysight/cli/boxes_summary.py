@@ -186,13 +186,16 @@ def _class_lines(summary: BoxSummary) -> Iterator[str]:
     line = f"classes     {len(classes):,}"
     if summary.imbalance is not None and len(classes) > 1:
         times = summary.imbalance
-        line += (
-            ", all with the same number of boxes"
-            if times == 1
-            else f", the largest has {times:,.{int(times < 10)}f} times the boxes of the smallest"
-        )
         empty = sum(not entry.boxes for entry in classes)
-        line += f" that has any; {empty:,} have none" if empty else ""
+        if len(classes) - empty == 1:
+            line += ", only one has boxes"
+        elif times == 1:
+            line += f", all {'that have boxes have' if empty else 'with'} the same number"
+            line += "" if empty else " of boxes"
+        else:
+            line += f", the largest has {times:,.{int(times < 10)}f} times the boxes of the"
+            line += f" smallest{' that has any' if empty else ''}"
+        line += f"; {empty:,} {'has' if empty == 1 else 'have'} none" if empty else ""
     yield line
     largest = max((entry.boxes for entry in classes), default=0)
     for entry in classes[:_MOST_CLASSES]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinysight.boxes.geometry import pairwise_iou
-from tinysight.numerals import rounded_up
+from tinysight.numerals import rounded_down, rounded_up
 from tinysight.report.boxes_charts import Width, log_axis
 from tinysight.report.chart_style import (
     ANCHOR_COLOURS,
@@ -228,8 +228,9 @@ def _fit_layers(curve: Sequence[AnchorSet], x: alt.X) -> list[alt.Chart]:
             "k": one.k,
             "iou": one.mean_best_iou,
             "recall": one.best_possible_recall,
+            # As text, for a format would round these to nearest.
+            "reached": rounded_down(one.best_possible_recall, 4),
             "bound": one.upper_bound,
-            # As text, for a format would round it to nearest.
             "most": None if one.upper_bound is None else rounded_up(one.upper_bound, 4),
         }
         for one in curve
@@ -244,7 +245,7 @@ def _fit_layers(curve: Sequence[AnchorSet], x: alt.X) -> list[alt.Chart]:
     tooltip = [
         alt.Tooltip("k:Q", title="Anchors"),
         alt.Tooltip("iou:Q", title="Mean best IoU", format=".4f"),
-        alt.Tooltip("recall:Q", title="Best possible recall", format=".4f"),
+        alt.Tooltip("reached:N", title="Best possible recall"),
     ]
     base = chart_of(rows)
     layers = [

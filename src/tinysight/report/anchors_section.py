@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinysight.numerals import rounded_down, rounded_up
+from tinysight.numerals import counted, rounded_down, rounded_up
 from tinysight.report.anchor_charts import elbow_chart
 from tinysight.report.chart_style import BLUE, GREEN, PURPLE, VERMILLION
 from tinysight.report.page import (
@@ -84,8 +84,9 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
             "chosen": chosen,
             "sizes_alt": "Box sizes by width and height, coloured by their best anchor.",
             "shapes_alt": "The anchors to scale in the input of the network.",
-            "caption": f"{anchors.num_boxes:,} boxes, drawn as {len(anchors.points.weights):,} "
-            "dots; a larger dot stands for more boxes. Point at an anchor to see its boxes.",
+            "caption": f"{counted(anchors.num_boxes, 'box', 'boxes')}, drawn as "
+            f"{counted(len(anchors.points.weights), 'dot')}; a larger dot stands for more "
+            "boxes. Point at an anchor to see its boxes.",
         },
     )
 
@@ -129,7 +130,7 @@ def _sets_table(anchors: AnchorAnalysis) -> Table:
     )
     columns = (
         Column("k", "number"),
-        Column("Anchors, px"),
+        Column("Anchors, px", "sizes"),
         Column("Mean best IoU", "number", digits=4),
         Column("None reaches more than", "number", digits=4, rounds="up"),
         Column("Within", "share", digits=2, rounds="up"),

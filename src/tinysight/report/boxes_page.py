@@ -51,13 +51,6 @@ _MANY_TIMES = 20  # as many boxes as another class: worth a word
 _LEAST_PAIRED_CLASSES = 3
 _TURNED_NAMES_PX = 50  # about, below a matrix: a page that grows a little is better than a blank
 _LEAST_PER_IMAGE = 0.1  # boxes: of fewer, one digit says too little
-_BASES = {
-    "asked": "as asked for",
-    "declared": "as the file declares",
-    "measured": "measured, the file does not say",
-    "overruled": "measured, against what the file declares",
-    "untested": "not tested, no image size is known",
-}
 
 
 def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[bytes] = ()) -> Page:
@@ -192,7 +185,7 @@ def _soundness_section(reading: Reading) -> Section:
 
 
 def _order_in_words(decision: OrderDecision) -> str:
-    text = f"{decision.order.describe()}; {_BASES[decision.basis]}"
+    text = f"{decision.order.describe()}; {decision.reason()}"
     if decision.shares_inside:
         shares = ", ".join(
             f"{percent(share)} as {order}" for order, share in decision.shares_inside[:3]

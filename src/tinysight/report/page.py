@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tinysight.report.chart_style import Chart
 
 Severity = Literal["good", "note", "warning"]
-ColumnKind = Literal["text", "prose", "number", "change", "share", "picture"]
+ColumnKind = Literal["text", "prose", "sizes", "number", "change", "share", "picture"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -193,7 +193,8 @@ class Column:
         name: Its heading.
         kind: How values are written and sorted. ``share`` is a fraction in [0, 1], shown as
             percent, ``change`` a number with its sign; a missing value is None. ``prose`` is text
-            in which words between backticks are code, as in paragraphs.
+            in which words between backticks are code, as in paragraphs; ``sizes`` is text whose
+            words are never broken, such as pairs of width and height.
         digits: Digits after the point, of numbers and percent.
         rounds: Where fractions are rounded to: ``up`` where the value is a bound from above,
             ``down`` where 1 means all.

@@ -304,3 +304,71 @@ def test_a_name_of_any_length_makes_a_short_message(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_boxes(path, format="csv")
     assert str(caught.value).endswith(f"got '{'x' * 40}…' twice.")
+
+
+SIZES = {
+    "decimal comma": ("640,0", "480,00", [640, 480], []),
+    "thousands": ("1,920", "640", None, ["'1,920' x '640'"]),
+    "no number": ("N/A", "-3", None, ["'N/A' x '-3'"]),
+    "nought": ("0", "480", None, ["'0' x '480'"]),
+    "too large": ("1e12", "480", None, ["'1e12' x '480'"]),
+    "one missing": ("640", "", None, ["'640' x none"]),
+    "none": ("", " ", None, []),
+}
+
+
+@pytest.mark.parametrize(("width", "height", "expected", "shown"), SIZES.values(), ids=SIZES.keys())
+def test_stated_size_that_is_none_is_a_finding(
+    width: str, height: str, expected: list[int] | None, shown: list[str], tmp_path: Path
+) -> None:
+    text = "image;class;xmin;ymin;xmax;ymax;image_width;image_height\nb;c;1;1;2;2;64;48\n"
+    reading = read(tmp_path, f"{text}a;c;1;1;2;2;{width};{height}\na;;;;;;{width};{height}\n")
+    size = [None if np.isnan(side) else side for side in reading.table.image_wh_px[1]]
+    assert size == (expected or [None, None])
+    message = "an image must have a width and a height > 0 pixels, got {0}. Left out."
+    found = [(finding.kind, finding.record, finding.message) for finding in reading.findings]
+    assert found == [
+        ("no_image_size", f"row {row}", message.format(one)) for row in (3, 4) for one in shown
+    ]
+    assert (reading.accepted, reading.rejected) == (2, 0)
+
+
+def test_rows_of_one_image_that_state_two_sizes_are_a_finding(tmp_path: Path) -> None:
+    text = (
+        "image,class,xmin,ymin,xmax,ymax,image_width,image_height\n"
+        "a.jpg,c,10,10,20,20,640,480\na.jpg,c,10,10,20,20,1000,900.5\na.jpg,c,1,1,2,2,640,480\n"
+    )
+    reading = read(tmp_path, text)
+    assert reading.table.image_wh_px.tolist() == [[640, 480]]
+    (finding,) = reading.findings
+    assert (finding.kind, finding.record, finding.action) == (
+        "conflicting_image_size",
+        "row 3",
+        "repaired",
+    )
+    assert finding.message == (
+        "the rows of an image must have one size, but it is 1000 x 900.5 here and 640 x 480 "
+        "before. The first is used."
+    )
+
+
+def test_missing_sizes_of_a_parquet_table_are_no_finding(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    columns: dict[str, list[Any]] = {"image": ["a", "b", "c"], "class": ["c", "c", "c"]}
+    columns |= {key: [1, 1, 1] for key in ("xmin", "ymin")}
+    columns |= {key: [2, 2, 2] for key in ("xmax", "ymax")}
+    columns |= {"image_width": [64.0, np.nan, None], "image_height": [48.0, np.nan, None]}
+    parquet.write_table(pyarrow.table(columns), path)
+    reading = read_boxes(path)
+    assert reading.table.image_wh_px[0].tolist() == [64, 48]
+    assert np.isnan(reading.table.image_wh_px[1:]).all()
+    assert len(reading.findings) == 0
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+def test_a_first_line_of_excel_names_the_separator(line: str, tmp_path: Path) -> None:
+    # By number of signs the comma would be taken.
+    text = f"{line}image;class, a, b, c, d, e;xmin;ymin;xmax;ymax\na;c;1;1;2;2\nb;c;1;1;2\n"
+    reading = read(tmp_path, text)
+    assert (reading.accepted, reading.table.image_names) == (1, ("a",))
+    assert [finding.record for finding in reading.findings] == ["row 4"], "as Excel counts"

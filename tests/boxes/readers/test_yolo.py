@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from tinysight.boxes.findings import Reading
+from tinysight.boxes.readers.yolo_names import read_class_names
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
 
@@ -129,6 +131,88 @@ def test_names_are_read_however_yaml_writes_them(names: str, tmp_path: Path) -> 
         "dog",
         "cat",
     )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [ 'a [old]', b, c, d ]",
+        'names: {0: "a", 1: "b}", 2: c, 3: d}  # four',
+        "names: ['it''s', \"a, b]c\", 'F #1', שלום]  # my names",
+        "names: [F#1, a:b, http://x, 'd: e', \"\", '', long  name]",
+        "names: [a,  # the first, [\n  # none\n  'b', c d\n]\nnc: 3",
+        "names:  # below\n  [a, b]",
+        "names: {'0': a, \"1\" : b,}",
+        "names:\n  - 'it''s'\n  - \"q \\\"x\\\"\"\n  - 'F #1'\n  - plain # c\n",
+        'names:\n- a]\n# none\n- b, c {d}\n\n- "\\x41\\u05d0\\U0001F600\\t\\\\"\nnc: 3',
+        "names:\n  0: 'it''s'\n  2: \"d: e\"\n  1: 'F #1' # c\n  3: c:d\ntrain: x",
+        "\ufeffnames: [a]",
+    ],
+)
+def test_quotes_and_signs_in_names_are_read_as_yaml_reads_them(names: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(names, encoding="utf-8")
+    expected = yaml.safe_load(names)["names"]
+    as_dict = dict(enumerate(expected)) if isinstance(expected, list) else expected
+    assert read_class_names(tmp_path) == {int(number): name for number, name in as_dict.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ("names: ['a' 'b']", "'a' 'b']"),
+        ("names: [a, [b]]", "[b]]"),
+        ("names: {a, b}", "a, b}"),
+        ('names: ["a\\q"]', '"a\\q"]'),
+        ("names:\n- a\n- [b]\n", "- [b]"),
+        ("names:\n- a\n  and more\n", "and more"),
+        ("names:\n- a\n- b: c\n", "- b: c"),
+        ("names:\n  dog: 0\n", "dog: 0"),
+        ("names:\nnc: 3\n", "nothing"),
+        ("names: dog\n", "dog"),
+    ],
+)
+def test_name_that_cannot_be_read_is_refused(names: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(names, encoding="utf-8")
+    text = (
+        f"data.yaml: `names` must be a list, or a mapping from class numbers, of names; got "
+        f"{found!r}. Write it as names: [first, second]."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_class_names(tmp_path)
+
+
+def test_list_of_names_that_does_not_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: [a, 'b]'\n")
+    text = "data.yaml: `names` must be a whole list, but its ] is missing. Mend the file."
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_class_names(tmp_path)
+
+
+def test_each_tree_has_its_own_names(tmp_path: Path) -> None:
+    line = "0.5 0.5 0.2 0.4\n"
+    first = tree(tmp_path / "A", {"a": f"0 {line}1 {line}"})
+    second = tree(tmp_path / "B", {"a": f"0 {line}1 {line}2 {line}"}, "names: [car, dog]\n")
+    third = tree(tmp_path / "C", {"c": f"7 {line}"}, "")
+    reading = read_boxes([first, second, third])
+    table = reading.table
+    assert table.class_names == ("dog", "cat", "car", "7")
+    assert [table.class_names[row] for row in table.class_index] == [
+        *("dog", "cat"),
+        *("car", "dog"),
+        "7",
+    ]
+    assert table.num_images == 6, "images of different trees stay apart"
+    assert [finding.message for finding in reading.findings] == [
+        "the class number must be one of `names`, got 2. Left out."
+    ]
+
+
+def test_two_numbers_of_one_name_stay_two_classes(tmp_path: Path) -> None:
+    line = "0.5 0.5 0.2 0.4\n"
+    names = "names: [dog, dog]\n"
+    first = tree(tmp_path / "A", {"a": f"0 {line}1 {line}"}, names)
+    second = tree(tmp_path / "B", {"b": f"1 {line}"}, names + "nc: 2\n")
+    assert read_boxes([first, second]).table.class_index.tolist() == [0, 1, 1]
 
 
 def test_names_that_are_not_understood_are_refused(tmp_path: Path) -> None:

@@ -99,6 +99,22 @@ def test_a_wide_table_scrolls_in_its_own_box(visit: Visitor, boxes_html: Path) -
         assert box.evaluate("place => getComputedStyle(place).overflowX") == "auto"
 
 
+@pytest.mark.parametrize("width_px", [400, 1200])
+def test_a_pair_of_width_and_height_is_never_broken(
+    visit: Visitor, boxes_html: Path, width_px: int
+) -> None:
+    seen = visit(boxes_html, width_px=width_px)
+    lines_of_each_pair = """cells => cells.flatMap(cell => [...cell.firstChild.data.matchAll(
+      /[\\d.]+\\u00a0×\\u00a0[\\d.]+/g)].map(pair => {
+        const range = document.createRange();
+        range.setStart(cell.firstChild, pair.index);
+        range.setEnd(cell.firstChild, pair.index + pair[0].length);
+        return range.getClientRects().length;
+      }))"""
+    lines = seen.page.locator("#sets td.sizes").evaluate_all(lines_of_each_pair)
+    assert lines == [1] * (3 + 4 + 12)
+
+
 def test_choosing_an_anchor_fades_the_boxes_of_the_others(visit: Visitor, boxes_html: Path) -> None:
     seen = visit(boxes_html, "#anchors")
     seen.page.locator("#anchor-sets[data-state=drawn]").wait_for()

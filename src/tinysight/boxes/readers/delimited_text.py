@@ -27,6 +27,8 @@ _LARGEST_BLOCK_BYTES = 16 * 2**20
 
 
 _LINE_BREAK = re.compile(r"[\r\n]")
+# What Excel writes and reads as the first line of a file.
+_SEPARATOR_LINE = re.compile(r"[ \t\r\n]*\"?sep=([,;\t|])\"?[ \t]*(?:\r\n?|\n|\Z)", re.IGNORECASE)
 _BLANK_START = re.compile(rb"\s*[\r\n]")
 _BLANK_INSIDE = re.compile(rb"\n\r?\n|\r\r")
 
@@ -43,6 +45,8 @@ class DelimitedText:
     misfits: tuple[tuple[int, str], ...]
     """Row number and fault of each row with too few or too many fields."""
     separator: str
+    has_header: bool
+    """Whether the first row names the columns; else they are known by their places."""
     notes: tuple[FindingGroup, ...] = ()
 
 
@@ -79,13 +83,18 @@ def read_delimited_text(path: Path) -> DelimitedText:
         notes.append(whole_file_finding("not_utf8", "repaired", str(path), message))
         data = data.decode("cp1252", errors="replace").encode()
         text_head = data[:65536].decode(errors="ignore")
+    stated = _SEPARATOR_LINE.match(text_head)
+    num_skipped = len(stated[0].splitlines()) if stated else 0
+    if stated is not None:
+        text_head = text_head[stated.end() :]
+        data = data[stated.end() :]  # the line is ASCII
     blank = _BLANK_START.match(data)
-    num_skipped = len(blank[0].splitlines()) if blank else 0
+    num_skipped += len(blank[0].splitlines()) if blank else 0
     data = data[blank.end() if blank else 0 :]
     first = next((line for line in text_head.splitlines() if line.strip()), "")
     if not first:
         raise DataError(f"{path}: must have a row that names the columns, but it is empty.")
-    separator = max(SEPARATORS, key=first.count)
+    separator = stated[1] if stated else max(SEPARATORS, key=first.count)
     try:
         row = next(csv.reader([first], delimiter=separator))
     except csv.Error as error:
@@ -123,6 +132,7 @@ def read_delimited_text(path: Path) -> DelimitedText:
         row_numbers=rows[int(has_header) :][~is_misfit[int(has_header) :]],
         misfits=tuple((int(rows[number - 1]), fault) for number, fault in parsed.misfits),
         separator=separator,
+        has_header=has_header,
         notes=tuple(notes),
     )
 

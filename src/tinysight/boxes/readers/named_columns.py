@@ -16,6 +16,7 @@ from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
 from tinysight.boxes.readers.ids import id_column, plain_id
 from tinysight.boxes.readers.parquet_columns import read_parquet_columns
+from tinysight.boxes.readers.row_sizes import image_sizes_of_rows
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 
 if TYPE_CHECKING:
@@ -79,7 +80,11 @@ def _raw_boxes(
         gathered.append(whole_file_finding("no_image_column", "accepted", str(path), message))
     if roles.class_name is None:
         classes = _Codes(np.zeros(num_rows, np.int32), (_ONE_CLASS,) if num_rows else (), ())
-    wh_px = _image_sizes(roles, columns, images)
+    wh_px = np.full((len(images.names), 2), np.nan)
+    if roles.image_width is not None and roles.image_height is not None:
+        sides = [columns[roles.image_width], columns[roles.image_height]]
+        wh_px, faults = image_sizes_of_rows(sides, images.index, len(images.names), path, positions)
+        gathered += faults
     # Classes of empty rows, such as "no finding", are no classes of boxes.
     is_box = ~is_empty
     classes = classes.sorted_and_used(is_box)
@@ -233,33 +238,6 @@ def _are_fractions(numbers: NDArray[np.float64]) -> bool:
     readable = numbers[np.isfinite(numbers).all(axis=1)]
     is_whole = bool((readable == np.round(readable)).all())
     return len(readable) > 0 and not is_whole and bool(np.abs(readable).max() <= 1.5)
-
-
-def _image_sizes(
-    roles: ColumnRoles, columns: dict[str, pyarrow.ChunkedArray], images: _Codes
-) -> NDArray[np.float64]:
-    wh_px = np.full((len(images.names), 2), np.nan)
-    if roles.image_width is None or roles.image_height is None:
-        return wh_px
-    for side, name in enumerate((roles.image_width, roles.image_height)):
-        sides = _floats(columns[name])
-        stated = np.flatnonzero((sides > 0) & (sides < 1e9))
-        # Of repeated rows the last assignment stays: the first row of an image counts.
-        wh_px[images.index[stated][::-1], side] = sides[stated][::-1]
-    wh_px[~np.isfinite(wh_px).all(axis=1)] = np.nan
-    return wh_px
-
-
-def _floats(column: pyarrow.ChunkedArray) -> NDArray[np.float64]:
-    """Return a column as numbers, NaN where it has none."""
-    import pyarrow
-
-    try:
-        numbers: NDArray[np.float64] = column.cast(pyarrow.float64()).to_numpy()
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        values = [as_number(value) for value in column.to_pylist()]
-        numbers = np.array([np.nan if value is None else value for value in values], np.float64)
-    return numbers
 
 
 def _missing(codes: _Codes, rows: NDArray[np.int64], what: str) -> list[Mark]:

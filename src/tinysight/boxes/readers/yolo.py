@@ -29,7 +29,8 @@ _LARGEST_CLASS = 1_000_000
 def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     """Read label files, or trees of them, as one source.
 
-    In a tree, images without a label file are images without boxes.
+    In a tree, images without a label file are images without boxes. Each tree has the class names
+    that it states; classes of the same name are one.
 
     Args:
         paths: Label files and roots of trees; a yaml file stands for its folder.
@@ -41,18 +42,21 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     roots = [path.parent if path.suffix in (".yaml", ".yml") else path for path in paths]
     files: list[Path] = []
     images: dict[str, Path] = {}
-    names: dict[int, str] = {}
+    name_sets: list[dict[int, str]] = []
+    set_of_file: list[int] = []
     unread: list[Folder] = []
     for root in dict.fromkeys(roots):
         if root.is_dir():
             labels, below, faults = _walk(root)
-            files += labels
             images.update(below)
             unread += faults
-            if labels:
-                names = names or read_class_names(root)
         else:
-            files.append(root)
+            labels = [root]
+        files += labels
+        names = read_class_names(root) if labels and root.is_dir() else {}
+        if labels and names not in name_sets:
+            name_sets.append(names)
+        set_of_file += [name_sets.index(names) for _ in labels]
     if not files:
         if unread:
             raise DataError(f"{unread[0].path}: {unread[0].fault}")
@@ -63,9 +67,9 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     texts, notes = _read_all(files)
     lines, file_index, positions = _lines_of(texts)
     numbers, classes, marks = _parse(lines)
-    class_index, class_names, category_ids, is_listed = _classes_of(classes, names)
-    if names:
-        marks += _unknown_classes(class_index, is_listed, category_ids)
+    own_set = np.array(set_of_file, np.int32)[file_index]
+    class_index, class_names, category_ids, is_listed = _classes_of(classes, own_set, name_sets)
+    marks += _unknown_classes(class_index, is_listed, category_ids)
     own, image_names, image_paths = _images_of(files, images)
     return RawBoxes(
         format="yolo",
@@ -247,22 +251,40 @@ def _around_points(points: NDArray[np.float64]) -> list[object]:
 
 
 def _classes_of(
-    classes: NDArray[np.int64], names: dict[int, str]
+    classes: NDArray[np.int64], own_set: NDArray[np.int32], name_sets: Sequence[dict[int, str]]
 ) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[int | str, ...], NDArray[np.bool_]]:
-    used = np.unique(classes).tolist()
-    numbers = sorted({*names, *(number for number in used if number >= 0)})
-    if -1 in used:
-        numbers.append(-1)
-    rows = {number: row for row, number in enumerate(numbers)}
-    lookup = np.array([rows[number] for number in used], np.int32)
-    class_index = lookup[np.searchsorted(used, classes)] if used else np.zeros(0, np.int32)
-    class_names = tuple(
-        names.get(number, "(no class)" if number < 0 else str(number)) for number in numbers
+    """Return the class of each row, and the names, numbers and state of all classes.
+
+    A number means what the names of its own tree say; ``own_set`` (n,) is the row of those in
+    ``name_sets``. Two numbers of one tree stay two classes though they have the same name.
+    """
+    class_index = np.zeros(len(classes), np.int32)
+    found: list[tuple[str, int, bool]] = []
+    for row, names in enumerate(name_sets):
+        is_own = own_set == row
+        used = np.unique(classes[is_own]).tolist()
+        numbers = sorted({*names, *(number for number in used if number >= 0)})
+        if -1 in used:
+            numbers.append(-1)
+        earlier = {(name, is_listed): at for at, (name, _, is_listed) in enumerate(found)}
+        rows: dict[int, int] = {}
+        for number in numbers:
+            name = names.get(number, "(no class)" if number < 0 else str(number))
+            is_listed = number in names if names else number >= 0
+            at = earlier.pop((name, is_listed), None)
+            if at is None:
+                at = len(found)
+                found.append((name, number, is_listed))
+            rows[number] = at
+        if used:
+            lookup = np.array([rows[number] for number in used], np.int32)
+            class_index[is_own] = lookup[np.searchsorted(used, classes[is_own])]
+    return (
+        class_index,
+        tuple(name for name, _, _ in found),
+        tuple(number for _, number, _ in found),
+        np.array([is_listed for _, _, is_listed in found], np.bool_),
     )
-    is_listed = np.array(
-        [number in names if names else number >= 0 for number in numbers], np.bool_
-    )
-    return class_index, class_names, tuple(numbers), is_listed
 
 
 def _unknown_classes(

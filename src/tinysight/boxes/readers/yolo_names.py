@@ -1,7 +1,7 @@
 """Class names of a YOLO tree: from ``data.yaml``, ``classes.txt`` or ``obj.names``.
 
 Only the key ``names`` of the yaml is wanted, and it is written in three ways: a flow list, a block
-list, or a block mapping from numbers. That needs no parser of all of yaml.
+list, or a mapping from numbers, flow or block. That needs no parser of all of yaml.
 """
 
 from __future__ import annotations
@@ -15,12 +15,30 @@ from tinysight.errors import DataError
 LISTS = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
 
 _LARGEST_YAML_BYTES = 2**20
-_ITEM = re.compile(
-    r"\s*(?:-\s+(?P<listed>.+)|['\"]?(?P<number>\d{1,6})['\"]?\s*:\s*(?P<mapped>.+))"
+
+_ESCAPES = {
+    **dict(zip('0abtnvfre "/\\', '\0\a\b\t\n\v\f\r\x1b "/\\', strict=True)),
+    **dict(zip("N_LP", "\x85\xa0\u2028\u2029", strict=True)),
+}
+_ESCAPE = re.compile(
+    r"\\(?:(?P<sign>[0abtnvfre \"/\\N_LP])"
+    r"|x(?P<x>[0-9A-Fa-f]{2})|u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>00(?:0[0-9A-Fa-f]|10)[0-9A-Fa-f]{4}))"
 )
-_FLOW_ITEM = re.compile(
-    r"\s*(?:['\"]?(?P<number>\d{1,6})['\"]?\s*:\s*)?"
-    r"(?:'(?P<single>(?:[^']|'')*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^,\]}]*))\s*(?:,|$)"
+_ANY_ESCAPE = re.sub(r"\?P<\w+>", "?:", _ESCAPE.pattern)
+_QUOTED = r"'(?P<single>(?:[^']|'')*+)'" rf"|\"(?P<double>(?:[^\"\\]|{_ANY_ESCAPE})*+)\""
+# A bare name begins with no sign of yaml, and ends before " #" and ": ".
+_BARE_START = r"(?![-?:](?:\s|\Z)|[&*!|>%@`#,\[\]{}'\"])"
+_GAP = re.compile(r"(?:\s|(?<=\s)#[^\n]*+)*+")
+_NUMBER = r"['\"]?(?P<number>\d{1,6})['\"]?\s*:"
+_FLOW_KEY = re.compile(_NUMBER)
+_FLOW_NAME = re.compile(
+    rf"{_QUOTED}|(?P<bare>{_BARE_START}"
+    r"(?:[^\s:#,\[\]{}]|:(?![\s,\[\]{}]|\Z)|(?<=\S)#|\s++(?![#,\[\]{}]))+)"
+)
+_BLOCK_ITEM = re.compile(
+    rf"(?:-|\s+{_NUMBER}|\s+-)\s+"
+    rf"(?:{_QUOTED}|(?P<bare>{_BARE_START}(?:[^\s:#]|:(?!\s|\Z)|(?<=\S)#|\s++(?!#))+))"
+    r"(?:\s+#.*|\s*)"
 )
 
 
@@ -50,61 +68,88 @@ def parse_yaml_names(text: str, path: Path) -> dict[int, str]:
     Raises:
         DataError: There is such a key and its value is none of the three forms.
     """
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    lines = text.splitlines()
     start = next((n for n, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     if start is None:
         return {}
-    first = _without_comment(lines[start].partition(":")[2]).strip()
-    if first.startswith(("[", "{")):
-        return _flow_names(" ".join([first, *lines[start + 1 :]]), path)
+    value = "\n".join([lines[start].partition(":")[2], *lines[start + 1 :]])
+    at = _end_of_gap(value, 0)
+    if value[at : at + 1] in ("[", "{"):
+        return _flow_names(value, at, path)
+    first, _, rest = value.partition("\n")
+    if _end_of_gap(first, 0) < len(first):
+        raise _not_understood(path, first)
     names: dict[int, str] = {}
-    for line in lines[start + 1 :] if not first else ():
-        if not line.strip():
+    for line in rest.split("\n"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        item = _ITEM.fullmatch(_without_comment(line).rstrip())
-        if item is None or (item["listed"] is None and not line.startswith((" ", "\t"))):
-            break
+        if not line.startswith((" ", "\t", "- ")):
+            break  # the next key
+        item = _BLOCK_ITEM.fullmatch(line)
+        if item is None:
+            raise _not_understood(path, line)
         key = len(names) if item["number"] is None else int(item["number"])
-        names[key] = _unquoted(item["listed"] or item["mapped"])
+        names[key] = _name_of(item)
     if not names:
-        raise DataError(
-            f"{path}: `names` must be a list, or a mapping from class numbers, of names; got "
-            f"{(first or 'nothing')[:40]!r}. Write it as names: [first, second]."
-        )
+        raise _not_understood(path, "")
     return names
 
 
-def _flow_names(text: str, path: Path) -> dict[int, str]:
-    closing = {"[": "]", "{": "}"}[text[0]]
-    end = text.find(closing)
-    if end < 0:
-        raise DataError(
-            f"{path}: `names` must be a whole list, but its {closing} is missing. Mend the file."
-        )
+def _flow_names(text: str, at: int, path: Path) -> dict[int, str]:
+    """Return the names of a list or mapping in brackets, the first of which is at ``at``."""
+    is_mapping = text[at] == "{"
+    closing = "}" if is_mapping else "]"
     names: dict[int, str] = {}
-    body = text[1:end].strip().rstrip(",")
-    at = 0
-    while at < len(body):
-        item = _FLOW_ITEM.match(body, at)
-        if item is None or item.end() == at:
-            break
-        key = len(names) if item["number"] is None else int(item["number"])
-        name = item["single"] if item["single"] is not None else item["double"]
-        names[key] = (item["bare"] or "").strip() if name is None else name.replace("''", "'")
-        at = item.end()
+    at = _end_of_gap(text, at + 1)
+    while text[at : at + 1] != closing:
+        begin, key = at, len(names)
+        if is_mapping and (number := _FLOW_KEY.match(text, at)) is not None:
+            key = int(number["number"])
+            at = _end_of_gap(text, number.end())
+        item = _FLOW_NAME.match(text, at) if at > begin or not is_mapping else None
+        if item is not None:
+            names[key] = _name_of(item)
+            at = _end_of_gap(text, item.end())
+        if at == len(text):
+            raise DataError(
+                f"{path}: `names` must be a whole list, but its {closing} is missing. Mend the "
+                f"file."
+            )
+        if item is None or text[at] not in (",", closing):
+            raise _not_understood(path, text[begin:])
+        if text[at] == ",":
+            at = _end_of_gap(text, at + 1)
     return names
 
 
-def _without_comment(line: str) -> str:
-    return re.sub(r"(?:^|\s)#.*$", "", line)
+def _end_of_gap(text: str, at: int) -> int:
+    """Return where blanks and comments that begin at a place end."""
+    gap = _GAP.match(text, at)
+    return at if gap is None else gap.end()
 
 
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    return text
+def _name_of(item: re.Match[str]) -> str:
+    """Return the name that a quoted or bare item spells; a line break in it is a blank."""
+    spelled = item["single"] or item["double"] or item["bare"] or ""
+    name = re.sub(r"\s*\n\s*", " ", spelled)
+    if item["single"] is not None:
+        return name.replace("''", "'")
+    return name.strip() if item["double"] is None else _ESCAPE.sub(_unescaped, name)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    if escape["sign"] is not None:
+        return _ESCAPES[escape["sign"]]
+    return chr(int(escape["x"] or escape["u"] or escape["U"], 16))
+
+
+def _not_understood(path: Path, found: str) -> DataError:
+    line = found.strip().partition("\n")[0]
+    return DataError(
+        f"{path}: `names` must be a list, or a mapping from class numbers, of names; got "
+        f"{(line or 'nothing')[:40]!r}. Write it as names: [first, second]."
+    )
 
 
 def _text_of(path: Path) -> str:
-    return read_head(path, _LARGEST_YAML_BYTES).decode("utf-8", errors="replace")
+    return read_head(path, _LARGEST_YAML_BYTES).decode("utf-8-sig", errors="replace")
