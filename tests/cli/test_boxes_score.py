@@ -184,3 +184,15 @@ def test_wrong_words_are_a_usage_error(
 
 def test_the_words_of_the_parser_are_those_of_the_library() -> None:
     assert boxes_score.FITS == PRESET_FITS
+
+
+def test_a_level_that_few_boxes_prefer_does_not_read_as_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boxes = [(0, 0, 0, 0, *((8, 8) if number < 3 else (300, 300))) for number in range(20_000)]
+    path = write_coco(make_table(boxes, image_wh=[(640, 640)]), tmp_path / "few.json")
+    main(["boxes", "score", str(path), "--anchors", "yolov5-p5"])
+    printed = capsys.readouterr().out
+    assert "  stride 8        3          3 below 0.1 %" in printed
+    assert "  stride 16       3          0       0.0 %" in printed
+    assert "  stride 32       3     19,997 over 99.9 %" in printed

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysight.boxes.quality import GroupQuality, checked_anchors, match_anchors
 from tinysight.errors import DataError
+from tinysight.numerals import percent
 
 Rule = Literal["equal", "size"]
 """``equal``: the same number of anchors on every level, by area, as yolov5, v7 and mmdetection
@@ -193,10 +194,11 @@ def _described(levels: tuple[Level, ...], boxes_wh_px: ArrayLike | None) -> Stri
     finest_px = levels[0].stride_px
     num_tiny = int(np.count_nonzero((boxes < finest_px).all(axis=1)))
     if num_tiny > FEW_BOXES * len(boxes):
+        share = percent(num_tiny / len(boxes), 0)
         warnings.append(
-            f"{num_tiny:,} of {len(boxes):,} boxes ({num_tiny / len(boxes):.0%}) are smaller than "
-            f"one cell of the finest level ({finest_px} px) in both sides: several may fall into "
-            f"one cell. Use a larger input or a finer level."
+            f"{num_tiny:,} of {len(boxes):,} boxes ({share}) are smaller than one cell of the "
+            f"finest level ({finest_px} px) in both sides: several may fall into one cell. Use a "
+            f"larger input or a finer level."
         )
     return StrideAssignment(tuple(covered), tuple(warnings))
 
@@ -243,8 +245,8 @@ def _warnings_of_coverage(level: Level, coverage: LevelCoverage, num_boxes: int)
         ]
     if coverage.share < FEW_BOXES:
         return [
-            f"Only {coverage.boxes:,} of {num_boxes:,} boxes ({coverage.share:.1%}) have their "
-            f"best anchor on the level of stride {level.stride_px}: it would learn from few."
+            f"Only {coverage.boxes:,} of {num_boxes:,} boxes ({percent(coverage.share)}) have "
+            f"their best anchor on the level of stride {level.stride_px}: it would learn from few."
         ]
     return []
 

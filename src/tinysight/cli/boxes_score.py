@@ -16,7 +16,7 @@ from tinysight.cli.boxes_input import (
     read_input,
 )
 from tinysight.cli.output import print_json
-from tinysight.numerals import rounded_down
+from tinysight.numerals import percent, rounded_down
 
 if TYPE_CHECKING:
     from tinysight.boxes.held_out import HeldOutCheck
@@ -224,15 +224,16 @@ def levels_json(assignment: StrideAssignment) -> list[dict[str, Any]]:
 def level_lines(assignment: StrideAssignment) -> Iterator[str]:
     """Yield the coverage table of a detector's levels, and the warnings."""
     has_boxes = any(level.coverage is not None for level in assignment.levels)
-    columns = "     boxes   share  mean IoU  recall   boxes of its size" if has_boxes else ""
+    columns = "     boxes       share  mean IoU  recall   boxes of its size" if has_boxes else ""
     yield f"level        anchors{columns}"
     for level in assignment.levels:
         line = f"  stride {level.stride_px:<4} {len(level.anchors_wh_px):>5}"
         coverage = level.coverage
         if coverage is not None:
             line += (
-                f" {coverage.boxes:>10,} {coverage.share:>7.1%} {_figure(coverage.mean_best_iou)}"
-                f" {_share(coverage.best_possible_recall)} {coverage.boxes_by_size:>16,}"
+                f" {coverage.boxes:>10,} {percent(coverage.share):>11}"
+                f" {_figure(coverage.mean_best_iou)} {_share(coverage.best_possible_recall)}"
+                f" {coverage.boxes_by_size:>16,}"
             )
         yield line
     for warning in assignment.warnings:

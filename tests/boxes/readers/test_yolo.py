@@ -254,6 +254,20 @@ def test_folder_behind_a_link_is_read_and_a_broken_one_is_a_finding(tmp_path: Pa
     )
 
 
+def test_two_trees_may_link_to_one_folder_of_images(tmp_path: Path) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for name in "ab":
+        Image.new("L", (200, 100)).save(pool / f"{name}.png")
+        part = tmp_path / "data" / name
+        (part / "labels").mkdir(parents=True)
+        (part / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+        (part / "images").symlink_to(pool)
+    reading = read_boxes(tmp_path / "data")
+    assert (reading.accepted, reading.images, kinds(reading)) == (2, 2, {})
+    assert reading.table.image_wh_px.tolist() == [[200, 100], [200, 100]]
+
+
 def test_boxes_in_pixels_are_recognised_and_told(tmp_path: Path) -> None:
     lines = "".join(f"0 {100 + i} {50 + i} {150 - 2 * i} {60 - 2 * i}\n" for i in range(20))
     reading = read_boxes(tree(tmp_path, {"a": lines}))

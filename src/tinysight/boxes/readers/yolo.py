@@ -5,8 +5,10 @@ Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -117,20 +119,24 @@ def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, .
 
 
 def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
-    """Return the label files below a folder, its images by path without suffix, and its faults."""
+    """Return the label files below a folder, its images, and its faults.
+
+    Images are named by their path without links and suffix.
+    """
     texts: list[Path] = []
     images: dict[str, Path] = {}
     unread: list[Folder] = []
     for folder in walk_folders(root):
         if folder.fault:
             unread.append(folder)
+        real_folder = os.path.realpath(folder.path)
         for name in folder.file_names:
             lower = name.lower()
             if lower.endswith(".txt") and lower not in _NO_LABELS:
                 texts.append(folder.path / name)
             elif lower.endswith(IMAGE_SUFFIXES):
                 path = folder.path / name
-                images[str(path.with_suffix(""))] = path
+                images[os.path.join(real_folder, path.stem)] = path
     in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
     return in_labels or [path for path in texts if not _is_image_list(path)], images, unread
 
@@ -150,14 +156,17 @@ def _images_of(
 ) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[Path | None, ...]]:
     """Return the image of each label file, and names and paths of all images."""
     left = dict(images)
+    real = cache(os.path.realpath)  # several trees of labels may link to one folder of images
     paths: list[Path | None] = []
     names: list[str] = []
     for file in files:
         path = None
         for stem in _image_stems(file):
-            path = images.get(stem)
+            folder, name = os.path.split(stem)
+            key = os.path.join(real(folder), name)
+            path = images.get(key)
             if path is not None:
-                left.pop(stem, None)
+                left.pop(key, None)
                 break
         paths.append(path)
         # Without an image nothing says what its suffix would be.
