@@ -52,7 +52,9 @@ def test_warnings_come_first_and_what_is_good_last() -> None:
 def test_a_run_whose_test_part_was_looked_at_is_told_how_to_choose() -> None:
     history = make_history([0.3, 0.5, 0.6])
     observation = found(diagnose(history, None, make_recipe(3), about=ABOUT), "test-part-chooses")
-    assert "--tuning-fraction 0.1" in observation.advice
+    assert "`tinysight train STORE --recipe RUN/recipe.toml --out OTHER --tuning-fraction 0.1`" in (
+        observation.advice
+    )
     tuned = diagnose(
         make_history([0.3, 0.5, 0.6], part="tuning"),
         None,

@@ -33,8 +33,8 @@ _TEST_PART_CHOOSES = Observation(
     "note",
     "These findings come from the test images. Settings that are chosen by them fit the test "
     "images a little, and the test accuracy then flatters the network.",
-    "To compare settings, hold training images back: `tinysight train STORE --out RUN "
-    "--tuning-fraction 0.1`.",
+    "To compare settings, hold training images back: `tinysight train STORE --recipe "
+    "RUN/recipe.toml --out OTHER --tuning-fraction 0.1`.",
 )
 
 Record = Mapping[str, Any]
@@ -118,7 +118,7 @@ def _observations(
             size_px=about["size_px"],
         )
         schedule = [
-            *judge_learning_rate(curve, history, recipe),
+            *judge_learning_rate(curve, history, recipe, num_classes=num_classes),
             *judge_end(curve, history, recipe),
             *judge_average(curve, recipe, steps=last["steps"]),
         ]
