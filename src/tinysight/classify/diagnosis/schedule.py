@@ -101,8 +101,8 @@ def judge_learning_rate(
             f"the training loss rose from {before['train_loss']:.2f} to {after['train_loss']:.2f} "
             f"in epoch {after['epoch'] + 1} at learning rate {after['lr']:.3g}"
         )
-    has = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
-    severity: Severity = "note" if has_recovered and has else "warning"
+    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+    severity: Severity = "note" if has_recovered and is_learned else "warning"
     max_lr = recipe.schedule.max_lr
     warm_up = (
         " or a longer warm-up (schedule.peak_epoch)"
@@ -117,12 +117,12 @@ def judge_learning_rate(
     if not has_recovered:
         words = "The learning rate is too high"
         end = f" It ended at {percent(last)}, {in_points(best - last)} below its best."
-    elif has and falls and _has_come_down(curve, history, falls, rises):
+    elif is_learned and falls and _has_come_down(curve, history, falls, rises):
         words = "The learning rate was high for a while"
         end = f" As it fell, the accuracy recovered to {end}"
     else:
         words = "The learning rate may be too high"
-        end = f" The {curve.part} accuracy ended at {end}" if has else ""
+        end = f" The {curve.part} accuracy ended at {end}" if is_learned else ""
     if has_recovered and falls and not curve.is_averaged:
         advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
     yield Observation("lr-too-high", severity, f"{words}: {'; '.join(signs)}.{end}", advice)
