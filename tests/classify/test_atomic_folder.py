@@ -30,6 +30,29 @@ def test_a_store_is_replaced_when_told_to(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "store.json").read_text() == "two"
 
 
+def test_folders_above_the_store_are_made(tmp_path: Path) -> None:
+    write(tmp_path / "stores" / "tiny" / "first", "one")
+    assert (tmp_path / "stores" / "tiny" / "first" / "store.json").read_text() == "one"
+
+
+def test_a_file_where_a_folder_above_must_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "stores").write_text("")
+    with pytest.raises(
+        DataError,
+        match=r"stores: must be a folder that can be written to, File exists. Mend that or choose",
+    ):
+        write(tmp_path / "stores" / "tiny", "one")
+
+
+def test_a_link_stays_and_the_store_behind_it_is_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "store", "one")
+    (tmp_path / "link").symlink_to("store")
+    write(tmp_path / "link", "two", replace=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "store"]
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "store" / "store.json").read_text() == "two"
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_what_appears_while_the_store_is_made_is_left_alone(tmp_path: Path, replace: bool) -> None:
     out = tmp_path / "store"

@@ -264,12 +264,10 @@ def test_a_folder_that_is_no_store_is_never_replaced(tmp_path: Path) -> None:
     assert names_in(tmp_path / "store") == ["thesis.txt"]
 
 
-def test_a_missing_parent_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_parent_folder_is_made(tmp_path: Path) -> None:
     source = open_source(write_tree(tmp_path / "source", image_folder_files()))
-    with pytest.raises(
-        DataError, match=r"nowhere: must be a folder that can be written to, No such"
-    ):
-        pack_store(source, tmp_path / "nowhere" / "store")
+    pack_store(source, tmp_path / "stores" / "first")
+    assert names_in(tmp_path / "stores") == ["first"]
 
 
 def no_room(*_: object, **__: object) -> None:

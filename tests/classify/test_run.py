@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import time
@@ -506,6 +507,21 @@ def test_a_tuning_part_keeps_the_test_part_unseen(store: Store, tmp_path: Path) 
     assert result.last["tuning_accuracy"] == 1.0
     assert not [key for key in result.last if "test" in key]
     assert result.steps == 12  # 27 of the 36 training images in batches of 8, three times
+
+
+def test_a_class_of_one_training_image_leaves_none_to_tune_by(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store")
+    first_class = np.flatnonzero(store.targets == 0)
+    is_train = store.is_train.copy()
+    is_train[first_class[1:]] = False
+    store = dataclasses.replace(store, is_train=is_train)
+    with pytest.raises(
+        RecipeError,
+        match=r"train\.tuning_fraction \(=0\.25\) must hold back and leave at least 1 training "
+        rf"image of every class, but class '{store.class_names[0]}' has 1 in all\. Add images to "
+        r"it or leave the class out, or choose 0 for no tuning part\.$",
+    ):
+        run(store, make_recipe(train={"tuning_fraction": 0.25}), tmp_path / "run")
 
 
 def test_evaluation_can_be_rarer_but_the_last_epoch_is_evaluated(

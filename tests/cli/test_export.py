@@ -89,7 +89,8 @@ def test_a_card_needs_no_store_and_onnx_can_be_told_where_it_is(
     assert main(["export", str(run), "--format", "card", "--out", str(tmp_path / "c.md")]) == 0
     out = str(tmp_path / "m.onnx")
     assert main(["export", str(run), "--out", out]) == 1
-    assert str(tmp_path / "moved") in capsys.readouterr().err
+    message = f"there is none at {tmp_path / 'moved'}. Name the place where it is now with --store."
+    assert message in capsys.readouterr().err
     assert main(["export", str(run), "--out", out, "--store", str(packed_shapes)]) == 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.runs import explain_run, make_run
+from tinysight import run_folder
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.cli import FAULT, OK, USAGE, main
 from tinysight.report.classify_page import build_run_page
@@ -40,6 +41,20 @@ def test_run_that_was_not_explained_gets_a_page_and_a_hint(
     run = make_run(tmp_path / "run")
     assert main(["report", str(run)]) == OK
     assert f"add them with: tinysight explain {run}" in capsys.readouterr().out
+
+
+def test_run_that_is_not_finished_gets_a_page_and_the_command_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    for name in (run_folder.MODEL, run_folder.METRICS):
+        (run / name).unlink()
+    assert main(["report", str(run)]) == OK
+    store = run_folder.read_run(run)["store"]
+    assert (
+        f"the run is not finished; go on with: tinysight train {store} --out {run} --resume\n"
+    ) in capsys.readouterr().out
+    assert "tinysight evaluate" not in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_several_runs_make_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,10 @@ def test_a_store_that_moved_can_be_named(
     packed_shapes.rename(moved)
     try:
         assert main(["evaluate", str(finished)]) == 1
-        assert "tinysight: " in capsys.readouterr().err
+        assert (
+            f"tinysight: {finished}: its store must still be where it was, there is none at "
+            f"{packed_shapes}. Name the place where it is now with --store.\n"
+        ) in capsys.readouterr().err
         assert main(["evaluate", str(finished), "--store", str(moved)]) == 0
     finally:
         moved.rename(packed_shapes)

@@ -290,6 +290,18 @@ def test_run_that_was_not_evaluated_names_the_command(tmp_path: Path) -> None:
     )
 
 
+def test_run_that_is_not_finished_names_the_command_that_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for name in (run_folder.METRICS, run_folder.MODEL):
+        (run / name).unlink()
+    (command,) = [block for block in page_of(run).blocks() if isinstance(block, Command)]
+    assert command.command == "tinysight train STORE --out RUN --resume"
+    assert command.text == (
+        "This run is not finished. One command, with its store for STORE and its folder for RUN, "
+        "goes on with it:"
+    )
+
+
 def change_history(run: Path, *changes: dict[str, Any]) -> Path:
     """Change the first epochs of a run without predictions, and leave no others."""
     (run / run_folder.METRICS).unlink()
@@ -449,6 +461,7 @@ def test_few_confused_pairs_are_counted_in_words(tmp_path: Path, pairs: int, cap
         (0, 0, "There are none: it made no mistake."),
         (1, 1, "Its only mistake is here."),
         (7, 7, "All 7 mistakes are here."),
+        (0, 5, "None of 5 mistakes is here."),
         (1, 5, "1 of 5 mistakes is here, those of each class it was surest of first."),
         (3, 5, "3 of 5 mistakes are here, those of each class it was surest of first."),
     ],
@@ -457,6 +470,31 @@ def test_mistakes_are_counted_in_words(run: Path, shown: int, wrong: int, lead: 
     results = load_run_results(run)
     assert results.explanation is not None
     about = {**results.explanation.gallery_about, "mistakes_shown": shown, "mistakes_of": wrong}
+    explanation = dataclasses.replace(results.explanation, gallery_about=about)
+    page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+    assert [section.lead for section in page.sections if section.name == "mistakes"] == [lead]
+
+
+@pytest.mark.parametrize(
+    ("images", "shown", "lead"),
+    [
+        (
+            7,
+            3,
+            "Only 7 of 300 test images were looked at. 3 of 5 mistakes are here, those of each "
+            "class it was surest of first.",
+        ),
+        (1, 0, "Only 1 of 300 test images was looked at. None of 5 mistakes is here."),
+        (7, 5, "Only 7 of 300 test images were looked at. All 5 mistakes are here."),
+    ],
+)
+def test_a_limit_on_the_images_looked_at_is_told(
+    run: Path, images: int, shown: int, lead: str
+) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    changes = {"images": images, "mistakes_shown": shown, "mistakes_of": 5}
+    about = {**results.explanation.gallery_about, **changes}
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
     assert [section.lead for section in page.sections if section.name == "mistakes"] == [lead]

@@ -147,6 +147,8 @@ def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "a"), other)
     (callout,) = [block for block in page.blocks() if isinstance(block, Callout)]
     assert callout.text.startswith("These runs were tested on different images")
+    assert page.headline == "Runs side by side"  # and none of them is called ahead
+    assert page.lead == callout.text
 
 
 def test_runs_of_other_classes_are_not_compared_class_by_class(tmp_path: Path) -> None:

@@ -66,6 +66,9 @@ def test_one_mistake_has_a_title_that_says_one_and_is_whole(
     monkeypatch.setattr("tinysight.report.mistake_sheets.contact_sheet", remember)
     save_mistake_sheets(run, most=1)
     save_mistake_sheets(run, most=2)
+    limited = run_folder.read_explanation(run) | {"images": 5}
+    run_folder.write_json(run / run_folder.EXPLANATION, limited)
+    save_mistake_sheets(run, most=2)
     assert titles == [
         "The mistake it was surest of: right class, guess, confidence",
         "The mistake it was surest of: the picture, what speaks for the guess, what speaks for "
@@ -73,6 +76,10 @@ def test_one_mistake_has_a_title_that_says_one_and_is_whole(
         "The 2 mistakes it was surest of: right class, guess, confidence",
         "The 2 mistakes it was surest of: the picture, what speaks for the guess, what speaks for "
         "the right class (grad-cam)",
+        "The 2 mistakes it was surest of among the 5 images looked at: right class, guess, "
+        "confidence",
+        "The 2 mistakes it was surest of among the 5 images looked at: the picture, what speaks "
+        "for the guess, what speaks for the right class (grad-cam)",
     ]
 
 

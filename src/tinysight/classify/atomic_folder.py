@@ -19,24 +19,27 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
     """Give a new folder beside ``out`` that takes its name if all goes well, else vanishes.
 
     Args:
-        out: Where the store is to be; its parent must exist.
+        out: Where the store is to be; folders above it that are missing are made. A link stays,
+            and the store is where it leads to.
         replace: Put the new store in the place of one that is there.
 
     Raises:
         DataError: Something is in the way, or the folder cannot be written.
     """
     _check_the_way(out, replace=replace)
+    place = Path(os.path.realpath(out))  # a link would be moved aside instead of its store
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     except OSError as error:
         raise DataError(
-            f"{out.parent}: must be a folder that can be written to, {error.strerror}. "
-            f"Create it or choose another --out."
+            f"{place.parent}: must be a folder that can be written to, {error.strerror}. "
+            f"Mend that or choose another --out."
         ) from error
     try:
         yield folder
         folder.chmod(0o755)
-        _put_in_place(folder, out, replace=replace)
+        _put_in_place(folder, place, replace=replace)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise DataError(

@@ -98,7 +98,7 @@ def pack_store(
 
     Args:
         index: What to pack.
-        out: Folder to write; its parent must exist.
+        out: Folder to write; folders above it that are missing are made.
         split: ``A/B`` or ``official``, see ``split.parse_split_rule``.
         seed: Of an ``A/B`` split.
         size_px: Side of the stored images; the source's usual one when not given.

@@ -247,7 +247,15 @@ def training_data(store: Store, recipe: Recipe, device: torch.device) -> Trainin
                 seed=store.split_seed,
             )
         except DataError as error:
-            least = np.bincount(store.targets[train_rows], minlength=len(store.wnids)).min()
+            counts = np.bincount(store.targets[train_rows], minlength=len(store.wnids))
+            least = counts.min()
+            if least < 2:
+                raise RecipeError(
+                    f"train.tuning_fraction (={recipe.train.tuning_fraction:g}) must hold back and "
+                    f"leave at least 1 training image of every class, but class "
+                    f"{store.class_names[counts.argmin()]!r} has {least} in all. Add images to it "
+                    f"or leave the class out, or choose 0 for no tuning part."
+                ) from error
             raise RecipeError(
                 f"train.tuning_fraction (={recipe.train.tuning_fraction:g}) must hold back and "
                 f"leave at least 1 training image of every class, but the smallest class has "

@@ -53,12 +53,11 @@ def run_explain(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.classify.explain import explain_run
     from tinysight.classify.run import choose_device
-    from tinysight.classify.store import load_store
+    from tinysight.cli.run_store import load_run_store
     from tinysight.report.mistake_sheets import save_mistake_sheets
-    from tinysight.run_folder import read_run
 
     run: Path = arguments.run_folder
-    store = load_store(arguments.store or Path(read_run(run)["store"]), verify=False)
+    store = load_run_store(run, arguments.store)
     with _progress_bars() as report:
         result = explain_run(
             run,

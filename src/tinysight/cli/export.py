@@ -57,10 +57,9 @@ def _check_out(out: Path) -> None:
 
 def _write_onnx(run: Path, out: Path, store: Path | None) -> tuple[dict[str, Any], str]:
     from tinysight.classify.export import INPUT_NAME, MAX_DIFFERENCE, OUTPUT_NAME, export_onnx
-    from tinysight.classify.store import load_store
-    from tinysight.run_folder import read_run
+    from tinysight.cli.run_store import load_run_store
 
-    images = load_store(store or Path(read_run(run)["store"]), verify=False)
+    images = load_run_store(run, store)
     done = export_onnx(run, images, out)
     result = {
         "out": str(out),

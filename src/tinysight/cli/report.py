@@ -51,10 +51,17 @@ def run_report(arguments: argparse.Namespace) -> int:
         return cli.OK
     print(f"page        {report.path} ({report.bytes / 1e6:.1f} MB)")
     if len(runs) == 1 and not report.is_explained:
-        print(
-            f"            without pictures of mistakes; add them with: tinysight explain {runs[0]}"
-        )
+        print(f"            {_what_is_missing(runs[0])}")
     return cli.OK
+
+
+def _what_is_missing(run: Path) -> str:
+    from tinysight import run_folder
+
+    if (run / run_folder.MODEL).exists():
+        return f"without pictures of mistakes; add them with: tinysight explain {run}"
+    store = run_folder.read_run(run)["store"]
+    return f"the run is not finished; go on with: tinysight train {store} --out {run} --resume"
 
 
 def _check_out(out: Path) -> None:

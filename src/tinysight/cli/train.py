@@ -110,11 +110,10 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Predict the test images of a run and print what they add up to."""
-    from tinysight.run_folder import HISTORY, read_records, read_run
+    from tinysight.run_folder import HISTORY, read_records
 
     run: Path = arguments.run_folder
-    store = arguments.store or Path(read_run(run)["store"])
-    metrics = _evaluate(run, store, arguments.device, flip=arguments.flip)
+    metrics = _evaluate(run, arguments.store, arguments.device, flip=arguments.flip)
     history = read_records(run / HISTORY)
     last = history[-1] if history else {}
     result = {
@@ -203,13 +202,13 @@ def _draw_curves(run: Path) -> None:
     save_png(training_chart(read_records(run / HISTORY)), run / CURVES)
 
 
-def _evaluate(run: Path, store_path: Path, device_name: str, *, flip: bool = False) -> Any:
+def _evaluate(run: Path, store_path: Path | None, device_name: str, *, flip: bool = False) -> Any:
     from tinysight.classify.predictions import evaluate_run
     from tinysight.classify.run import choose_device
-    from tinysight.classify.store import load_store
     from tinysight.cli.progress import progress_bar
+    from tinysight.cli.run_store import load_run_store
 
-    store = load_store(store_path, verify=False)
+    store = load_run_store(run, store_path)
     with progress_bar("test images") as report:
         device = choose_device(device_name)
         return evaluate_run(run, store, device=device, flip=flip, on_progress=report)

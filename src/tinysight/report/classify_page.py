@@ -80,12 +80,7 @@ def _sections(
     yield _diagnosis_section(observations)
     yield build_training_section(results.history, results.steps, results.recipe)
     if results.metrics is None:
-        command = Command(
-            "The predictions of this run were not written yet. One command, with the folder of "
-            "this run for RUN, predicts every test image:",
-            "tinysight evaluate RUN",
-        )
-        yield Section("classes", "What it recognises", (command,))
+        yield Section("classes", "What it recognises", (_next_command(results),))
     else:
         yield build_confusions_section(results)
         yield build_classes_section(results)
@@ -95,6 +90,20 @@ def _sections(
         yield build_label_issues_section(results, shelf)
         yield build_duplicates_section(results, shelf)
     yield build_about_section(results)
+
+
+def _next_command(results: RunResults) -> Command:
+    if results.has_weights:
+        return Command(
+            "The predictions of this run were not written yet. One command, with the folder of "
+            "this run for RUN, predicts every test image:",
+            "tinysight evaluate RUN",
+        )
+    return Command(
+        "This run is not finished. One command, with its store for STORE and its folder for RUN, "
+        "goes on with it:",
+        "tinysight train STORE --out RUN --resume",
+    )
 
 
 def _kicker(results: RunResults) -> str:

@@ -38,6 +38,8 @@ from tinysight.report.training_charts import (
 _MOST_RUNS = len(RUN_COLOURS)
 _LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
 
+_OTHER_TESTS = "These runs were tested on different images, so their figures do not compare."
+
 
 def build_comparison_page(runs: Sequence[RunResults]) -> Page:
     """Build the page of two to six runs; the first one is what the others are compared with.
@@ -84,6 +86,8 @@ def run_names(runs: Sequence[RunResults]) -> tuple[str, ...]:
 
 
 def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, str]:
+    if _have_other_tests(runs):
+        return "Runs side by side", _OTHER_TESTS
     scored = [
         (run.metrics["accuracy"], name, run.metrics["images"])
         for run, name in zip(runs, names, strict=True)
@@ -113,11 +117,11 @@ def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, st
 
 def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
     blocks: list[Block] = []
-    if len({run.about["split_digest"] for run in runs}) > 1:
+    if _have_other_tests(runs):
         blocks.append(
             Callout(
                 "warning",
-                "These runs were tested on different images, so their figures do not compare.",
+                _OTHER_TESTS,
                 "Train them on the same store.",
             )
         )
@@ -128,6 +132,10 @@ def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Sectio
     columns = (Column("Measure"), *(Column(name) for name in names))
     blocks.append(Table("metrics", "Measures", columns, tuple(rows), shown=len(rows)))
     return Section("measures", "What came out", tuple(blocks))
+
+
+def _have_other_tests(runs: Sequence[RunResults]) -> bool:
+    return len({run.about["split_digest"] for run in runs}) > 1
 
 
 def _of(run: RunResults, pick: Any) -> Cell:

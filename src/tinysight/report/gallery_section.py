@@ -84,13 +84,22 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
 
 def _mistakes_lead(about: Record) -> str:
     shown, wrong = about["mistakes_shown"], about["mistakes_of"]
+    looked_at, of_images = about["images"], about["of_images"]
+    limit = (
+        f"Only {looked_at:,} of {counted(of_images, 'test image')} "
+        f"{'was' if looked_at == 1 else 'were'} looked at. "
+        if looked_at < of_images
+        else ""
+    )
+    if shown == 0 < wrong:
+        return f"{limit}None of {counted(wrong, 'mistake')} is here."
     if shown < wrong:
         return (
-            f"{shown:,} of {counted(wrong, 'mistake')} {'is' if shown == 1 else 'are'} here, "
-            f"those of each class it was surest of first."
+            f"{limit}{shown:,} of {counted(wrong, 'mistake')} "
+            f"{'is' if shown == 1 else 'are'} here, those of each class it was surest of first."
         )
     if wrong > 1:
-        return f"All {wrong:,} mistakes are here."
+        return f"{limit}All {wrong:,} mistakes are here."
     return "Its only mistake is here." if wrong else "There are none: it made no mistake."
 
 

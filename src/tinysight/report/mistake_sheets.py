@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tinysight import run_folder
+from tinysight.numerals import counted
 from tinysight.report.heat_maps import overlay_heat_map
 from tinysight.report.pictures import contact_sheet
 from tinysight.report.run_results import short_names
@@ -51,19 +52,20 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
     Raises:
         RunError: The run was not explained, or a file cannot be written.
     """
-    mistakes, method = _load_mistakes(run, most)
+    mistakes, summary = _load_mistakes(run, most)
     paths = (run / run_folder.MISTAKES_SHEET, run / run_folder.MAPS_SHEET)
     if not mistakes:
         for path in paths:
             path.unlink(missing_ok=True)
         return ()
-    sheets = (_draw_mistakes(mistakes), _draw_maps(mistakes, method))
+    title = f"{_surest(len(mistakes))}{_among(summary)}"
+    sheets = (_draw_mistakes(mistakes, title), _draw_maps(mistakes, title, summary["method"]))
     for path, sheet in zip(paths, sheets, strict=True):
         _save_png(sheet, path)
     return paths
 
 
-def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], str]:
+def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], run_folder.Record]:
     summary = run_folder.read_explanation(run)
     names = short_names([entry["name"] for entry in run_folder.read_run(run)["classes"]])
     gallery, about = read_table(run / run_folder.GALLERY)
@@ -88,10 +90,10 @@ def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], str]:
                 predicted_map=maps["predicted_map"][row].reshape(height, width),
             )
         )
-    return mistakes, str(summary["method"])
+    return mistakes, summary
 
 
-def _draw_mistakes(mistakes: list[_Mistake]) -> Image.Image:
+def _draw_mistakes(mistakes: list[_Mistake], title: str) -> Image.Image:
     return contact_sheet(
         [mistake.picture for mistake in mistakes],
         [
@@ -100,12 +102,12 @@ def _draw_mistakes(mistakes: list[_Mistake]) -> Image.Image:
         ],
         _COLUMNS,
         scale=_scale(mistakes, _PICTURE_PX),
-        title=f"{_surest(mistakes)}: right class, guess, confidence",
+        title=f"{title}: right class, guess, confidence",
         caption_px=_CAPTION_PX,
     )
 
 
-def _draw_maps(mistakes: list[_Mistake], method: str) -> Image.Image:
+def _draw_maps(mistakes: list[_Mistake], title: str, method: str) -> Image.Image:
     scale = _scale(mistakes, _MAP_PX)
     pictures = []
     captions: list[tuple[str, str]] = []
@@ -124,16 +126,23 @@ def _draw_maps(mistakes: list[_Mistake], method: str) -> Image.Image:
         captions,
         3 * _TRIPLES,
         scale=1,
-        title=f"{_surest(mistakes)}: the picture, what speaks for the guess, what speaks for the "
+        title=f"{title}: the picture, what speaks for the guess, what speaks for the "
         f"right class ({method})",
         caption_px=_CAPTION_PX,
         group=3,
     )
 
 
-def _surest(mistakes: list[_Mistake]) -> str:
-    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "mistake"
-    return f"The {count} it was surest of"
+def _surest(count: int) -> str:
+    return f"The {f'{count} mistakes' if count > 1 else 'mistake'} it was surest of"
+
+
+def _among(summary: run_folder.Record) -> str:
+    """Say how many images were looked at where a limit left others out."""
+    images = summary["images"]
+    if images == summary["of_images"]:
+        return ""
+    return f" among the {counted(images, 'image')} looked at"
 
 
 def _scale(mistakes: list[_Mistake], wanted_px: int) -> int:

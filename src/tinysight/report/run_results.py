@@ -52,6 +52,7 @@ class RunResults:
         steps: Rows of ``steps.jsonl``.
         metrics: Content of ``metrics.json``, or None for a run that was not evaluated.
         explanation: None for a run that was not explained.
+        has_weights: Whether the trained weights were written, which a finished run does.
     """
 
     name: str
@@ -62,6 +63,7 @@ class RunResults:
     steps: Sequence[Record]
     metrics: Record | None
     explanation: Explanation | None
+    has_weights: bool
 
     # Once: a page asks for them at every link, and there may be thousands of classes.
     @cached_property
@@ -98,6 +100,7 @@ def load_run_results(run: Path) -> RunResults:
         steps=run_folder.read_records(run / run_folder.STEPS),
         metrics=_read_if_there(run / run_folder.METRICS),
         explanation=_load_explanation(run) if run_folder.is_explained(run) else None,
+        has_weights=(run / run_folder.MODEL).exists(),
     )
 
 

@@ -52,7 +52,9 @@ def test_warnings_come_first_and_what_is_good_last() -> None:
 def test_a_run_whose_test_part_was_looked_at_is_told_how_to_choose() -> None:
     history = make_history([0.3, 0.5, 0.6])
     observation = found(diagnose(history, None, make_recipe(3), about=ABOUT), "test-part-chooses")
-    assert "--tuning-fraction 0.1" in observation.advice
+    assert "`tinysight train STORE --recipe RUN/recipe.toml --out OTHER --tuning-fraction 0.1`" in (
+        observation.advice
+    )
     tuned = diagnose(
         make_history([0.3, 0.5, 0.6], part="tuning"),
         None,
@@ -73,6 +75,15 @@ def test_a_run_that_was_never_scored_is_told_to_evaluate() -> None:
     observations = diagnose(make_history([None, None]), None, make_recipe(2), about=ABOUT)
     assert kinds(observations) == {"not-evaluated", "test-part-chooses"}
     assert found(observations, "not-evaluated").advice == "Run `tinysight evaluate RUN`."
+
+
+def test_a_run_without_weights_is_told_to_go_on_first() -> None:
+    observations = diagnose(
+        make_history([0.3]), None, make_recipe(2), about=ABOUT, has_weights=False
+    )
+    assert found(observations, "not-evaluated").advice == (
+        "Finish it with `tinysight train STORE --out RUN --resume`."
+    )
 
 
 accuracies = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -136,8 +147,11 @@ def write_run(folder: Path, **files: Any) -> Path:
 
 
 def test_a_run_folder_is_read_as_far_as_it_is_written(tmp_path: Path) -> None:
-    bare = diagnose_run(write_run(tmp_path / "bare"))
-    assert bare == diagnose(make_history([0.3, 0.5, 0.6]), None, make_recipe(3), about=ABOUT)
+    run = write_run(tmp_path / "bare")
+    history, recipe = make_history([0.3, 0.5, 0.6]), make_recipe(3)
+    assert diagnose_run(run) == diagnose(history, None, recipe, about=ABOUT, has_weights=False)
+    (run / run_folder.MODEL).write_bytes(b"weights")
+    assert diagnose_run(run) == diagnose(history, None, recipe, about=ABOUT)
     explanation = {
         "format_version": 1,
         "duplicates": {"two_labels": 27, "across_split": 9},

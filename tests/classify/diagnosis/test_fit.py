@@ -146,7 +146,7 @@ def test_a_run_that_learned_nothing_is_told_so_and_nothing_else_about_its_fit() 
         "recognised, and guessing among 200 classes reaches 0.5 %. Of the training images it is "
         "0.6 %."
     )
-    assert "tinysight lr-find" in observation.advice
+    assert "`tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR`" in observation.advice
     assert not [each for each in observations if each.severity == "good"]
     assert "fit" not in kinds(observations)
 

@@ -32,8 +32,8 @@ def test_a_test_accuracy_that_fluctuates_to_the_end_is_a_warning() -> None:
         "0.1. It ended at 51.0 %, 4.0 points below its best."
     )
     assert observation.advice == (
-        "Look at learning rates with `tinysight lr-find STORE --out DIR`, or try "
-        "`--set schedule.max_lr=0.033` or a longer warm-up (schedule.peak_epoch)."
+        "Look at learning rates with `tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR`, "
+        "or try `--set schedule.max_lr=0.033` or a longer warm-up (schedule.peak_epoch)."
     )
 
 
@@ -43,6 +43,42 @@ def test_a_fluctuation_that_the_falling_learning_rate_heals_is_a_note() -> None:
     assert observation.sentence.startswith("The learning rate was high for a while: ")
     assert "As it fell, the accuracy recovered to 62.0 %, its best." in observation.sentence
     assert "`--set train.ema_decay=0.999`" in observation.advice
+
+
+def test_only_a_lower_learning_rate_can_heal() -> None:
+    observation = found(judge([*ZIGZAG, 0.6, 0.62], lr=[0.1] * 7 + [0.051]), "lr-too-high")
+    assert observation.severity == "note"
+    assert observation.sentence.startswith("The learning rate may be too high: the test accuracy")
+    assert observation.sentence.endswith(". The test accuracy ended at 62.0 %, its best.")
+
+
+def test_a_rate_that_only_rises_is_not_called_high_for_a_while() -> None:
+    recipe = make_recipe(2, schedule={"peak_epoch": 2.0})
+    observations = judge([0.3, 0.4], lr=[0.004, 0.1], train_loss=[3.0, 3.3], recipe=recipe)
+    observation = found(observations, "lr-too-high")
+    assert observation.sentence == (
+        "The learning rate may be too high: the training loss rose from 3.00 to 3.30 in epoch 2 at "
+        "learning rate 0.1. The test accuracy ended at 40.0 %, its best."
+    )
+    assert "schedule.max_lr=0.033" in observation.advice
+    assert "warm-up" not in observation.advice  # it already lasts to the end
+
+
+def test_an_accuracy_that_never_fell_has_not_recovered() -> None:
+    observations = judge([0.3, 0.35, 0.36, 0.5], train_loss=[4.0, 3.0, 3.3, 2.0])
+    assert found(observations, "lr-too-high").sentence.startswith(
+        "The learning rate may be too high: the training loss rose"
+    )
+
+
+def test_where_nothing_was_learned_nothing_recovered() -> None:
+    observations = judge([0.005, 0.005, 0.005], train_loss=[5.3, 5.6, 5.3])
+    observation = found(observations, "lr-too-high")
+    assert observation.severity == "warning"
+    assert observation.sentence == (
+        "The learning rate may be too high: the training loss rose from 5.30 to 5.60 in epoch 2 at "
+        "learning rate 0.05."
+    )
 
 
 def test_averaged_weights_are_not_advised_where_they_are() -> None:
@@ -159,13 +195,28 @@ def test_a_settled_run_is_told_what_chance_makes() -> None:
 
 @pytest.mark.parametrize(("lr", "is_found"), [(0.0049, False), (0.0051, True)])
 def test_a_learning_rate_that_ended_high(lr: float, is_found: bool) -> None:
-    observations = judge([0.3, 0.4, 0.5], lr=[0.1, 0.05, lr])
+    recipe = make_recipe(3, schedule={"div_factor": 1.0, "final_div_factor": 0.1 / lr})
+    observations = judge([0.3, 0.4, 0.5], lr=[0.1, 0.05, lr], recipe=recipe)
     assert ("lr-ended-high" in kinds(observations)) == is_found
     if is_found:
         observation = found(observations, "lr-ended-high")
         assert observation.severity == "warning"
         assert "at 0.0051, 5.1 % of its highest value 0.1" in observation.sentence
-        assert "`--set schedule.final_div_factor=1e4`" in observation.advice
+        assert observation.advice == (
+            "Let it fall to nearly 0: `--set schedule.final_div_factor=1e4`."
+        )
+
+
+def test_a_peak_at_the_end_leaves_no_time_to_come_down() -> None:
+    for kind, setting in (
+        ("one-cycle", "schedule.peak_epoch=0.6"),
+        ("constant", "schedule.kind=one-cycle --set schedule.peak_epoch=0.6"),
+    ):
+        recipe = make_recipe(3, schedule={"kind": kind, "peak_epoch": 3.0})
+        observations = judge([0.3, 0.4, 0.5], lr=[0.004, 0.05, 0.1], recipe=recipe)
+        assert found(observations, "lr-ended-high").advice == (
+            f"Let it fall to nearly 0: `--set {setting}`."
+        )
 
 
 def test_an_unfinished_run_is_not_judged_by_its_end() -> None:

@@ -33,8 +33,8 @@ _TEST_PART_CHOOSES = Observation(
     "note",
     "These findings come from the test images. Settings that are chosen by them fit the test "
     "images a little, and the test accuracy then flatters the network.",
-    "To compare settings, hold training images back: `tinysight train STORE --out RUN "
-    "--tuning-fraction 0.1`.",
+    "To compare settings, hold training images back: `tinysight train STORE --recipe "
+    "RUN/recipe.toml --out OTHER --tuning-fraction 0.1`.",
 )
 
 Record = Mapping[str, Any]
@@ -58,6 +58,7 @@ def diagnose_run(run: Path) -> tuple[Observation, ...]:
         read_settings(run),
         about=run_folder.read_run(run),
         explanation=run_folder.read_explanation(run) if is_explained else None,
+        has_weights=(run / run_folder.MODEL).exists(),
     )
 
 
@@ -68,6 +69,7 @@ def diagnose(
     *,
     about: Record,
     explanation: Record | None = None,
+    has_weights: bool = True,
 ) -> tuple[Observation, ...]:
     """Say how a run went.
 
@@ -80,11 +82,12 @@ def diagnose(
         recipe: Settings of the run.
         about: Content of ``run.json``: number of images and classes.
         explanation: Content of ``explanation.json``, where the run was explained.
+        has_weights: Whether the trained weights were written, so that the run can be evaluated.
 
     Returns:
         Warnings first, then notes, then what is good.
     """
-    found = list(_observations(history, metrics, recipe, about, explanation))
+    found = list(_observations(history, metrics, recipe, about, explanation, has_weights))
     is_choice_ahead = any(observation.severity != "good" for observation in found)
     if history and is_choice_ahead and recipe.train.tuning_fraction == 0:
         found.append(_TEST_PART_CHOOSES)
@@ -97,6 +100,7 @@ def _observations(
     recipe: Recipe,
     about: Record,
     explanation: Record | None,
+    has_weights: bool,
 ) -> Iterator[Observation]:
     if not history:
         yield Observation(
@@ -118,7 +122,7 @@ def _observations(
             size_px=about["size_px"],
         )
         schedule = [
-            *judge_learning_rate(curve, history, recipe),
+            *judge_learning_rate(curve, history, recipe, num_classes=num_classes),
             *judge_end(curve, history, recipe),
             *judge_average(curve, recipe, steps=last["steps"]),
         ]
@@ -134,7 +138,9 @@ def _observations(
             "note",
             "The test images were not predicted one by one, so classes and confidence cannot be "
             "judged.",
-            "Run `tinysight evaluate RUN`.",
+            "Run `tinysight evaluate RUN`."
+            if has_weights
+            else "Finish it with `tinysight train STORE --out RUN --resume`.",
         )
     if explanation is not None:
         yield from judge_labels(explanation, test_images=about["test_images"])

@@ -60,7 +60,8 @@ def judge_fit(
             f"reaches {percent(1 / num_classes)}. Of the training images it is "
             f"{percent(train_accuracy)}.",
             "Look at the images and their classes with `tinysight data show STORE --out FILE.png`, "
-            "and let `tinysight lr-find STORE --out DIR` suggest a schedule.max_lr.",
+            "and let `tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR` suggest a "
+            "schedule.max_lr.",
         )
         return
     rise = _loss_rise(curve)

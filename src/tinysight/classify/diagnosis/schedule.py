@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinysight.classify.diagnosis.fit import fewer_epochs
-from tinysight.classify.diagnosis.learning_curve import LearningCurve
+from tinysight.classify.diagnosis.learning_curve import LearningCurve, has_learned
 from tinysight.classify.diagnosis.observation import Observation, Severity, standard_error
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import in_points, percent
@@ -30,6 +30,8 @@ fall."""
 IMAGE_LOSS_SPREAD = 1.0
 """About the standard deviation of the loss among images; the mean over n of them, which an epoch
 reports, has the n-th part of its variance."""
+FALLEN_LR = 0.5
+"""Share of the learning rate at a fall or rise, up to which a later one counts as lower."""
 RECOVERED_STANDARD_ERRORS = 2.0
 """Within these of its best, an accuracy is as good as its best."""
 SLOPE_STANDARD_ERRORS = 2.0
@@ -43,13 +45,19 @@ MIN_END = 3
 ANNEALED_LR = 0.05
 """Share of the highest learning rate that should be reached at the end. The last steps down bring
 much of the accuracy: 12.8 of 56.3 points in the last 8 of 48 epochs of a public run."""
+EARLY_PEAK = 0.2
+"""Share of the epochs after which the learning rate may be at its highest; most is left to fall."""
 LONG_AVERAGE = 0.1
 """Share of all steps that the average of the weights should look back on at most; beyond, it still
 holds weights from when the learning rate was high."""
 
 
 def judge_learning_rate(
-    curve: LearningCurve, history: Sequence[Mapping[str, Any]], recipe: Recipe
+    curve: LearningCurve,
+    history: Sequence[Mapping[str, Any]],
+    recipe: Recipe,
+    *,
+    num_classes: int,
 ) -> Iterator[Observation]:
     """Look for a test accuracy that fluctuates, or a training loss that rises.
 
@@ -57,6 +65,7 @@ def judge_learning_rate(
         curve: The evaluations.
         history: Rows of ``history.jsonl``, at least one.
         recipe: Settings of the run.
+        num_classes: Classes of the store.
     """
     falls = _falls(curve)
     rises = _train_loss_rises(history, curve.train_images)
@@ -92,23 +101,30 @@ def judge_learning_rate(
             f"the training loss rose from {before['train_loss']:.2f} to {after['train_loss']:.2f} "
             f"in epoch {after['epoch'] + 1} at learning rate {after['lr']:.3g}"
         )
-    severity: Severity = "note" if has_recovered else "warning"
+    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+    severity: Severity = "note" if has_recovered and is_learned else "warning"
     max_lr = recipe.schedule.max_lr
-    advice = (
-        f"Look at learning rates with `tinysight lr-find STORE --out DIR`, or try "
-        f"`--set schedule.max_lr={max_lr / 3:.2g}` or a longer warm-up (schedule.peak_epoch)."
+    warm_up = (
+        " or a longer warm-up (schedule.peak_epoch)"
+        if recipe.schedule.peak_epoch < recipe.train.epochs
+        else ""
     )
-    if has_recovered:
-        words = "The learning rate was high for a while"
-        end = (
-            f" As it fell, the accuracy recovered to {percent(last)}"
-            f"{', its best' if last == best else f' (best {percent(best)})'}."
-        )
-        if not curve.is_averaged:
-            advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
-    else:
+    advice = (
+        f"Look at learning rates with `tinysight lr-find STORE --recipe RUN/recipe.toml --out "
+        f"DIR`, or try `--set schedule.max_lr={max_lr / 3:.2g}`{warm_up}."
+    )
+    end = f"{percent(last)}{', its best' if last == best else f' (best {percent(best)})'}."
+    if not has_recovered:
         words = "The learning rate is too high"
         end = f" It ended at {percent(last)}, {in_points(best - last)} below its best."
+    elif is_learned and falls and _has_come_down(curve, history, falls, rises):
+        words = "The learning rate was high for a while"
+        end = f" As it fell, the accuracy recovered to {end}"
+    else:
+        words = "The learning rate may be too high"
+        end = f" The {curve.part} accuracy ended at {end}" if is_learned else ""
+    if has_recovered and falls and not curve.is_averaged:
+        advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
     yield Observation("lr-too-high", severity, f"{words}: {'; '.join(signs)}.{end}", advice)
 
 
@@ -137,17 +153,12 @@ def judge_end(
         return
     highest, last_lr = recipe.schedule.max_lr, float(history[-1]["lr"])
     if last_lr >= ANNEALED_LR * highest:
-        change = (
-            "schedule.final_div_factor=1e4"
-            if recipe.schedule.kind == "one-cycle"
-            else "schedule.kind=one-cycle"
-        )
         yield Observation(
             "lr-ended-high",
             "warning",
             f"The learning rate ended high: at {last_lr:.3g}, {percent(last_lr / highest)} of its "
             f"highest value {highest:.3g}. The last steps down usually bring much of the accuracy.",
-            f"Let it fall to nearly 0: `--set {change}`.",
+            f"Let it fall to nearly 0: `--set {_lower_end(recipe)}`.",
         )
     count = max(MIN_END, math.ceil(END_SHARE * len(curve.accuracy)))
     if len(curve.accuracy) < MIN_END:
@@ -255,6 +266,36 @@ def _falls(curve: LearningCurve) -> list[int]:
         if is_high[number] and raw[number - 1] - raw[number] > least:
             falls.append(number)
     return falls
+
+
+def _has_come_down(
+    curve: LearningCurve,
+    history: Sequence[Mapping[str, Any]],
+    falls: Sequence[int],
+    rises: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> bool:
+    """Return whether the learning rate fell after the troubles, and the accuracy was seen then."""
+    lrs = [*(float(curve.lr[number]) for number in falls), *(after["lr"] for _, after in rises)]
+    epochs = [
+        *(int(curve.epochs_done[number]) for number in falls),
+        *(after["epoch"] + 1 for _, after in rises),
+    ]
+    is_lower = history[-1]["lr"] <= FALLEN_LR * max(lrs)
+    return bool(is_lower and curve.epochs_done[-1] > max(epochs))
+
+
+def _lower_end(recipe: Recipe) -> str:
+    """Return the settings that end a run at nearly no learning rate, as ``--set`` takes them."""
+    schedule, epochs = recipe.schedule, recipe.train.epochs
+    settings = []
+    if schedule.kind != "one-cycle":
+        settings.append("schedule.kind=one-cycle")
+    if 1 / (schedule.div_factor * schedule.final_div_factor) >= ANNEALED_LR:
+        settings.append("schedule.final_div_factor=1e4")
+    if schedule.peak_epoch >= epochs or not settings:
+        earlier = min(EARLY_PEAK * epochs, schedule.peak_epoch / 2)
+        settings.append(f"schedule.peak_epoch={earlier:.3g}")
+    return " --set ".join(settings)
 
 
 def _train_loss_rises(
