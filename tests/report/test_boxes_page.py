@@ -104,6 +104,17 @@ def test_classes_that_never_meet_have_a_sentence_for_a_matrix(tmp_path: Path) ->
     assert drawn_px < together.height_px <= drawn_px + 60, "no blank below a small matrix"
 
 
+def test_no_class_is_singled_out_where_several_have_the_most_boxes(tmp_path: Path) -> None:
+    def lead_of(*classes: int) -> str:
+        table = make_table([(0, owner, 0, 0, 9, 9) for owner in classes])
+        reading = read_boxes(write_coco(table, tmp_path / "classes.json"))
+        return build_boxes_page(analyse_boxes(reading, (1,), certify_s=0), name="classes").lead
+
+    assert "of the boxes are" not in lead_of(0, 1)
+    assert lead_of(0, 1, 1).startswith("66.7 % of the boxes are dog.")
+    assert lead_of(1).startswith("100.0 % of the boxes are dog.")
+
+
 def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:
     assert analysis.anchors is not None
     rows = table_named(build_boxes_page(analysis, name="drawn"), "sets").rows

@@ -436,20 +436,29 @@ def test_no_class_is_among_the_best_and_among_the_worst(
 
 
 @pytest.mark.parametrize(
-    ("pairs", "caption"),
+    ("pairs", "of_pairs", "caption"),
     [
-        (0, ""),
-        (1, "No other class is taken for another."),
-        (2, "The 2 most frequent. A dash: the other way round is not among them."),
+        (0, 0, ""),
+        (1, 1, "No other class is taken for another."),
+        (2, 2, "All 2 pairs that are confused."),
+        (2, 3, "The 2 pairs that are confused most, of 3."),
     ],
 )
-def test_few_confused_pairs_are_counted_in_words(tmp_path: Path, pairs: int, caption: str) -> None:
+def test_few_confused_pairs_are_counted_in_words(
+    tmp_path: Path, pairs: int, of_pairs: int, caption: str
+) -> None:
     run = explain_run(make_run(tmp_path / "run"), images=20)
     summary = run_folder.read_explanation(run)
-    kept = [pair | {"images": 1} for pair in summary["confused_pairs"][:pairs]]
-    run_folder.write_json(run / run_folder.EXPLANATION, summary | {"confused_pairs": kept})
+    every = [pair | {"images": 1} for pair in summary["confused_pairs"][:of_pairs]]
+    counts = [[pair["target"], pair["predicted"], 1] for pair in every]
+    confusion = summary["confusion"] | {"counts": counts}
+    kept = {"confused_pairs": every[:pairs], "confusion": confusion}
+    run_folder.write_json(run / run_folder.EXPLANATION, summary | kept)
     page = page_of(run)
     assert named(page, "pairs").caption == caption
+    cells = {(target, predicted): images for target, predicted, images in counts}
+    for pair, row in zip(every, named(page, "pairs").rows, strict=False):
+        assert row[4] == cells.get((pair["predicted"], pair["target"]), 0)
     if pairs:
         (lead,) = (section.lead for section in page.sections if section.name == "confusions")
         assert ": 1 image, " in lead

@@ -92,11 +92,12 @@ def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
 
 def _lead(analysis: BoxAnalysis) -> str:
     summary, reading = analysis.summary, analysis.reading
-    largest = summary.classes[0] if summary.boxes else None
     sentences = []
-    if largest is not None:
+    if summary.boxes:
+        largest, *others = summary.classes
         share = percent(largest.boxes / summary.boxes)
-        sentences.append(f"{share} of the boxes are {largest.name}.")
+        if not others or others[0].boxes < largest.boxes:
+            sentences.append(f"{share} of the boxes are {largest.name}.")
     sentences.append(_verdict(reading))
     if analysis.anchors is not None:
         chosen = analysis.anchors.chosen

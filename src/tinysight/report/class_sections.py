@@ -52,7 +52,10 @@ def build_confusions_section(results: RunResults) -> Section:
     return Section(
         "confusions",
         "What it confuses",
-        (_pairs_table(results, pairs), _matrix(results, summary["confusion"])),
+        (
+            _pairs_table(results, pairs, summary["confusion"]),
+            _matrix(results, summary["confusion"]),
+        ),
         lead=_confusions_lead(results.class_labels, pairs),
     )
 
@@ -76,8 +79,12 @@ def _confusions_lead(labels: Sequence[str], pairs: Sequence[Record]) -> str:
     )
 
 
-def _pairs_table(results: RunResults, pairs: Sequence[Record]) -> Table:
-    back = {(pair["target"], pair["predicted"]): pair["images"] for pair in pairs}
+def _pairs_table(results: RunResults, pairs: Sequence[Record], confusion: Record) -> Table:
+    wrong = {
+        (target, predicted): images
+        for target, predicted, images in confusion["counts"]
+        if target != predicted
+    }
     labels = results.class_labels
     rows = tuple(
         (
@@ -85,7 +92,7 @@ def _pairs_table(results: RunResults, pairs: Sequence[Record]) -> Table:
             labels[pair["predicted"]],
             Link(f"{pair['images']:,}", pair_anchor(results, pair["target"], pair["predicted"])),
             pair["share"],
-            back.get((pair["predicted"], pair["target"])),
+            wrong.get((pair["predicted"], pair["target"]), 0),
         )
         for pair in pairs
     )
@@ -100,14 +107,17 @@ def _pairs_table(results: RunResults, pairs: Sequence[Record]) -> Table:
             Column("The other way round", "number"),
         ),
         rows,
-        caption=_pairs_caption(len(rows)),
+        caption=_pairs_caption(len(rows), of_pairs=len(wrong)),
         empty="No image is taken for another class.",
     )
 
 
-def _pairs_caption(pairs: int) -> str:
+def _pairs_caption(pairs: int, *, of_pairs: int) -> str:
+    if pairs < of_pairs:
+        are = "is" if pairs == 1 else "are"
+        return f"The {counted(pairs, 'pair')} that {are} confused most, of {of_pairs:,}."
     if pairs > 1:
-        return f"The {pairs} most frequent. A dash: the other way round is not among them."
+        return f"All {pairs} pairs that are confused."
     return "No other class is taken for another." if pairs else ""
 
 

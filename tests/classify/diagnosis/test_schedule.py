@@ -52,6 +52,17 @@ def test_only_a_lower_learning_rate_can_heal() -> None:
     assert observation.sentence.endswith(". The test accuracy ended at 62.0 %, its best.")
 
 
+def test_a_loss_that_rose_for_a_while_and_an_accuracy_that_never_fell() -> None:
+    accuracy = [0.3, 0.4, 0.5, 0.6]
+    loss = [3.0, 3.3, 2.5, 2.0]
+    observation = found(judge(accuracy, lr=[0.05, 0.1, 0.05, 0.01], train_loss=loss), "lr-too-high")
+    assert observation.severity == "note"
+    assert observation.sentence == (
+        "The learning rate was high for a while: the training loss rose from 3.00 to 3.30 in epoch "
+        "2 at learning rate 0.1. The test accuracy ended at 60.0 %, its best."
+    )
+
+
 def test_a_rate_that_only_rises_is_not_called_high_for_a_while() -> None:
     recipe = make_recipe(2, schedule={"peak_epoch": 2.0})
     observations = judge([0.3, 0.4], lr=[0.004, 0.1], train_loss=[3.0, 3.3], recipe=recipe)
@@ -62,13 +73,6 @@ def test_a_rate_that_only_rises_is_not_called_high_for_a_while() -> None:
     )
     assert "schedule.max_lr=0.033" in observation.advice
     assert "warm-up" not in observation.advice  # it already lasts to the end
-
-
-def test_an_accuracy_that_never_fell_has_not_recovered() -> None:
-    observations = judge([0.3, 0.35, 0.36, 0.5], train_loss=[4.0, 3.0, 3.3, 2.0])
-    assert found(observations, "lr-too-high").sentence.startswith(
-        "The learning rate may be too high: the training loss rose"
-    )
 
 
 def test_where_nothing_was_learned_nothing_recovered() -> None:
@@ -84,6 +88,8 @@ def test_where_nothing_was_learned_nothing_recovered() -> None:
 def test_averaged_weights_are_not_advised_where_they_are() -> None:
     observations = judge([*ZIGZAG, 0.6, 0.62], ema_accuracy=[0.5] * 7 + [0.62])
     assert "ema_decay" not in found(observations, "lr-too-high").advice
+    said = "the accuracy recovered to 62.0 % with the raw weights, its best."
+    assert found(observations, "lr-too-high").sentence.endswith(said)
 
 
 def test_falls_are_counted_against_the_noise_of_the_test_part() -> None:

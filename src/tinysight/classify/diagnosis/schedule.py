@@ -113,16 +113,19 @@ def judge_learning_rate(
         f"Look at learning rates with `tinysight lr-find STORE --recipe RUN/recipe.toml --out "
         f"DIR`, or try `--set schedule.max_lr={max_lr / 3:.2g}`{warm_up}."
     )
-    end = f"{percent(last)}{', its best' if last == best else f' (best {percent(best)})'}."
+    weights = " with the raw weights" if curve.is_averaged else ""
+    end = f"{percent(last)}{weights}"
+    end += ", its best." if last == best else f" (best {percent(best)})."
+    is_healed = is_learned and _has_come_down(curve, history, falls, rises)
     if not has_recovered:
         words = "The learning rate is too high"
-        end = f" It ended at {percent(last)}, {in_points(best - last)} below its best."
-    elif is_learned and falls and _has_come_down(curve, history, falls, rises):
-        words = "The learning rate was high for a while"
-        end = f" As it fell, the accuracy recovered to {end}"
+        end = f" It ended at {percent(last)}{weights}, {in_points(best - last)} below its best."
     else:
-        words = "The learning rate may be too high"
-        end = f" The {curve.part} accuracy ended at {end}" if is_learned else ""
+        words = f"The learning rate {'was high for a while' if is_healed else 'may be too high'}"
+        if is_healed and falls:
+            end = f" As it fell, the accuracy recovered to {end}"
+        else:
+            end = f" The {curve.part} accuracy ended at {end}" if is_learned else ""
     if has_recovered and falls and not curve.is_averaged:
         advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
     yield Observation("lr-too-high", severity, f"{words}: {'; '.join(signs)}.{end}", advice)
