@@ -13,7 +13,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -209,7 +216,30 @@ def dask_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Executor
             f"{timeout_s:g} s, but: {error}. Start one with `dask scheduler`, or check the address."
         ) from error
     with client:
-        yield client.get_executor(pure=False, retries=_RETRIES)
+        executor = _ClusterExecutor(client)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+class _ClusterExecutor(Executor):
+    """Makes each call on a cluster, and waits for what it gives in a thread.
+
+    Dask's own executor looks at the state of a result after it has received it, and takes one whose
+    worker was lost in between for an exception.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._threads = ThreadPoolExecutor(_PENDING_ELSEWHERE, "shard")
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        call = self._client.submit(fn, *args, pure=False, retries=_RETRIES, **kwargs)
+        return self._threads.submit(call.result)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _grouped(
