@@ -146,8 +146,8 @@ def test_a_folder_that_turns_out_not_to_be_made_is_one_message(
     words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
     assert main(words) == 1
     assert capsys.readouterr().err == (
-        f"tinysight: {out}: --out must be a folder that can be made and written, but File exists. "
-        f"Choose another folder.\n"
+        f"tinysight: {out / 'charts'}: must be a folder that can be written to, but it is a file. "
+        f"Choose another --out.\n"
     )
 
 

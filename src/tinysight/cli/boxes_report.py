@@ -70,7 +70,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.report.boxes_page import build_boxes_page
     from tinysight.report.chart_style import save_svg_and_png
     from tinysight.report.page_html import render_page
-    from tinysight.run_folder import write_text
+    from tinysight.run_folder import make_folder, write_text
     from tinysight.written_files import remove_stale, save_written
 
     out: Path = arguments.out
@@ -91,7 +91,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     name = writable(arguments.name or ", ".join(path.name for path in arguments.files))
     html = writable(render_page(build_boxes_page(analysis, name=name, examples=examples)))
 
-    _make_folder(out)
+    make_folder(out / CHARTS)
     save_findings(reading.findings, out / FINDINGS)
     tables = tables_of(analysis.summary)
     save_tables(tables, out / TABLES)
@@ -160,18 +160,6 @@ def _check_out(out: Path) -> None:
             f"{out}: --out must be a folder that can be written, but {parent} may not be. Choose "
             f"another folder."
         )
-
-
-def _make_folder(out: Path) -> None:
-    from tinysight.errors import RunError
-
-    try:
-        (out / CHARTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{out}: --out must be a folder that can be made and written, but {error.strerror}. "
-            f"Choose another folder."
-        ) from error
 
 
 def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[bytes]:
