@@ -90,7 +90,9 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
     text = str(caught.value)
     assert "train.max_Lr: unknown key, did you mean schedule.max_lr? Known here: epochs," in text
     assert "train.epoch: unknown key, did you mean epochs?" in text
-    assert "train.precision: must be 'bf16' or 'fp32', got 'bf17', did you mean bf16?" in text
+    assert (
+        "train.precision: must be 'auto', 'bf16' or 'fp32', got 'bf17', did you mean bf16?" in text
+    )
     assert "train.batch_size: must be greater than or equal to 2, got 0." in text
     assert "shedule: unknown key, did you mean schedule?" in text
     assert "augment.flip_probability: must be less than or equal to 1, got 30." in text

@@ -68,6 +68,31 @@ def test_a_step_has_singular_values_near_one(shape: tuple[int, int, int]) -> Non
     assert (along - torch.diag_embed(values)).abs().max() < 0.05
 
 
+def test_in_fp32_filters_move_as_the_iterations_say_without_rounding() -> None:
+    weight = nn.Parameter(gradient_of(1, (16, 8, 3, 3)))
+    exact = weight.detach().flatten(1).double()
+    muon = FilterMuon([weight], **SETTINGS, dtype=torch.float32)
+    average = torch.zeros_like(exact)
+    for step in range(4):
+        weight.grad = gradient_of(10 + step, weight.shape)
+        gradient = weight.grad.flatten(1).double()
+        muon.step()
+        average = 0.9 * average + 0.1 * gradient
+        x = 0.9 * average + 0.1 * gradient
+        x /= x.norm()
+        for _ in range(5):
+            gram = x @ x.T
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        exact = (1 - 0.02 * 0.1) * exact - 0.02 * x
+    assert torch.allclose(weight.detach().flatten(1).double(), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_iterations_keep_the_format_of_their_matrices(dtype: torch.dtype) -> None:
+    matrices = gradient_of(0, (2, 4, 9)).to(dtype)
+    assert orthogonal(matrices, (3.4445, -4.7750, 2.0315), 5, 1e-7).dtype == dtype
+
+
 def test_a_matrix_of_zeros_stays_so() -> None:
     assert not orthogonal(torch.zeros(1, 4, 9), (3.4445, -4.7750, 2.0315), 5, 1e-7).any()
 

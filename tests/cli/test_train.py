@@ -19,6 +19,7 @@ from tinysight.classify.store import load_store
 from tinysight.cli import main
 from tinysight.cli.training_progress import TrainingProgress
 from tinysight.config import load_recipe
+from tinysight.errors import RunError
 
 QUICK = ("--recipe", "smoke", "--set", "train.epochs=2", "--set", "train.batch_size=8")
 NUM_STEPS = 12  # 42 training images in batches of 8, twice
@@ -275,3 +276,36 @@ def test_two_processes_equal_one_with_the_same_global_batch(
             assert torch.allclose(tensor, others[name], atol=1e-5), name
     rows = [run_folder.read_records(run / run_folder.HISTORY)[-1] for run in (one, two)]
     assert rows[0]["train_accuracy"] == pytest.approx(rows[1]["train_accuracy"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("command", "work"), [("train", "run.train_run"), ("lr-find", "lr_finder.lr_range_test")]
+)
+@pytest.mark.parametrize(
+    ("has_units", "change"), [(False, "bf16"), (False, "auto"), (True, "bf16")]
+)
+def test_bf16_by_name_on_a_processor_that_is_slow_in_it_is_said_before_the_work(
+    packed_shapes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    work: str,
+    has_units: bool,
+    change: str,
+) -> None:
+    def work_begins(*_: object, **__: object) -> None:
+        raise RunError("the work begins")
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_units})
+    monkeypatch.setattr(f"tinysight.classify.{work}", work_begins)
+    words = [command, str(packed_shapes), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--recipe", "cpu", "--set", f"train.precision={change}"]) == 1
+    message = (
+        "train.precision (=bf16): the cpu has no units for bf16 that torch uses and can be many "
+        "times slower in it than in fp32. Leave the setting out to let the device decide; a run "
+        "that is resumed keeps its own.\n"
+    )
+    said = capsys.readouterr().err
+    assert (message in said) == (change == "bf16" and not has_units)
+    assert said.endswith("tinysight: the work begins\n")

@@ -28,8 +28,8 @@ from tinysight.classify.cam import METHODS, Method, class_activation_maps
 from tinysight.classify.evaluate import evaluation_mode
 from tinysight.classify.layer_gradients import last_feature_layer
 from tinysight.classify.maps import spread_evenly
-from tinysight.classify.placement import autocast, place_model
-from tinysight.classify.predictions import load_model, require_same_store
+from tinysight.classify.placement import autocast
+from tinysight.classify.predictions import load_model_on, require_same_store
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import TrainSettings
 from tinysight.classify.store import Store
@@ -185,8 +185,7 @@ def measure_run_faithfulness(
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
-    model, recipe, _ = load_model(run, about)
-    model = place_model(model, recipe.train, device)
+    model, settings, _ = load_model_on(device, run, about)
     layer = last_feature_layer(model) if layer is None else layer
     rows = spread_evenly(np.flatnonzero(~store.is_train), limit)
     images, _ = next(
@@ -202,8 +201,7 @@ def measure_run_faithfulness(
     )
 
     def curves_of(maps: torch.Tensor, classes: torch.Tensor) -> Curves:
-        seed = recipe.train.seed
-        return measure_curves(model, images, classes, maps, seed=seed, settings=recipe.train)
+        return measure_curves(model, images, classes, maps, seed=settings.seed, settings=settings)
 
     results: list[Faithfulness] = []
     measured: list[tuple[torch.Tensor, Curves]] = []
@@ -211,7 +209,7 @@ def measure_run_faithfulness(
     for number, method in enumerate(methods):
         began = time.perf_counter()
         parts = [
-            class_activation_maps(model, part, method=method, layer=layer, settings=recipe.train)
+            class_activation_maps(model, part, method=method, layer=layer, settings=settings)
             for part in images.split(BATCH_SIZE)
         ]
         maps = torch.cat([part.maps[:, 0] for part in parts])

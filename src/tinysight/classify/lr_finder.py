@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tinysight.classify.batches import Batch, steps_per_epoch
 from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer, set_schedule
-from tinysight.classify.placement import place_model
+from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
@@ -118,7 +118,11 @@ def lr_range_test(
     model = place_model(model, settings, device)
     network = torch.compile(model) if settings.compile else model
     optimizer = build_optimizer(
-        model, recipe.optimizer, lr=min_lr, momentum=recipe.schedule.max_momentum
+        model,
+        recipe.optimizer,
+        lr=min_lr,
+        momentum=recipe.schedule.max_momentum,
+        muon_dtype=number_format(settings, device),
     )
     lrs = np.geomspace(min_lr, max_lr, num_steps)
     never = StopRequest()

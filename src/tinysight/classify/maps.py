@@ -16,8 +16,7 @@ from tinysight.classify.batches import place_images
 from tinysight.classify.cam import ActivationMaps, Method, class_activation_maps
 from tinysight.classify.evaluate import look_at_batches
 from tinysight.classify.layer_gradients import last_feature_layer
-from tinysight.classify.placement import place_model
-from tinysight.classify.predictions import load_model, require_same_store
+from tinysight.classify.predictions import load_model_on, require_same_store
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
 from tinysight.run_tables import maps_schema, read_predictions, write_table
@@ -86,8 +85,7 @@ def compute_run_maps(
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
-    model, recipe, _ = load_model(run, about)
-    model = place_model(model, recipe.train, device)
+    model, settings, _ = load_model_on(device, run, about)
     layer = last_feature_layer(model) if layer is None else layer
     test_rows = np.flatnonzero(~store.is_train)
     classes = np.zeros((len(store.targets), 2), dtype=np.int64)
@@ -97,7 +95,7 @@ def compute_run_maps(
 
     def look(images: torch.Tensor, batch_classes: torch.Tensor) -> ActivationMaps:
         return class_activation_maps(
-            model, images, batch_classes, method=method, layer=layer, settings=recipe.train
+            model, images, batch_classes, method=method, layer=layer, settings=settings
         )
 
     maps: list[NDArray[np.uint8]] = []

@@ -25,6 +25,7 @@ class FilterMuon(torch.optim.Muon):
         momentum: Momentum, with Nesterov's look ahead.
         weight_decay: Decoupled: each step multiplies the weights by 1 - lr * weight_decay.
         num_iterations: Newton-Schulz iterations; fewer are rougher and quicker.
+        dtype: Number format of the iterations, which are content with bf16; torch knows no other.
 
     Raises:
         ValueError: A parameter's values do not lie in one of the two orders.
@@ -42,7 +43,9 @@ class FilterMuon(torch.optim.Muon):
         momentum: float,
         weight_decay: float,
         num_iterations: int = 5,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
+        self._dtype = dtype
         self._filters = list(filters)
         self._matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in filters]
         super().__init__(
@@ -81,7 +84,10 @@ class FilterMuon(torch.optim.Muon):
         torch._foreach_lerp_(averages, grads, 1 - momentum)
         updates = torch.stack(torch._foreach_lerp(grads, averages, momentum))
         updates = orthogonal(
-            updates, settings["ns_coefficients"], settings["ns_steps"], settings["eps"]
+            updates.to(self._dtype),
+            settings["ns_coefficients"],
+            settings["ns_steps"],
+            settings["eps"],
         )
         num_rows, num_columns = matrices[0].shape
         torch._foreach_mul_(matrices, 1 - lr * settings["weight_decay"])
@@ -109,21 +115,20 @@ def orthogonal(
     """Return matrices with the same singular vectors and singular values near 1.
 
     Args:
-        matrices: (N, R, C) floating point.
+        matrices: (N, R, C) floating point, in whose format the iterations compute.
         coefficients: a, b and c of an iteration X <- a X + b (X X') X + c (X X')^2 X.
         num_iterations: Iterations; 5 bring most singular values into 0.5 to 1.5.
         least_norm: Matrices of a smaller Frobenius norm are divided by this instead of theirs.
 
     Returns:
-        (N, R, C) bfloat16.
+        (N, R, C) in the same format.
 
     Source:
         Jordan et al. 2024, as for :class:`FilterMuon`.
     """
     a, b, c = coefficients
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.bfloat16()
-    x = x.mT if is_tall else x
+    x = matrices.mT if is_tall else matrices
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=least_norm)
     for _ in range(num_iterations):
         gram = x @ x.mT

@@ -17,7 +17,12 @@ Optimizer = torch.optim.Optimizer | JointOptimizer
 
 
 def build_optimizer(
-    model: nn.Module, settings: OptimizerSettings, *, lr: float, momentum: float
+    model: nn.Module,
+    settings: OptimizerSettings,
+    *,
+    lr: float,
+    momentum: float,
+    muon_dtype: torch.dtype = torch.bfloat16,
 ) -> Optimizer:
     """Return an optimizer for all parameters of a network.
 
@@ -30,6 +35,7 @@ def build_optimizer(
         settings: Kind and weight decay.
         lr: Learning rate of the first step; :func:`set_schedule` changes it.
         momentum: Momentum, or beta 1 for AdamW, of the first step.
+        muon_dtype: Number format of Muon's iterations.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.name == "muon":
@@ -42,6 +48,7 @@ def build_optimizer(
             # Muon multiplies weights by 1 - lr * decay, SGD as good as by 1 - (its lr) * decay.
             weight_decay=settings.weight_decay / settings.muon_lr_ratio,
             num_iterations=settings.muon_iterations,
+            dtype=muon_dtype,
         )
         for group in muon.param_groups:
             group["lr_ratio"] = settings.muon_lr_ratio

@@ -16,8 +16,7 @@ from tinysight.classify.augment import normalise_batch
 from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.decode import DecodedImage, UndecodableImage, decode_image
 from tinysight.classify.metrics import softmax, top_classes
-from tinysight.classify.placement import place_model
-from tinysight.classify.predictions import load_model
+from tinysight.classify.predictions import load_model_on
 
 BATCH_SIZE = 64
 
@@ -93,8 +92,7 @@ def predict_images(
     """
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
-    model, recipe, _ = load_model(run, about)
-    model = place_model(model, recipe.train, device)
+    model, settings, _ = load_model_on(device, run, about)
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     predictions: list[ImagePrediction] = []
     unusable: list[UnusablePicture] = []
@@ -110,7 +108,7 @@ def predict_images(
             continue
         pixels = torch.from_numpy(np.stack([image.pixels_u8 for _, image in decoded]))
         images = normalise_batch(pixels.to(device), mean=mean, std=std)
-        looked = class_activation_maps(model, images, settings=recipe.train)
+        looked = class_activation_maps(model, images, settings=settings)
         logits = looked.logits.cpu().numpy()
         maps = looked.maps[:, 0].cpu().numpy()
         best = top_classes(logits, top_k)

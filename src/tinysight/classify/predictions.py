@@ -29,9 +29,9 @@ from tinysight.classify.metrics import (
     top_classes,
 )
 from tinysight.classify.models import build_model
-from tinysight.classify.placement import place_model
+from tinysight.classify.placement import place_model, settings_to_look
 from tinysight.classify.run_settings import read_settings
-from tinysight.classify.settings import Recipe
+from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
 
@@ -65,8 +65,7 @@ def evaluate_run(
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
-    model, recipe, metadata = load_model(run, about)
-    model = place_model(model, recipe.train, device)
+    model, settings, metadata = load_model_on(device, run, about)
     rows = np.flatnonzero(~store.is_train)
     look = partial(
         predict,
@@ -77,7 +76,7 @@ def evaluate_run(
         mean=np.asarray(about["mean"]),
         std=np.asarray(about["std"]),
         device=device,
-        settings=recipe.train,
+        settings=settings,
         on_progress=on_progress,
     )
     predictions = look()
@@ -87,7 +86,8 @@ def evaluate_run(
         both = compute_metrics(logits, predictions.targets)
         metrics = replace(metrics, with_flip=FlipMetrics(both.accuracy, both.top5, both.loss))
     _write_predictions(run, [str(store.sample_ids[row]) for row in rows], predictions)
-    _write_metrics(run, metrics, about["classes"], metadata["weights"])
+    facts = {"weights": metadata["weights"], "number_format": settings.precision}
+    _write_metrics(run, metrics, about["classes"], facts)
     return metrics
 
 
@@ -109,6 +109,20 @@ def load_model(run: Path, about: dict[str, Any]) -> tuple[nn.Module, Recipe, dic
     weights, metadata = load_model_weights(run)
     load_weights(model, weights, where=str(run / run_folder.MODEL))
     return model.eval(), recipe, metadata
+
+
+def load_model_on(
+    device: torch.device, run: Path, about: dict[str, Any]
+) -> tuple[nn.Module, TrainSettings, dict[str, Any]]:
+    """Load the network of a run to look at images with it on a device.
+
+    Returns:
+        The network, as :func:`load_model` returns it, on the device; the settings to run it with,
+        whose precision fits the device; the metadata of its weights.
+    """
+    model, recipe, metadata = load_model(run, about)
+    settings = settings_to_look(recipe.train, device)
+    return place_model(model, settings, device), settings, metadata
 
 
 def require_same_store(run: Path, about: dict[str, Any], store: Store) -> None:
@@ -177,10 +191,9 @@ def _rows(matrix: np.ndarray[Any, Any]) -> pa.FixedSizeListArray:
 
 
 def _write_metrics(
-    run: Path, metrics: Metrics, classes: list[dict[str, Any]], weights: str
+    run: Path, metrics: Metrics, classes: list[dict[str, Any]], facts: dict[str, Any]
 ) -> None:
-    content = asdict(metrics)
-    content["weights"] = weights
+    content = asdict(metrics) | facts
     content["classes"] = [
         {**names, **numbers} for names, numbers in zip(classes, content["classes"], strict=True)
     ]

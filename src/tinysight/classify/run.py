@@ -22,6 +22,7 @@ from tinysight.classify.checkpoint import load_checkpoint, save_checkpoint, save
 from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.events import open_event_writer
 from tinysight.classify.models import build_model
+from tinysight.classify.placement import settle_precision
 from tinysight.classify.predictions import require_same_store
 from tinysight.classify.processes import Processes
 from tinysight.classify.run_settings import read_settings
@@ -145,11 +146,11 @@ def train_run(
     # Whatever can be refused is refused before the folder is begun: the command that is put right
     # must find it empty.
     _require_fitting_recipe(recipe, store, processes)
-    if processes.is_first:
-        if resume:
-            _require_same_run(store, recipe, run)
-        else:
-            _require_empty_folder(run, recipe)
+    if processes.is_first and resume:
+        _require_same_run(store, recipe, run)
+    recipe = _settle(recipe, device, processes, resumed=run if resume else None)
+    if processes.is_first and not resume:
+        _require_empty_folder(run, recipe)
     data = training_data(store, recipe, device)
     model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
     state = TrainingState(model, recipe, len(data.train_rows), device)
@@ -316,6 +317,16 @@ def _require_fitting_recipe(recipe: Recipe, store: Store, processes: Processes) 
     require_dropout_fits(recipe.augment, size_px=store.size_px)
 
 
+def _settle(
+    recipe: Recipe, device: torch.device, processes: Processes, *, resumed: Path | None
+) -> Recipe:
+    """Return a recipe that leaves no number format open: a resumed run keeps its own."""
+    train = recipe.train
+    if resumed is not None and train.precision == "auto":
+        train = train.model_copy(update={"precision": read_settings(resumed).train.precision})
+    return recipe.model_copy(update={"train": settle_precision(train, device, processes)})
+
+
 def _require_empty_folder(run: Path, recipe: Recipe) -> None:
     in_the_way = run_folder.files_in_the_way(run, recipe.model_dump())
     if in_the_way:
@@ -373,7 +384,9 @@ def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
         f"{table}.{key} was {before[table][key]!r} and is now {value!r}"
         for table, values in recipe.model_dump().items()
         for key, value in values.items()
-        if before[table][key] != value and (table, key) not in _FREE_ON_RESUME
+        if before[table][key] != value
+        and (table, key) not in _FREE_ON_RESUME
+        and not (key == "precision" and value == "auto")  # then it keeps its own
     ]
     if changed:
         raise RunError(

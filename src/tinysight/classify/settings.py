@@ -198,8 +198,9 @@ class TrainSettings(_Settings):
     """Parts into which a batch is cut; gradients are summed before the step."""
     seed: int = 0
     """Fixes weights, order and augmentation."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Number format of activations; weights and sums stay fp32."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Number format of activations, and of Muon's iterations; weights and sums stay fp32. ``auto``
+    is bf16 where the device has units for it, which the run writes down, and fp32 elsewhere."""
     channels_last: bool = True
     """Memory order of images and filters."""
     compile: bool = False

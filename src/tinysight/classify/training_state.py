@@ -14,7 +14,7 @@ from tinysight.classify.averaging import build_average
 from tinysight.classify.batches import Images, steps_per_epoch
 from tinysight.classify.checkpoint import load_weights
 from tinysight.classify.optimizers import build_optimizer
-from tinysight.classify.placement import place_model
+from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.schedule import schedule_at
 from tinysight.classify.settings import Recipe
 
@@ -67,7 +67,11 @@ class TrainingState:
         num_steps = steps_per_epoch(num_images, settings.batch_size)
         start = schedule_at(0, recipe.schedule, steps_per_epoch=num_steps, epochs=settings.epochs)
         self.optimizer = build_optimizer(
-            self.model, recipe.optimizer, lr=start.lr, momentum=start.momentum
+            self.model,
+            recipe.optimizer,
+            lr=start.lr,
+            momentum=start.momentum,
+            muon_dtype=number_format(settings, device),
         )
         self.average = build_average(self.model, settings.ema_decay)
         self.step = 0

@@ -41,6 +41,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     from tinysight.classify.lr_finder import lr_range_test
     from tinysight.classify.run import choose_device, training_data
     from tinysight.classify.store import load_store
+    from tinysight.cli.precision import say_if_slow
     from tinysight.cli.progress import progress_bar
     from tinysight.config import load_recipe
     from tinysight.report.charts import lr_range_chart, save_png
@@ -50,6 +51,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     store = load_store(arguments.store)
     make_folder(arguments.out)
     device = choose_device(arguments.device)
+    say_if_slow(recipe.train, device)
     with progress_bar("learning rates", unit="steps") as report:
         found = lr_range_test(
             training_data(store, recipe, device),

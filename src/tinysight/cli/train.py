@@ -74,6 +74,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     from tinysight.classify.stopping import StopRequest
     from tinysight.classify.store import load_store
     from tinysight.cli.memory import prepare_memory
+    from tinysight.cli.precision import say_if_slow
     from tinysight.cli.training_progress import TrainingProgress
 
     prepare_memory()
@@ -82,6 +83,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     backend = "nccl" if choose_device(arguments.device).type == "cuda" else "gloo"
     with joined_processes(backend) as processes:
         device = choose_device(arguments.device, processes.local_rank)
+        if processes.is_first:
+            say_if_slow(recipe.train, device)
         stop = StopRequest()
         progress = TrainingProgress(recipe.train.epochs)
         with _signals_make(stop), progress:
