@@ -1,7 +1,7 @@
 """Which compact network learns most in the time that the CPU gives it?
 
 Peer: ``compact``, the network of the first record; each candidate is a :class:`CompactResNet` of
-other depths and widths. Speed is that of a step of the recipe speed-cpu on random pixels, bf16,
+other depths and widths. Speed is that of a step of the recipe speed-cpu on random pixels, in
 batches of 256, the candidates in turn. With a store each candidate is trained as well, and scored
 on a part of the training images that is held out; the test images are not touched.
 
@@ -25,6 +25,7 @@ from tinysight.classify import models
 from tinysight.classify.models.compact import CompactResNet
 from tinysight.classify.models.summary import summarize
 from tinysight.classify.optimizers import build_optimizer
+from tinysight.classify.placement import autocast, number_format
 from tinysight.classify.run import train_run
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import load_store
@@ -94,14 +95,18 @@ def main() -> None:
 def images_per_s(network: nn.Module, recipe: Recipe) -> float:
     """Return the images a second of a training step, the median of three after two."""
     network = network.to(memory_format=torch.channels_last).train()
-    optimizer = build_optimizer(network, recipe.optimizer, lr=0.1, momentum=0.9)
+    device = torch.device("cpu")
+    muon_dtype = number_format(recipe.train, device)
+    optimizer = build_optimizer(
+        network, recipe.optimizer, lr=0.1, momentum=0.9, muon_dtype=muon_dtype
+    )
     pixels = torch.randn(BATCH_SIZE, 3, SIZE_PX, SIZE_PX, generator=torch.manual_seed(0))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     targets = torch.arange(BATCH_SIZE) % NUM_CLASSES
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(recipe.train, device):
             logits = network(pixels)
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits.float(), targets).backward()

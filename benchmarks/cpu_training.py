@@ -2,8 +2,9 @@
 
 Peer: a plain PyTorch loop over JPEG files, Pillow and per-image transforms in a DataLoader, fp32,
 the same network (ResNet-18, 7x7 stem, torch's own convolutions), batch 256, the same crop, flip,
-rotation and dropout. Ours: the training step on a store, bf16, channels_last, in a process set up
-as ``tinysight train`` does. Each round runs every program once, a process each.
+rotation and dropout. Ours: the training step on a store, channels_last, bf16 where the processor
+has units for it and else fp32, in a process set up as ``tinysight train`` does. Each round runs
+every program once, a process each.
 
     python benchmarks/cpu_training.py --store STORE [--rounds 3] [--steps 8]
 """
@@ -35,13 +36,13 @@ from tinysight.cli.memory import prepare_memory
 
 BATCH = 256
 WARM_UP_STEPS = 2
-OURS = "tinysight, bf16, channels_last"
+OURS = "tinysight"
 PROGRAMS = {f"plain loop, {workers} workers, fp32": workers for workers in (0, 1, 2)} | {OURS: 0}
 RECIPE = Recipe.model_validate(
     {
         "model": {"name": "resnet18", "stem": "7x7"},
         "augment": {"rotate_probability": 0.5, "dropout_probability": 1.0},
-        "train": {"batch_size": BATCH, "precision": "bf16", "channels_last": True},
+        "train": {"batch_size": BATCH},
     }
 )
 

@@ -17,8 +17,10 @@ from hardware import hardware_line
 
 from tinysight import run_folder
 from tinysight.classify.batches import evaluation_batches
-from tinysight.classify.predictions import load_model
+from tinysight.classify.placement import autocast
+from tinysight.classify.predictions import load_model_on
 from tinysight.classify.run import training_data
+from tinysight.classify.run_settings import read_settings
 from tinysight.classify.store import load_store
 
 CPU = torch.device("cpu")
@@ -33,9 +35,8 @@ def main() -> None:
     parser.add_argument("--sizes", default="56,64,72", help="sides in px")
     arguments = parser.parse_args()
     print(hardware_line())
-    model, recipe, _ = load_model(arguments.run, run_folder.read_run(arguments.run))
-    model = model.to(memory_format=torch.channels_last).eval()
-    data = training_data(load_store(arguments.store), recipe, CPU)
+    model, settings, _ = load_model_on(CPU, arguments.run, run_folder.read_run(arguments.run))
+    data = training_data(load_store(arguments.store), read_settings(arguments.run), CPU)
     if len(data.tuning_rows) == 0:
         parser.error("the run must have a held-out part, train.tuning_fraction was 0")
     for size_px in map(int, arguments.sizes.split(",")):
@@ -53,7 +54,7 @@ def main() -> None:
             resized = torch.nn.functional.interpolate(
                 images, size=(size_px, size_px), mode="bilinear", antialias=True
             )
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(settings, CPU):
                 logits = model(resized if size_px != images.shape[2] else images)
             hits += int((logits.argmax(1) == targets).sum())
         print(f"{size_px:3} px  {hits / len(data.tuning_rows):.1%}", flush=True)

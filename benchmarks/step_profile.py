@@ -1,8 +1,9 @@
 """Where does a training step on a CPU spend its time, and how far is it from what bounds it?
 
-Peer: the largest rate of a bf16 matrix product (4096x4096) on the same threads. Prints, for each
-size of images, the time of a step on one fixed batch, its rate on convolutions (three times the
-MACs of the forward pass), and the operators that take most, from torch's profiler.
+Peer: the largest rate of a matrix product (4096x4096) on the same threads, in the number format
+in which the recipe trains here. Prints, for each size of images, the time of a step on one fixed
+batch, its rate on convolutions (three times the MACs of the forward pass), and the operators that
+take most, from torch's profiler.
 
     python benchmarks/step_profile.py [--recipe speed-cpu] [--sizes 64,32] [--steps 8] [--compile]
 """
@@ -20,6 +21,7 @@ from torch.profiler import profile
 from tinysight.classify.batches import Batch
 from tinysight.classify.models import build_model
 from tinysight.classify.models.summary import summarize
+from tinysight.classify.placement import number_format
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.training import forward_backward
 from tinysight.classify.training_state import TrainingState
@@ -39,14 +41,15 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare_memory()
     print(hardware_line())
-    print(f"bf16 matrix product: {matrix_product_tflops():.2f} TFLOP/s")
+    dtype = number_format(load_recipe(arguments.recipe).train, torch.device("cpu"))
+    print(f"{dtype} matrix product: {matrix_product_tflops(dtype):.2f} TFLOP/s")
     for size_px in map(int, arguments.sizes.split(",")):
         profile_step(arguments.recipe, size_px, arguments.steps, compiled=arguments.compile)
 
 
-def matrix_product_tflops(side: int = 4096) -> float:
-    """Return the rate of a product of two square bf16 matrices."""
-    left, right = (torch.randn(side, side).bfloat16() for _ in range(2))
+def matrix_product_tflops(dtype: torch.dtype, side: int = 4096) -> float:
+    """Return the rate of a product of two square matrices."""
+    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(7):
         began = time.perf_counter()
