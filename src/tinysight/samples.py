@@ -274,7 +274,8 @@ def _write_lists(
         )
     _write_mislabelled(folder / MISLABELLED_FILE, samples)
     coco = _coco_of(classes, samples, pictures)
-    (folder / COCO_FILE).write_text(json.dumps(coco, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(coco, indent=1) + "\n"
+    (folder / COCO_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _write_rows(path: Path, rows: Sequence[tuple[object, ...]]) -> None:

@@ -47,7 +47,9 @@ def device_without_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.de
     for module in (averaging, evaluate, faithfulness, training):
         monkeypatch.setattr(module, "autocast", lambda *_: nullcontext())
 
-    def build_optimizer(model: nn.Module, _: object, *, lr: float, momentum: float) -> Any:
+    def build_optimizer(
+        model: nn.Module, _: object, *, lr: float, momentum: float, muon_dtype: torch.dtype
+    ) -> Any:
         return torch.optim.SGD(model.parameters(), lr, momentum, foreach=False)
 
     monkeypatch.setattr(training_state, "build_optimizer", build_optimizer)

@@ -115,8 +115,9 @@ def test_the_run_that_follows_is_the_same_to_the_bit(
 
 
 def test_bf16_and_accumulation_are_those_of_the_recipe(store: Store) -> None:
-    plain = find(store, make_recipe())
-    other = find(store, make_recipe(train={"precision": "bf16", "accumulate": 2}))
+    plain = find(store, make_recipe(train={"batch_size": 4}))
+    changes = {"precision": "bf16", "accumulate": 2, "batch_size": 4}
+    other = find(store, make_recipe(train=changes))
     assert plain.points[0].loss != other.points[0].loss
     assert plain.points[0].loss == pytest.approx(other.points[0].loss, rel=0.3)
 

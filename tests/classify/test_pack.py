@@ -62,6 +62,20 @@ def test_one_and_two_workers_write_the_same_store(tmp_path: Path) -> None:
     assert content(tmp_path / "1") == content(tmp_path / "2")
 
 
+def test_a_system_without_calls_for_places_in_files_writes_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: no reserving of room either, one image that is rejected, out of a zip."""
+    source = write_zip(tmp_path / "source.zip", image_folder_files() | {"dog/torn.png": b"\x89PNG"})
+    options: dict[str, Any] = {"size_px": SIZE_PX, "num_workers": 1, "max_rejected_fraction": 0.5}
+    pack_store(open_source(source), tmp_path / "with", **options)
+    for name in ("pread", "pwrite", "posix_fallocate"):
+        monkeypatch.delattr(os, name)
+    result = pack_store(open_source(source), tmp_path / "without", **options)
+    assert len(result.rejected) == 1
+    assert content(tmp_path / "with") == content(tmp_path / "without")
+
+
 def write_shards(folder: Path, files: Files) -> Path:
     """Write an official tree as two Parquet files with the columns of the real shards."""
     wnid_of_val = dict(

@@ -19,7 +19,6 @@ from tinysight.classify.pixel_rows import (
     decode_into_rows,
     remove_rows,
     sum_pixels,
-    write_at,
 )
 from tinysight.classify.sources.index import (
     ImageIndex,
@@ -157,13 +156,3 @@ def test_sums_of_white_images_do_not_overflow(tmp_path: Path) -> None:
     sums, squares = sum_pixels(tmp_path / "images.npy", np.ones(300, dtype=np.bool_), SIZE_PX)
     assert sums.tolist() == [300 * SIZE_PX**2 * 255] * 3
     assert squares.tolist() == [300 * SIZE_PX**2 * 255**2] * 3
-
-
-def test_writing_goes_on_after_a_part_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pwrite = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: pwrite(file, data[:3], offset))
-    with open(tmp_path / "a", "wb") as file:
-        write_at(file.fileno(), b"0123456789", 2)
-    assert (tmp_path / "a").read_bytes() == b"\0\0" + b"0123456789"

@@ -173,8 +173,10 @@ def test_training_leaves_the_global_generators_alone(
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("after_step", [1, 5, 8, 15])
+@pytest.mark.parametrize(
+    ("after_step", "precision"),
+    [(1, "fp32"), (5, "fp32"), (8, "fp32"), (15, "fp32"), (7, "bf16")],
+)
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     store: Store, tmp_path: Path, after_step: int, precision: str
 ) -> None:

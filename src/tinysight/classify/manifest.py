@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tinysight.classify.file_positions import read_at
 from tinysight.errors import DataError
 
 FORMAT_VERSION: Literal[1] = 1
@@ -147,7 +148,9 @@ def load_manifest(store: Path) -> Manifest:
 def save_manifest(manifest: Manifest, store: Path) -> None:
     """Write ``store.json``."""
     sealed = _SealedManifest(**manifest.model_dump(), sha256=_seal_of(manifest))
-    (store / MANIFEST).write_text(sealed.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    text = sealed.model_dump_json(indent=1) + "\n"
+    # The same bytes on every system, also where lines would end otherwise.
+    (store / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _seal_of(manifest: Manifest) -> str:
@@ -160,7 +163,7 @@ def hash_file(path: Path) -> FileEntry:
         num_bytes = os.fstat(file.fileno()).st_size
 
         def digest(start: int) -> str:
-            return hashlib.sha256(os.pread(file.fileno(), HASHED_BYTES, start)).hexdigest()
+            return hashlib.sha256(read_at(file.fileno(), HASHED_BYTES, start)).hexdigest()
 
         return FileEntry(
             num_bytes=num_bytes,

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.classify.decode import UndecodableImage, WrongSize, decode_image
+from tinysight.classify.file_positions import read_at, write_at
 from tinysight.classify.sources.index import ImageIndex, Payload, Unreadable
 from tinysight.errors import DataError
 
@@ -79,17 +80,13 @@ class RowWriter:
 
     def write(self, rows: Sequence[int], payloads: Sequence[Payload]) -> list[Outcome]:
         """Decode each payload into its row; rows of rejected images are left as they are."""
-        file = os.open(self.path, os.O_WRONLY)
-        try:
-            with warnings.catch_warnings():
-                # What Pillow warns about (odd metadata, large images) is judged by decode_image.
-                warnings.simplefilter("ignore")
-                return [
-                    self._write_row(file, row, payload)
-                    for row, payload in zip(rows, payloads, strict=True)
-                ]
-        finally:
-            os.close(file)
+        with open(self.path, "r+b", buffering=0) as file, warnings.catch_warnings():
+            # What Pillow warns about (odd metadata, large images) is judged by decode_image.
+            warnings.simplefilter("ignore")
+            return [
+                self._write_row(file.fileno(), row, payload)
+                for row, payload in zip(rows, payloads, strict=True)
+            ]
 
     def _write_row(self, file: int, row: int, payload: Payload) -> Outcome:
         if isinstance(payload, Unreadable):
@@ -151,7 +148,7 @@ def create_rows_file(path: Path, num_rows: int, size_px: int) -> None:
     num_bytes = HEADER_BYTES + num_rows * size_px * size_px * 3
     with open(path, "xb", buffering=0) as file:
         file.truncate(num_bytes)
-        if hasattr(os, "posix_fallocate"):  # macOS has none
+        if hasattr(os, "posix_fallocate"):  # macOS and Windows have none
             try:
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
             except OSError as error:
@@ -181,16 +178,14 @@ def remove_rows(path: Path, is_kept: NDArray[np.bool_], size_px: int) -> None:
     """
     row_bytes = size_px * size_px * 3
     kept = np.flatnonzero(is_kept)
-    file = os.open(path, os.O_RDWR)
-    try:
+    with open(path, "r+b", buffering=0) as opened:
+        file = opened.fileno()
         for target, row in enumerate(kept.tolist()):
             if target != row:
-                block = os.pread(file, row_bytes, HEADER_BYTES + row * row_bytes)
+                block = read_at(file, row_bytes, HEADER_BYTES + row * row_bytes)
                 write_at(file, block, HEADER_BYTES + target * row_bytes)
-        os.ftruncate(file, HEADER_BYTES + len(kept) * row_bytes)
+        opened.truncate(HEADER_BYTES + len(kept) * row_bytes)
         write_header(file, len(kept), size_px)
-    finally:
-        os.close(file)
 
 
 def sum_pixels(
@@ -212,7 +207,7 @@ def sum_pixels(
     with open(path, "rb", buffering=0) as file:
         for start in range(0, len(is_chosen), num_rows):
             chosen = is_chosen[start : start + num_rows]
-            block = os.pread(
+            block = read_at(
                 file.fileno(), len(chosen) * row_values, HEADER_BYTES + start * row_values
             )
             values = np.frombuffer(block, dtype=np.uint8).reshape(len(chosen), row_values)[chosen]
@@ -222,14 +217,6 @@ def sum_pixels(
                 by_position = np.add.reduce(part, axis=0, dtype=np.uint32)
                 total += by_position.reshape(-1, 3).sum(axis=0, dtype=np.int64)
     return totals[0], totals[1]
-
-
-def write_at(file: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of ``data`` at ``offset``; the system may take several turns."""
-    view = memoryview(data).cast("B")
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def _blocks(index: ImageIndex, rows: Sequence[int]) -> Iterator[tuple[list[int], list[Payload]]]:
