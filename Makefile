@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow test-oldest check bench clean
 
 demo: $(READY)          ## a whole run on images the package draws itself
 	rm -rf demo
@@ -15,6 +15,16 @@ test: check             ## style, types, then every fast test with branch covera
 
 test-slow: $(READY)     ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout=3600
+
+OLDEST := .venv-oldest
+test-oldest:            ## boxes and report without torch, on the oldest dependencies that are promised
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --editable . $$($(PYTHON) -c "import tomllib; \
+	    project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	    named = project['dependencies'] + project['optional-dependencies']['dask']; \
+	    print(*(each.replace('>=', '==') for each in named))") hypothesis kneed pytest pytest-timeout pyyaml
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest tests/boxes tests/report \
+	    --ignore tests/report/browser --ignore tests/report/test_heat_maps.py --ignore tests/boxes/test_export.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -50,4 +60,4 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) $(OLDEST) demo build dist

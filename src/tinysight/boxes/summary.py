@@ -336,7 +336,7 @@ def _count_pairs(table: BoxTable) -> tuple[Counts, Counts]:
 def _distinct(keys: Counts, num_keys: int) -> Counts:
     """Return the distinct keys, ascending; each is in [0, num_keys)."""
     if num_keys > _MOST_DENSE:
-        return np.unique(keys, sorted=True)
+        return np.unique(keys)
     is_there = np.zeros(num_keys, dtype=np.bool_)
     is_there[keys] = True
     return np.flatnonzero(is_there)
