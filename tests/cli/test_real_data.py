@@ -8,6 +8,7 @@ import pytest
 from tinysight.cli import main
 
 
+@pytest.mark.timeout(600)  # minutes on one core without AMX
 def test_three_real_classes_are_packed_learned_and_evaluated(
     real_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -18,7 +19,8 @@ def test_three_real_classes_are_packed_learned_and_evaluated(
     assert packed["rejected"] == 0
 
     # Small images but for the last epoch: minutes less on a processor without units for bf16.
-    changes = ("train.epochs=6", "schedule.first_image_px=32", "schedule.full_size_epoch=5")
+    changes = ["train.epochs=6", "train.evaluate_every=6", "schedule.first_image_px=32"]
+    changes += ["schedule.image_px_step=32", "schedule.full_size_epoch=5"]
     recipe = ["--recipe", "smoke", *(word for change in changes for word in ("--set", change))]
     assert main(["train", store, "--out", run, *recipe, "--json"]) == 0
     trained = json.loads(capsys.readouterr().out)
