@@ -237,10 +237,10 @@ def test_a_network_in_bf16_gives_nearly_the_maps_of_one_in_fp32(method: Method, 
     network = build_model(ModelSettings(name="compact"), 5, seed=3).eval()
     images = draw_images(size_px=64)
     exact = class_activation_maps(network, images, CLASSES, method=method, layer=layer)
+    bf16 = TrainSettings(precision="bf16")
     by_settings = class_activation_maps(
-        network, images, CLASSES, method=method, layer=layer,
-        settings=TrainSettings(precision="bf16"),
-    )  # fmt: skip
+        network, images, CLASSES, method=method, layer=layer, settings=bf16
+    )
     with torch.autocast("cpu", torch.bfloat16):
         by_context = class_activation_maps(network, images, CLASSES, method=method, layer=layer)
     assert torch.equal(by_context.maps, by_settings.maps)
