@@ -38,6 +38,7 @@ bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained
 	$(BENCH)/pack_speed.py
 	$(BENCH)/augment_speed.py
 	$(BENCH)/data_path.py --store $(STORE)
+	$(BENCH)/number_formats.py
 	$(BENCH)/cpu_training.py --store $(STORE)
 	$(BENCH)/training_scaling.py --store $(STORE)
 	$(BENCH)/compact_candidates.py

@@ -64,9 +64,8 @@ def settings_to_look(settings: TrainSettings, device: torch.device) -> TrainSett
 def multiplies_bf16(device: torch.device) -> bool:
     """Return whether a device is quicker in bf16 than in fp32.
 
-    Processors without instructions for bf16 convert every number back and forth: on two cores with
-    AVX2, convolutions take 7 to 16 times and products of matrices 30 to 110 times as long as in
-    fp32. GPUs have units for it from compute capability 8.0 on. Of other devices, those of Apple
+    For processors without instructions for bf16 torch converts every number back and forth, and is
+    many times slower than in fp32 (docs/design.md). GPUs have units for it from compute capability 8.0 on. Of other devices, those of Apple
     and ARM among them, nothing was measured, and they get fp32.
     """
     if device.type == "cuda":

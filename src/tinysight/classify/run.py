@@ -386,7 +386,7 @@ def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
         for key, value in values.items()
         if before[table][key] != value
         and (table, key) not in _FREE_ON_RESUME
-        and not (key == "precision" and value == "auto")  # then it keeps its own
+        and (table, key, value) != ("train", "precision", "auto")  # then it keeps its own
     ]
     if changed:
         raise RunError(
