@@ -65,8 +65,9 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Return whether a device is quicker in bf16 than in fp32.
 
     For processors without instructions for bf16 torch converts every number back and forth, and is
-    many times slower than in fp32 (docs/design.md). GPUs have units for it from compute capability 8.0 on. Of other devices, those of Apple
-    and ARM among them, nothing was measured, and they get fp32.
+    many times slower than in fp32 (docs/design.md). GPUs have units for it from compute capability
+    8.0 on. Of other devices, those of Apple and ARM among them, nothing was measured, and they get
+    fp32.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
