@@ -98,8 +98,9 @@ def confident_joint(probs: Probs, targets: NDArray[np.int64]) -> NDArray[np.int6
     # Of several classes the likeliest counts.
     guesses = np.where(num_confident > 1, probs.argmax(axis=1), is_confident.argmax(axis=1))
     is_counted = num_confident > 0
-    cells = targets[is_counted] * num_classes + guesses[is_counted]
-    joint = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    cells = guesses[is_counted] * num_classes + targets[is_counted]
+    # Transposed: sums in another order of memory round differently, and decide other ties.
+    joint = np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes).T
     np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
     return joint
 
@@ -107,7 +108,8 @@ def confident_joint(probs: Probs, targets: NDArray[np.int64]) -> NDArray[np.int6
 def _calibrate(joint: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Scale the rows of a joint to the number of images of each label, in whole images."""
     images_of = np.bincount(targets, minlength=len(joint))
-    # The order of these operations decides ties in rounding; it is that of the reference.
+    # The order of these operations, and of the joint in memory, decides ties in rounding; both are
+    # those of the reference.
     scaled = (joint.T / joint.sum(axis=1) * images_of).T
     scaled = scaled / scaled.sum() * images_of.sum()
     return np.stack([_round_to_sum(row) for row in scaled])
