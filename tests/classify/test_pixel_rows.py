@@ -121,7 +121,7 @@ def test_a_block_ends_when_it_has_enough_bytes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_killed_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = RowWriter(rows_file(tmp_path, 1), SIZE_PX, "resize")
-    monkeypatch.setattr(pixel_rows, "_start_worker", killed)
+    monkeypatch.setattr(pixel_rows, "ignore_interrupts", killed)
     with pytest.raises(DataError, match="2 worker processes must run to the end, one was killed"):
         decode_into_rows(index_of([b""]), [0], writer, num_workers=2)
 

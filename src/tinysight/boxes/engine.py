@@ -10,14 +10,12 @@ Any ``concurrent.futures`` executor will do: processes of this machine by defaul
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
     Future,
-    ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
@@ -36,6 +34,7 @@ from tinysight.boxes.reading import read_boxes
 from tinysight.boxes.sizes import SizeHistogram, merge_histograms, size_histogram
 from tinysight.boxes.summary import BoxSummary, merge_summaries, summarize_boxes
 from tinysight.errors import DataError
+from tinysight.worker_processes import open_pool
 
 if TYPE_CHECKING:
     from tinysight.boxes.policies import Policy
@@ -121,8 +120,7 @@ def summarize_shards(
     if workers == 1:
         results = (summarize_shard(group, settings) for group in groups)
         return _sum_up(_counted(results, len(groups), on_shard))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with open_pool(workers) as pool:
         return _gather(groups, settings, pool, most_pending or _pending_of(pool), on_shard)
 
 

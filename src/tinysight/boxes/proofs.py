@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from tinysight.errors import DataError
+from tinysight.worker_processes import ignore_interrupts, open_pool
 
 
 @contextmanager
@@ -27,11 +26,7 @@ def proof_processes(num_proofs: int) -> Iterator[Executor | None]:
     if num_cores == 1 or num_proofs == 0:
         yield None
         return
-    pool = ProcessPoolExecutor(
-        min(num_proofs, num_cores),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_process,
-    )
+    pool = open_pool(min(num_proofs, num_cores), initializer=ignore_interrupts)
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -41,8 +36,3 @@ def proof_processes(num_proofs: int) -> Iterator[Executor | None]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_process() -> None:
-    # Ctrl-C reaches every process of the terminal; only the parent answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,13 +11,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import multiprocessing
 import os
-import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from tinysight.classify.decode import UndecodableImage, WrongSize, decode_image
 from tinysight.classify.file_positions import read_at, write_at
 from tinysight.classify.sources.index import ImageIndex, Payload, Unreadable
 from tinysight.errors import DataError
+from tinysight.worker_processes import ignore_interrupts, open_pool
 
 BLOCK_IMAGES = 256
 BLOCK_BYTES = 4 * 2**20
@@ -247,10 +246,7 @@ def _run_blocks(
         for rows, payloads in blocks:
             yield writer.write(rows, payloads)
         return
-    # Spawned, not forked: the parent may hold threads of Arrow or torch.
-    pool = ProcessPoolExecutor(
-        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
+    pool = open_pool(num_workers, initializer=ignore_interrupts)
     waiting: deque[Future[list[Outcome]]] = deque()
     try:
         for rows, payloads in blocks:
@@ -266,8 +262,3 @@ def _run_blocks(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches every process of the terminal; only the parent answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
