@@ -30,15 +30,19 @@ def in_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def png_of_16_bits(pixels: NDArray[np.uint16], transparent: int | None = None) -> bytes:
-    """A PNG made by hand from (H, W) or (H, W, 3) values: Pillow writes no deep colour."""
+def png_by_hand(
+    pixels: NDArray[np.uint16], transparent: int | list[int] | None = None, bits: int = 16
+) -> bytes:
+    """A PNG from (H, W) or (H, W, 3) values: Pillow writes neither deep colour nor 2-bit grey."""
     height, width = pixels.shape[:2]
     colour = 2 if pixels.ndim == 3 else 0
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))]
+    values = np.unpackbits(pixels.astype(">u2").reshape(height, -1, 1).view(np.uint8), axis=2)
+    rows = np.packbits(values[:, :, -bits:].reshape(height, -1), axis=1)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))]
     if transparent is not None:
-        chunks.append((b"tRNS", struct.pack(">H", transparent)))
-    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        chunks.append((b"tRNS", np.array(transparent, ">u2").tobytes()))
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    chunks += [(b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         for name, body in chunks
@@ -88,23 +92,43 @@ def test_print_and_lab_colours_become_rgb_under_their_name(
 
 def test_16_bit_grey_keeps_its_high_byte() -> None:
     deep = GREY_PIXELS.astype(np.uint16) * 256 + 77
-    result = decoded(png_of_16_bits(deep))
+    result = decoded(png_by_hand(deep))
     np.testing.assert_array_equal(result.pixels_u8, in_grey(GREY_PIXELS))
     assert result.repairs == (decode.DEEP, decode.GREY)
 
 
 def test_16_bit_colour_keeps_its_high_byte() -> None:
-    result = decoded(png_of_16_bits(PIXELS.astype(np.uint16) * 256 + 77))
+    result = decoded(png_by_hand(PIXELS.astype(np.uint16) * 256 + 77))
     np.testing.assert_array_equal(result.pixels_u8, PIXELS)
     assert result.repairs == (decode.DEEP,)
 
 
 def test_16_bit_grey_with_a_transparent_value_shows_white_there() -> None:
     deep = GREY_PIXELS.astype(np.uint16) * 256 + 77
-    result = decoded(png_of_16_bits(deep, transparent=int(deep[0, 0])))
+    result = decoded(png_by_hand(deep, transparent=int(deep[0, 0])))
     expected = np.where(GREY_PIXELS == GREY_PIXELS[0, 0], 255, GREY_PIXELS)
     np.testing.assert_array_equal(result.pixels_u8, in_grey(expected.astype(np.uint8)))
     assert result.repairs == (decode.DEEP, decode.GREY, decode.ALPHA)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_grey_of_few_bits_with_a_transparent_value_shows_white_there(bits: int) -> None:
+    values = np.arange(SIZE_PX**2, dtype=np.uint16).reshape(SIZE_PX, SIZE_PX) % 2**bits
+    scaled = in_grey((values * (255 // (2**bits - 1))).astype(np.uint8))
+    for transparent in range(2**bits):
+        result = decoded(png_by_hand(values, transparent, bits))
+        expected = np.where(values[:, :, None] == transparent, 255, scaled)
+        np.testing.assert_array_equal(result.pixels_u8, expected)
+        assert result.repairs == (decode.BILEVEL if bits == 1 else decode.GREY, decode.ALPHA)
+
+
+def test_16_bit_colour_with_a_transparent_value_shows_white_there() -> None:
+    deep = PIXELS.astype(np.uint16) * 256 + 77
+    result = decoded(png_by_hand(deep, deep[0, 0].tolist()))
+    expected = PIXELS.copy()
+    expected[(PIXELS == PIXELS[0, 0]).all(axis=2)] = 255
+    np.testing.assert_array_equal(result.pixels_u8, expected)
+    assert result.repairs == (decode.DEEP, decode.ALPHA)
 
 
 def test_transparency_is_laid_on_white() -> None:

@@ -85,6 +85,7 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
         "dog/text.png": b"text",
         "dog/notes.txt": b"",
         "cover.png": same,
+        "owl/1.heic": b"",
     }
     source = write_tree(tmp_path / "pets", files)
     assert run_pack(source, "--size", "8", "--allow-rejected", "0.1") == cli.OK
@@ -93,7 +94,8 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
     assert "images      24 read = 22 accepted + 1 repaired + 1 rejected\n" in text
     assert "1 repaired: grey\n" in text
     assert "rejected: dog/text.png: not an image (begins with b'text')\n" in text
-    assert "left out    images without a label: 1, other files: 1\n" in text
+    assert "left out    images without a label: 1, other files: 2\n" in text
+    assert "            folders with other files only: 1, such as owl\n" in text
     assert "duplicates  groups of equal files: 1, with two labels: 1, in both parts" in text
     assert "cat/same.png (cat) = dog/same.png (dog)\n" in text
 

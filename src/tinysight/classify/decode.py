@@ -119,9 +119,12 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
     try:
         if getattr(image, "is_animated", False):
             repairs.append(ANIMATED)
-        is_deep = _has_16_bits(image)
+        raw_mode = _raw_mode(image)
+        is_deep = image.mode.startswith("I;16") or ";16" in raw_mode
         orientation = orientation_of(image)  # asked for first: a TIFF forgets it when it is loaded
         image.load()
+        if "transparency" in image.info:
+            image.info["transparency"] = _in_8_bits(image.info["transparency"], raw_mode)
         if orientation != UPRIGHT:
             image = turned_upright(image, orientation)
             repairs.append(ROTATED)
@@ -132,9 +135,25 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
     return image, repairs
 
 
-def _has_16_bits(image: Image.Image) -> bool:
+def _raw_mode(image: Image.Image) -> str:
+    """Return how the file has the pixels, in Pillow's words, which a loaded image forgets."""
     tiles: list[Any] = getattr(image, "tile", [])
-    return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in tiles)
+    return " ".join(str(tile[3]) for tile in tiles)
+
+
+def _in_8_bits(transparent: Any, raw_mode: str) -> Any:
+    """Return the transparent colour of a PNG in the depth of the pixels; Pillow scales only these.
+
+    Of 16-bit colour the high bytes are left, so colours that share them are transparent with it.
+    """
+    match raw_mode:
+        case "L;2":
+            return transparent * 85
+        case "L;4":
+            return transparent * 17
+        case "RGB;16B":
+            return tuple(value >> 8 for value in transparent)
+    return transparent
 
 
 def _to_rgb(image: Image.Image, repairs: list[str]) -> Image.Image:

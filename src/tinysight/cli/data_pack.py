@@ -122,6 +122,7 @@ def _as_json(index: ImageIndex, result: PackResult, seconds: float) -> dict[str,
         "rejections": manifest.rejections,
         "unlabelled": index.num_unlabelled,
         "ignored": index.num_ignored,
+        "folders_without_images": index.folders_without_images,
         "split": manifest.split.rule,
         "official_parts": _parts(index, manifest.split.rule),
         "seed": manifest.split.seed,
@@ -153,6 +154,9 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
             f"left out    images without a label: {index.num_unlabelled:,}, "
             f"other files: {index.num_ignored:,}"
         )
+    if folders := index.folders_without_images:
+        named = ", ".join(folders[:_NUM_SHOWN])
+        yield f"            folders with other files only: {len(folders):,}, such as {named}"
     yield f"classes     {len(manifest.classes):,}"
     yield (
         f"split       {manifest.split.rule}, seed {manifest.split.seed}: {manifest.train:,} train, "

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.builders import Files, encode, image_folder_files, make_pixels, write_tree, write_zip
-from tinysight.classify.sources.index import ImageIndex
+from tinysight.classify.sources.index import ImageIndex, Unreadable
 from tinysight.classify.sources.opening import open_source
 from tinysight.errors import DataError
 
@@ -104,6 +106,93 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "pets" / "owl").mkdir(parents=True)
     with pytest.raises(DataError, match="pets: every class must have images, folder owl is empty"):
         opened(tmp_path, images("cat/1.png", "dog/1.png"))
+
+
+@pytest.mark.parametrize("folder", ["owl/raw", "train/owl/raw"])
+def test_a_class_folder_with_only_empty_folders_is_named(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "pets" / folder).mkdir(parents=True)
+    part, owl = folder.removesuffix("owl/raw"), folder.removesuffix("/raw")
+    files = images(f"{part}cat/1.png", f"{part}dog/1.png")
+    with pytest.raises(DataError, match=f"every class must have images, folder {owl} is empty"):
+        opened(tmp_path, files)
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (f"{folder}/", *files):
+            archive.writestr(name, b"")
+    with pytest.raises(DataError, match=f"every class must have images, folder {owl} is empty"):
+        open_source(path)
+
+
+def test_classes_and_parts_that_are_links_to_others_are_read_under_both_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pets" / "train" / "ant").mkdir(parents=True)
+    for place, target in (
+        ("test", "val"), ("train/ant/similar", "../dog"), ("train/aaa", "cat"),
+    ):  # fmt: skip
+        os.symlink(target, tmp_path / "pets" / place)
+    files = [f"{part}/{name}/1.png" for part in ("train", "val") for name in ("ant", "cat", "dog")]
+    assert ids(opened(tmp_path, images(*files))) == [
+        "test/ant/1.png", "test/cat/1.png", "test/dog/1.png",
+        "train/aaa/1.png", "train/ant/1.png", "train/ant/similar/1.png",
+        "train/cat/1.png", "train/dog/1.png",
+        "val/ant/1.png", "val/cat/1.png", "val/dog/1.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["train", "train/owl", "val/owl"])
+def test_a_link_in_the_place_of_a_class_that_leads_nowhere_is_named(
+    tmp_path: Path, place: str
+) -> None:
+    parts = {"train", "val"} - {place}
+    files = images(*(f"{part}/{name}/1.png" for part in parts for name in ("cat", "dog")))
+    root = write_tree(tmp_path / "pets", files)
+    os.symlink("/mnt/nowhere/owl", root / place)
+    with pytest.raises(
+        DataError,
+        match=f"pets: a link in the place of a class must lead to a folder, {place} leads nowhere. "
+        f"Put the folder there or remove the link.",
+    ):
+        open_source(root)
+
+
+def test_a_link_in_the_place_of_a_class_in_an_archive_is_named(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "pets.zip", images("cat/1.png", "dog/1.png"))
+    with zipfile.ZipFile(path, "a") as archive:
+        entry = zipfile.ZipInfo("owl")
+        entry.external_attr = 0o120777 << 16
+        archive.writestr(entry, "dog")
+    with pytest.raises(
+        DataError,
+        match=r"pets.zip: a link in the place of a class must lead to a folder, owl lies in an "
+        r"archive, where links are not followed. Put the folder there or remove the link.",
+    ):
+        open_source(path)
+
+
+def test_a_link_within_a_class_that_leads_nowhere_is_left_out_or_told(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", images("cat/1.png", "dog/1.png"))
+    for name in ("notes", "2.png"):
+        os.symlink("/mnt/nowhere", root / "cat" / name)
+    index = open_source(root)
+    assert (index.num_ignored, list(index.read()).count(Unreadable("missing"))) == (1, 1)
+
+
+@pytest.mark.parametrize("above", ["", "wrapper/", "train/", "wrapper/Train/"])
+def test_folders_in_the_places_of_classes_without_images_are_known(
+    tmp_path: Path, above: str
+) -> None:
+    files = images(*(f"{above}{name}" for name in ("cat/1.png", "dog/a/1.png")))
+    others = ("owl/a/1.heic", "owl/2.heic", "dog/b/2.txt", "emu/labels.txt", "words.txt")
+    index = opened(tmp_path, files | dict.fromkeys((f"{above}{name}" for name in others), b""))
+    assert index.folders_without_images == (f"{above}emu", f"{above}owl")
+    assert index.num_ignored == 5
+
+
+def test_folders_beside_the_parts_are_in_the_place_of_no_class(tmp_path: Path) -> None:
+    files = images("train/cat/1.png", "train/dog/1.png") | {"notes/cat/1.txt": b""}
+    index = opened(tmp_path, files | {"val/cat/1.heic": b"", "w/train/owl/1.heic": b""})
+    assert index.folders_without_images == ("val/cat",)
 
 
 def test_an_empty_folder_that_is_no_class_does_no_harm(tmp_path: Path) -> None:

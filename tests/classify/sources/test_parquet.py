@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,57 @@ def test_tiny_imagenet_columns_give_official_names_boxes_and_words(tmp_path: Pat
     assert index.images[0].sample_id == "train/n03/n03_0.JPEG"
     assert index.images[0].file == "train/n03/images/n03_0.JPEG"
     assert index.images[0].box_xyxy_px == (0, 1, 2, 3)
+
+
+def boxed_table(kind: pa.DataType, values: list[Any]) -> pa.Table:
+    """Two images, with ``values`` in the column xmin."""
+    table = hugging_face_table([0, 1], ["ant", "cow"])
+    for side in ("ymin", "xmax", "ymax"):
+        table = table.append_column(side, pa.array([7, 7]))
+    return table.append_column("xmin", pa.array(values, kind, from_pandas=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "whole"),
+    [
+        (pa.uint8(), [3, None], [3, None]),
+        (pa.float64(), [3.0, -0.0], [3, 0]),
+        (pa.float32(), [float("nan"), 2.0**31 - 128], [None, 2**31 - 128]),
+        (pa.null(), [None, None], [None, None]),
+    ],
+)
+def test_sides_of_boxes_are_whole_numbers_or_null(
+    tmp_path: Path, kind: pa.DataType, values: list[Any], whole: list[int | None]
+) -> None:
+    index = open_source(write(tmp_path / "p.parquet", boxed_table(kind, values)))
+    boxes = [image.box_xyxy_px for image in index.images]
+    assert boxes == [(side, 7, 7, 7) for side in whole]
+    assert not any(isinstance(side, float) for box in boxes for side in box or ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "found"),
+    [
+        (pa.float64(), 0.55, "0.55"),
+        (pa.float64(), float("inf"), "inf"),
+        (pa.int64(), 2**31, "2147483648"),
+        (pa.bool_(), True, "True"),
+        (pa.string(), "12", "'12'"),
+        (pa.list_(pa.int32()), list(range(100)), "[0, 1, 2, 3, 4, 5, ...]"),
+    ],
+)
+def test_other_sides_of_boxes_are_refused_before_anything_is_decoded(
+    tmp_path: Path, kind: pa.DataType, value: Any, found: str
+) -> None:
+    path = write(tmp_path / "p.parquet", boxed_table(kind, [None, value]))
+    with pytest.raises(
+        DataError,
+        match=re.escape(
+            f"p.parquet: xmin must hold whole pixels (32 bits) or null, row 1 has {found}. Correct "
+            f"it, or drop or rename the columns of boxes (xmin, ymin, xmax, ymax)."
+        ),
+    ):
+        open_source(path)
 
 
 def test_a_wnid_that_the_class_list_lacks_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tinysight.errors import DataError
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 BYTES = ("jpeg", pa.binary())
 LABEL = ("label", pa.int64())
+LABELS = '{"info": {"features": {"label": {"names": 3}}}}'
 
 
 def schema(*columns: tuple[str, pa.DataType], metadata: dict[str, str] | None = None) -> pa.Schema:
@@ -30,7 +31,49 @@ def test_names_of_classes_are_read_from_the_metadata() -> None:
     assert columns.class_names == ("cat", "dog")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"info": {"features": {"label": 3}}}'])
+def image_features(*names: str) -> dict[str, str]:
+    features = {name: {"_type": "Image"} for name in names}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+@pytest.mark.parametrize(
+    ("names", "declared", "image"),
+    [
+        (("annotation", "image"), (), "image"),
+        (("sound", "img", "mask"), ("mask",), "img"),
+        (("sound", "photo"), ("photo",), "photo"),
+        (("image", "img", "photo"), ("photo",), "photo"),
+    ],
+)
+def test_of_several_structs_the_one_called_or_declared_an_image_is_taken(
+    names: tuple[str, ...], declared: tuple[str, ...], image: str
+) -> None:
+    structs = [(name, IMAGE) for name in names]
+    columns = find_columns("p", schema(*structs, LABEL, metadata=image_features(*declared)))
+    assert (columns.image, columns.name) == (f"{image}.bytes", f"{image}.path")
+
+
+@pytest.mark.parametrize(
+    ("names", "declared"),
+    [
+        (("left", "right"), ()),
+        (("left", "right"), ("left", "right")),
+        (("image", "img"), ("image", "img")),
+    ],
+)
+def test_several_structs_of_which_none_is_the_image_are_refused(
+    names: tuple[str, ...], declared: tuple[str, ...]
+) -> None:
+    structs = [(name, IMAGE) for name in names]
+    with pytest.raises(
+        DataError,
+        match=r"p: must have one column of images, or one of them called image or img, found 2 "
+        rf"among {names[0]}: struct<.*>, {names[1]}: struct<.*>, label: int64. Write the images",
+    ):
+        find_columns("p", schema(*structs, LABEL, metadata=image_features(*declared)))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"info": {"features": {"label": 3}}}', LABELS])
 def test_metadata_of_another_form_names_no_classes(text: str) -> None:
     found = schema(("image", IMAGE), LABEL, metadata={"huggingface": text})
     assert find_columns("p", found).class_names == ()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,54 @@ def test_members_with_a_long_extra_field_or_a_name_in_another_script_are_read(
     assert list(ZipTree(path).read_many(["bild-ü-画像.png"])) == [b"content" * 50]
 
 
+def write_raw_name(path: Path, raw: bytes, extra: bytes = b"") -> Path:
+    """Write an archive of one member whose name is these bytes, without the flag of UTF-8."""
+    placeholder = "x" * len(raw)
+    entry = zipfile.ZipInfo(placeholder)
+    entry.extra = extra
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry, b"content" * 50)
+    path.write_bytes(path.read_bytes().replace(placeholder.encode(), raw))
+    return path
+
+
+def unicode_path(name: bytes, raw: bytes) -> bytes:
+    """The extra field with a name in UTF-8 that goes with a raw one; others stand before it."""
+    body = b"\1" + struct.pack("<I", zlib.crc32(raw)) + name
+    other = struct.pack("<HH", 0x5455, 5) + bytes(5)
+    return other + struct.pack("<HH", 0x7075, len(body)) + body
+
+
+UTF_8_NAME, CP437_NAME = "画/ü.png".encode(), "é/ü.png".encode("cp437")
+
+
+@pytest.mark.parametrize(
+    ("raw", "extra", "name"),
+    [
+        (UTF_8_NAME, b"", "画/ü.png"),
+        (CP437_NAME, b"", "é/ü.png"),
+        (b"__/_.png", unicode_path(UTF_8_NAME, b"__/_.png"), "画/ü.png"),
+        (b"new/_.png", unicode_path(UTF_8_NAME, b"__/_.png"), "new/_.png"),
+    ],
+)
+def test_names_without_the_flag_of_utf_8_are_what_their_packer_meant(
+    tmp_path: Path, raw: bytes, extra: bytes, name: str
+) -> None:
+    tree = ZipTree(write_raw_name(tmp_path / "a.zip", raw, extra))
+    assert tree.names == [name]
+    assert list(tree.read_many([name])) == [b"content" * 50]
+
+
+@pytest.mark.parametrize("name", [b"../evil.png", b"a\\..\\evil.png", b"/evil.png"])
+def test_a_name_in_an_extra_field_that_leads_out_is_refused(tmp_path: Path, name: bytes) -> None:
+    path = write_raw_name(tmp_path / "a.zip", b"a.png", unicode_path(name, b"a.png"))
+    found = re.escape(repr(name.decode()))
+    with pytest.raises(
+        DataError, match=f"a.zip: names in an archive must stay inside it, found {found}. Do not"
+    ):
+        ZipTree(path)
+
+
 def test_an_archive_after_other_bytes_is_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", CONTENT)
     path.write_bytes(b"#!self-extracting\n" + path.read_bytes())
@@ -59,9 +109,14 @@ def test_hidden_files_of_file_managers_are_left_out(tmp_path: Path) -> None:
 def test_empty_folders_are_known(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ("full/", "full/1.txt", "empty/", "nested/", "nested/empty/"):
+        for name in (
+            "full/", "full/1.txt", "empty/", "nested/", "nested/empty/", "alone/within/",
+            "hidden/.DS_Store", "hidden/.git/config", "__MACOSX/empty/._1", ".git/objects/",
+        ):  # fmt: skip
             archive.writestr(name, b"")
-    assert ZipTree(path).empty_folders == ["empty", "nested/empty"]
+    assert ZipTree(path).empty_folders == [
+        "alone", "alone/within", "empty", "hidden", "nested", "nested/empty",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

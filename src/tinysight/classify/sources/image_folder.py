@@ -44,7 +44,8 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         num_classes: Keep only the first classes in sorted order; all when not given.
 
     Raises:
-        DataError: No images, an empty class, or a class in val or test that is not in train.
+        DataError: No images, an empty class, a link in its place that cannot be followed, or a
+            class in val or test that is not in train.
     """
     files = [name for name in tree.names if name.lower().endswith(SUFFIXES)]
     if not files:
@@ -55,6 +56,9 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         )
     wrapper = _wrapper(files)
     split_of_top = _splits_at_the_top(files, wrapper)
+    class_depth = len(wrapper) + (2 if split_of_top else 1)
+    others = [name for name in tree.names if not name.lower().endswith(SUFFIXES)]
+    _check_links(tree, others, class_depth)
     labelled = [
         image for file in files if (image := _label_by_folders(file, wrapper, split_of_top))
     ]
@@ -63,7 +67,7 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         or {image.wnid for image in labelled}
     )
     found = _of_known_classes(labelled, set(classes), tree.where)
-    _check_empty_folders(tree, wrapper, split_of_top)
+    _check_empty_folders(tree, wrapper, split_of_top, class_depth)
     return build_index(
         found,
         layout=LAYOUT,
@@ -73,7 +77,10 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         read_at=tree.read_many,
         num_classes=num_classes,
         num_unlabelled=len(files) - len(found),
-        num_ignored=len(tree.names) - len(files),
+        num_ignored=len(others),
+        folders_without_images=_folders_without_images(
+            files, others, wrapper, split_of_top, class_depth
+        ),
     )
 
 
@@ -131,9 +138,8 @@ def _of_known_classes(
 
 
 def _check_empty_folders(
-    tree: FileTree, wrapper: Sequence[str], split_of_top: Mapping[str, str]
+    tree: FileTree, wrapper: Sequence[str], split_of_top: Mapping[str, str], class_depth: int
 ) -> None:
-    class_depth = len(wrapper) + (2 if split_of_top else 1)
     for folder in tree.empty_folders:
         parts = folder.split("/")
         is_class = len(parts) == class_depth and parts[: len(wrapper)] == list(wrapper)
@@ -142,3 +148,32 @@ def _check_empty_folders(
                 f"{tree.where}: every class must have images, folder {folder} is empty. "
                 f"Add images or remove the folder."
             )
+
+
+def _check_links(tree: FileTree, others: Sequence[str], class_depth: int) -> None:
+    for name in others:
+        if name.count("/") < class_depth and (fault := tree.fault_of_link(name)):
+            raise DataError(
+                f"{tree.where}: a link in the place of a class must lead to a folder, {name} "
+                f"{fault}. Put the folder there or remove the link."
+            )
+
+
+def _folders_without_images(
+    files: Sequence[str],
+    others: Sequence[str],
+    wrapper: Sequence[str],
+    split_of_top: Mapping[str, str],
+    class_depth: int,
+) -> list[str]:
+    """Return the folders in the places of classes that hold nothing but other files."""
+    with_images, with_others = (
+        {tuple(name.split("/")[:class_depth]) for name in names if name.count("/") >= class_depth}
+        for names in (files, others)
+    )
+    return sorted(
+        "/".join(parts)
+        for parts in with_others - with_images
+        if parts[: len(wrapper)] == tuple(wrapper)
+        and (not split_of_top or parts[-2].lower() in _SPLIT_OF_FOLDER)
+    )

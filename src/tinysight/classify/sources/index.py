@@ -83,6 +83,9 @@ class ImageIndex:
     num_ignored: int = 0
     """Files that are neither images of this layout nor its lists; they are left out."""
     default_size_px: int = 64
+    folders_without_images: tuple[str, ...] = ()
+    """Folders beside those of the classes with files but no image, which may be a class whose
+    images are of a kind that is not known; their files are among ``num_ignored``."""
 
     def read(self) -> Iterator[Payload]:
         """Yield what is stored for each image of ``images``, in order."""
@@ -102,6 +105,7 @@ def build_index(
     num_unlabelled: int = 0,
     num_ignored: int = 0,
     default_size_px: int = 64,
+    folders_without_images: Sequence[str] = (),
 ) -> ImageIndex:
     """Number the classes and check that the images make a classification problem.
 
@@ -117,6 +121,7 @@ def build_index(
         num_unlabelled: See ``ImageIndex``.
         num_ignored: See ``ImageIndex``.
         default_size_px: See ``ImageIndex``.
+        folders_without_images: See ``ImageIndex``.
 
     Raises:
         DataError: No images, a class without images or listed twice, fewer than two classes,
@@ -155,6 +160,7 @@ def build_index(
         num_unlabelled=num_unlabelled,
         num_ignored=num_ignored,
         default_size_px=default_size_px,
+        folders_without_images=tuple(folders_without_images),
     )
 
 

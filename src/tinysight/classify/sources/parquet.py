@@ -9,6 +9,7 @@ The rows are read in one pass, a small batch at a time, whatever the size of the
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -70,7 +71,8 @@ def index_parquet(
         num_classes: Keep only the first classes; all when not given.
 
     Raises:
-        DataError: A file cannot be read, or its columns hold no images or no labels.
+        DataError: A file cannot be read, its columns hold no images or no labels, or those of
+            boxes hold something else than whole pixels.
     """
     shards = sorted(files, key=lambda file: _natural(file.relative_to(root).as_posix()))
     names = [PurePosixPath(shard.relative_to(root).as_posix()) for shard in shards]
@@ -120,7 +122,7 @@ def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
         except _READING_FAULTS as error:
             raise _damaged(shard, str(error)) from error
 
-    sides = [column(path) for path in boxes]
+    sides = [_whole_pixels(shard.name, path, column(path)) for path in boxes]
     return [
         _Row(*values)
         for values in zip(
@@ -131,6 +133,23 @@ def _read_rows(shard: Path, columns: Columns) -> list[_Row]:
             strict=True,
         )
     ]
+
+
+def _whole_pixels(file: str, column: str, values: Sequence[Any]) -> list[int | None]:
+    """Return one side of the boxes as the store has it, integers of 32 bits or null."""
+    whole: list[int | None] = []
+    for row, value in enumerate(values):
+        if value is None or value != value:  # pandas writes NaN for a box that is not there
+            whole.append(None)
+        elif type(value) in (int, float) and value % 1 == 0 and abs(value) < 2**31:
+            whole.append(int(value))
+        else:
+            raise DataError(
+                f"{file}: {column} must hold whole pixels (32 bits) or null, row {row} has "
+                f"{reprlib.repr(value)}. Correct it, or drop or rename the columns of boxes "
+                f"({', '.join(BOX_COLUMNS)})."
+            )
+    return whole
 
 
 def _found_image(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from tinysight.errors import DataError
 
+IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = (
     "wnid", "label", "labels", "class", "class_name", "category", "target", "fine_label",
 )  # fmt: skip
@@ -43,7 +45,7 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
     Raises:
         DataError: No column or several columns of image bytes, or no label column.
     """
-    image, name = _image_in_struct(schema) or _image_column(file, schema)
+    image, name = _image_in_struct(file, schema) or _image_column(file, schema)
     label = next((column for column in LABEL_COLUMNS if column in schema.names), None)
     if label is None:
         raise _fault(file, schema, f"a label column ({', '.join(LABEL_COLUMNS)})", 0)
@@ -56,7 +58,7 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
         split=SPLIT_COLUMN if _is_text(schema, SPLIT_COLUMN) else None,
         has_boxes=set(BOX_COLUMNS) <= set(schema.names),
         is_tiny_imagenet=all(_is_text(schema, name) for name in ("split", "wnid", "file_name")),
-        class_names=_class_names(schema.metadata or {}, label),
+        class_names=_class_names(schema, label),
     )
 
 
@@ -88,13 +90,29 @@ def check_columns(file: str, schema: pa.Schema, paths: Sequence[str], *, image: 
         )
 
 
-def _image_in_struct(schema: pa.Schema) -> tuple[str, str | None] | None:
+def _image_in_struct(file: str, schema: pa.Schema) -> tuple[str, str | None] | None:
     """Return the fields of the struct that Hugging Face's ``datasets`` stores an image as."""
-    for field in schema:
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            has_path = field.type.get_field_index("path") >= 0
-            return f"{field.name}.bytes", f"{field.name}.path" if has_path else None
-    return None
+    structs = [
+        field
+        for field in schema
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    if not structs:
+        return None
+    field = structs[0] if len(structs) == 1 else _image_among(file, schema, structs)
+    has_path = field.type.get_field_index("path") >= 0
+    return f"{field.name}.bytes", f"{field.name}.path" if has_path else None
+
+
+def _image_among(file: str, schema: pa.Schema, structs: Sequence[pa.Field]) -> pa.Field:
+    """Return the struct of the image where others hold a mask, a second view or sound."""
+    named = [field for field in structs if field.name in IMAGE_COLUMNS]
+    declared = [field for field in structs if _feature(schema, field.name).get("_type") == "Image"]
+    for candidates in (named, declared):
+        if len(candidates) == 1:
+            return candidates[0]
+    wanted = f"one column of images, or one of them called {' or '.join(IMAGE_COLUMNS)}"
+    raise _fault(file, schema, wanted, len(structs))
 
 
 def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
@@ -116,13 +134,19 @@ def _is_text(schema: pa.Schema, column: str) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _class_names(metadata: Mapping[bytes, bytes], label: str) -> tuple[str, ...]:
-    """Return the names that Hugging Face's ``datasets`` stores with a ``ClassLabel`` column."""
+def _feature(schema: pa.Schema, column: str) -> Mapping[str, Any]:
+    """Return what Hugging Face's ``datasets`` stores about a column, nothing if it does not."""
     try:
-        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+        feature = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]
     except (KeyError, TypeError, ValueError):
-        return ()
-    return tuple(map(str, names))
+        return {}
+    return feature if isinstance(feature, dict) else {}
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    """Return the names that Hugging Face's ``datasets`` stores with a ``ClassLabel`` column."""
+    names = _feature(schema, label).get("names")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _fault(file: str, schema: pa.Schema, wanted: str, num_found: int) -> DataError:

@@ -13,17 +13,20 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from tinysight.classify.file_positions import read_at
-from tinysight.classify.sources.file_tree import MAX_FILE_BYTES
+from tinysight.classify.sources.file_tree import MAX_FILE_BYTES, without_files
 from tinysight.classify.sources.index import Location, Unreadable
 from tinysight.errors import DataError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, length of the name, of the extra field
 _EXTRA_GUESS_BYTES = 64
 _ENCRYPTED = 0x1
+_UTF_8 = 0x800
+_UNICODE_PATH = 0x7075
 
 
 class _Member(NamedTuple):
@@ -52,6 +55,11 @@ class ZipTree:
             self._members, key=lambda name: self._members[name].header_offset
         )
 
+    def fault_of_link(self, name: str) -> str | None:
+        """Return what is wrong with a file that is a link, if it is one that cannot be followed."""
+        is_link = self._members[name].is_link
+        return "lies in an archive, where links are not followed" if is_link else None
+
     def read_many(self, names: Sequence[Location]) -> Iterator[bytes | Unreadable]:
         """Yield the content of each file in order, or why it could not be read."""
         with open(self._path, "rb", buffering=0) as file:
@@ -79,24 +87,20 @@ def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
         ) from error
     members: dict[str, _Member] = {}
     folders: set[str] = set()
-    used_folders: set[str] = set()
     for entry in entries:
-        *above, last = entry.filename.split("/")
+        *above, last = _name(entry).split("/")
         parts = [*(part for part in above if part != "."), last]  # some programs write ./a for a
         name = "/".join(parts)
         if not name:
             continue
-        if ".." in parts or name.startswith("/") or "\\" in entry.orig_filename or ":" in parts[0]:
+        if ".." in parts or name.startswith("/") or "\\" in name or ":" in parts[0]:
             raise DataError(
-                f"{path.name}: names in an archive must stay inside it, found "
-                f"{entry.orig_filename!r}. Do not use this archive; get it from its origin again."
+                f"{path.name}: names in an archive must stay inside it, found {name!r}. "
+                f"Do not use this archive; get it from its origin again."
             )
-        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            continue
-        is_folder = name.endswith("/")
-        used_folders.add("/".join(parts[:-2] if is_folder else parts[:-1]))
-        if is_folder:
-            folders.add(name.rstrip("/"))
+        shown = list(takewhile(_is_shown, parts))
+        if shown != parts or not last:  # hidden, or a folder
+            folders.update(accumulate(filter(None, shown), "{}/{}".format))
             continue
         if entry.flag_bits & _ENCRYPTED:
             raise DataError(
@@ -110,14 +114,44 @@ def _list_members(path: Path) -> tuple[dict[str, _Member], list[str]]:
             )
         members[name] = _Member(
             entry.header_offset,
-            len(entry.orig_filename.encode()),
+            len(name.encode()),
             entry.compress_size,
             entry.file_size,
             entry.CRC,
             entry.compress_type,
             stat.S_ISLNK(entry.external_attr >> 16),
         )
-    return members, sorted(folders - used_folders)
+    return members, without_files(folders, members)
+
+
+def _is_shown(part: str) -> bool:
+    return not part.startswith(".") and part != "__MACOSX"
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return the name of a member as whoever packed it meant it.
+
+    A name without the flag of UTF-8 is in code page 437 by the format. Yet Info-ZIP and macOS write
+    UTF-8 without the flag; a name in the code page that is UTF-8 by chance is next to impossible.
+    """
+    name = entry.orig_filename
+    if not entry.flag_bits & _UTF_8:
+        raw = name.encode("cp437")  # every byte has a character in it
+        try:
+            name = (_unicode_path(entry.extra, raw) or raw).decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return name.partition("\0")[0]
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> bytes | None:
+    """Return the name in UTF-8 that may stand beside the raw one, if it was made for that."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and field[1:5] == struct.pack("<I", zlib.crc32(raw)):
+            return field[5:]
+    return None
 
 
 def _what_is_wrong(path: Path) -> str:
