@@ -65,10 +65,22 @@ def test_three_levels_without_strides_have_the_usual_ones(tmp_path: Path) -> Non
     assert (flat.has_levels, flat.level_strides_px) == (False, None)
 
 
-def test_a_cfg_of_darknet_is_for_stretched_images(tmp_path: Path) -> None:
-    text = "[net]\nwidth=416\nheight=320\n[yolo]\nmask = 0\nanchors = 10,20\n"
+@pytest.mark.parametrize(
+    ("line", "fit"),
+    [
+        ("", "stretch"),
+        ("letter_box=0", "stretch"),
+        ("#letter_box=1", "stretch"),
+        ("letter_box=1", "letterbox"),
+        (" letter_box = 1", "letterbox"),
+    ],
+)
+def test_a_cfg_of_darknet_is_for_stretched_images_unless_it_says_letter_box(
+    line: str, fit: str, tmp_path: Path
+) -> None:
+    text = f"[net]\nwidth=416\nheight=320\n{line}\n[yolo]\nmask = 0\nanchors = 10,20\n"
     found = load_anchors(write(tmp_path, text))
-    assert (found.input_size_wh, found.fit) == ((416, 320), "stretch")
+    assert (found.input_size_wh, found.fit) == ((416, 320), fit)
 
 
 def test_structured_anchors_are_taken_where_no_set_is_chosen(tmp_path: Path) -> None:
@@ -85,7 +97,7 @@ def test_structured_anchors_are_taken_where_no_set_is_chosen(tmp_path: Path) -> 
 
 
 def test_a_list_of_anchors_longer_than_any_file_name_is_no_traceback() -> None:
-    with pytest.raises(DataError, match=r"^10,20, .{53}…: the name of a preset must be one of"):
+    with pytest.raises(DataError, match=r"^10,20, .{53}…: there is no such file, and the name of"):
         find_anchors("10,20, " * 100)
 
 
@@ -210,5 +222,5 @@ def test_a_name_is_a_preset_or_a_file(tmp_path: Path) -> None:
     assert (found.input_size_wh, found.fit) == ((1333, 800), "shorter-side")
     assert found.strides_px == (8, 16, 32, 64, 128)
     assert find_anchors(str(write(tmp_path, "1,2"))).anchors_wh_px.tolist() == [[1, 2]]
-    with pytest.raises(DataError, match=r"retinanett: the name of a preset must be .* retinanet\?"):
+    with pytest.raises(DataError, match=r"retinanett: there is no such file, and .* retinanet\?"):
         find_anchors("retinanett")

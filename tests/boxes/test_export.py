@@ -25,7 +25,7 @@ import torch
 import yaml
 
 from tinysight.boxes.anchor_files import load_anchors
-from tinysight.boxes.export import FORMATS, render_anchors, save_anchors
+from tinysight.boxes.export import FORMATS, export_warnings, render_anchors, save_anchors
 from tinysight.boxes.leveled_anchors import LeveledAnchors, factor_level, number_text
 from tinysight.boxes.presets import PRESETS, sizes_times_ratios
 from tinysight.boxes.strides import assign_strides, group_levels
@@ -47,10 +47,9 @@ def leveled(
     classes: int | None = 20,
     size: int = 640,
     rule: Any = "equal",
+    fit: str = "letterbox",
 ) -> LeveledAnchors:
-    return LeveledAnchors(
-        assign_strides(anchors, strides, rule=rule), (size, size), "letterbox", classes
-    )
+    return LeveledAnchors(assign_strides(anchors, strides, rule=rule), (size, size), fit, classes)
 
 
 def preset(name: str) -> LeveledAnchors:
@@ -109,6 +108,75 @@ def test_darknet_layers_have_masks_and_filters_in_the_order_of_their_version(
     expected = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert masks == (expected if finest_first else expected[::-1])
     assert_levels(found if finest_first else found[::-1], export)
+
+
+def comments(text: str) -> str:
+    return " ".join(line[2:] for line in text.splitlines() if line.startswith("# "))
+
+
+@pytest.mark.parametrize(
+    ("export", "to", "told"),
+    [
+        (
+            leveled(),
+            "darknet",
+            "In the order of YOLOv4 and v7, finest first. In the two layers of the same stride of "
+            "your cfg change only filters in [convolutional] and mask, anchors, classes, num in "
+            "[yolo]. Keep every other line, activation as well. [net] must have width=640 and "
+            "height=640.",
+        ),
+        (
+            leveled(),
+            "darknet-v3",
+            "In the order of YOLOv3 and the tiny networks, coarsest first. In the two layers of "
+            "the same stride of your cfg change only filters in [convolutional] and mask, anchors, "
+            "classes, num in [yolo]. Keep every other line, activation as well. [net] must have "
+            "width=640 and height=640.",
+        ),
+        (
+            preset("yolov2-coco"),
+            "darknet-v2",
+            "In the last two layers of your cfg change only filters in [convolutional] and "
+            "anchors, classes, num in [region]. Keep every other line, such as bias_match=1 and "
+            "softmax=1: darknet takes 0 for each where it is missing. [net] must have width=416 "
+            "and height=416.",
+        ),
+    ],
+)
+def test_darknet_prints_the_lines_that_change_and_says_that_no_other_does(
+    export: LeveledAnchors, to: str, told: str
+) -> None:
+    text = render_anchors(export, to)
+    assert told in comments(text)
+    layers = {name: set(lines) for name, lines in read_cfg(text)}
+    in_last = {"anchors", "classes", "num"}
+    expected = {"[region]": in_last} if to == "darknet-v2" else {"[yolo]": {"mask"} | in_last}
+    assert layers == {"[convolutional]": {"filters"}} | expected
+
+
+@pytest.mark.parametrize("to", ["darknet", "darknet-v3", "darknet-v2"])
+@pytest.mark.parametrize(
+    ("fit", "mend"),
+    [
+        ("letterbox", "Set letter_box=1 and mosaic=0, or fit"),
+        ("shorter-side", "Fit"),
+        ("stretch", None),
+    ],
+)
+def test_darknet_warns_of_anchors_for_images_that_are_not_stretched(
+    fit: str, mend: str | None, to: str
+) -> None:
+    export = leveled(strides=(32,) if to == "darknet-v2" else (8, 16, 32), fit=fit)
+    warning = (
+        f"AlexeyAB's darknet stretches images unless [net] has letter_box=1, but these anchors are "
+        f"for the fit {fit}. {mend} for stretched images with `tinysight boxes anchors FILE --fit "
+        f"stretch`."
+    )
+    own = set(export_warnings(export, to)) - set(export.assignment.warnings)
+    assert own == ({warning} if mend else set())
+    assert (warning in comments(render_anchors(export, to))) == (mend is not None)
+    assert ("letter_box" in render_anchors(export, to)) == (mend is not None)
+    assert export_warnings(export, "json") == export.assignment.warnings
 
 
 def test_darknet_layers_can_hold_different_numbers_of_anchors() -> None:

@@ -36,6 +36,12 @@ def test_missing_sizes_are_read_from_the_images(
     assert table.image_wh_px.tolist() == [[100, 80], [90, 70]]
 
 
+def test_name_longer_than_a_file_may_have_is_no_image(images: Path, tmp_path: Path) -> None:
+    path = sizeless(tmp_path, ("a.jpg", "x" * 300 + ".jpg"))
+    table = read_boxes(path, images_dir=images, image_size_wh=(60, 50)).table
+    assert table.image_wh_px.tolist() == [[100, 80], [60, 50]]
+
+
 def test_given_size_counts_where_there_is_no_image(images: Path, tmp_path: Path) -> None:
     path = sizeless(tmp_path, ("a.jpg", "c.jpg"))
     table = read_boxes(path, images_dir=images, image_size_wh=(200, 300)).table

@@ -102,5 +102,7 @@ def test_fractions_go_the_general_way(clean: Path) -> None:
     for name in ("x", "y", "width", "height"):
         columns[name] = [max(value / 460, 0.002) for value in columns[name]]
     path = clean.with_name("fractions.parquet")
-    pq.write_table(pa.table(columns), path)
-    assert read_clean_parquet([path]) is None
+    for largest in (columns["x"][0], 3.5):  # one box far over an edge
+        columns["x"][0] = largest
+        pq.write_table(pa.table(columns), path)
+        assert read_clean_parquet([path]) is None

@@ -100,7 +100,7 @@ def test_an_image_of_unknown_size_is_named() -> None:
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(DataError, match=r"yolo5-p5: .* one of yolov2-coco, .* mean yolov5-p5\?"):
         find_preset("yolo5-p5")
-    with pytest.raises(DataError, match=r"Or name a file of anchors\.$"):
+    with pytest.raises(DataError, match=r"Name a file of anchors or a preset\.$"):
         find_preset("qqq")
 
 

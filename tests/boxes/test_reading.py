@@ -181,6 +181,11 @@ FAULTS: dict[str, tuple[bytes | None, str]] = {
     "gz2.json.gz": (b"\x1f\x8b\x08\x00" + b"\xff" * 60, "must be a sound gzip file, but"),
     "bomb.json.gz": (gzip.compress(b'{"annotations": [' + b"1," * (40 * 2**20)), "as filler does"),
     "binary.dat": (b"\x7fELF\x00\x01\x02", "must be of a known format, but it is a binary file."),
+    "image.png": (
+        b"\x89PNG\r\n\x1a\n\0\0",
+        "must hold box annotations, but it is an image. Name the file or folder of the "
+        "annotations, and that of the images with --images.",
+    ),
     "words.txt": (b"hello world\n", "must be of a known format, but its first line is 'hello"),
     "list.txt": (b"a.jpg\nb/c.png\n", "it is a list of images without boxes."),
     "cut.xml": (b"<annotation><object>", "must be sound XML, but line 1, column 21: no element"),

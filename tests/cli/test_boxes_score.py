@@ -157,8 +157,14 @@ def test_a_file_with_crowds_only_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--anchors", "yolov6"], "yolov6: the name of a preset must be one of"),
-        (["--anchors", "yolov3", "--against", "x"], "x: the name of a preset must be one of"),
+        (
+            ["--anchors", "yolov6"],
+            "yolov6: there is no such file, and the name of a preset",
+        ),
+        (
+            ["--anchors", "yolov3", "--against", "x"],
+            "x: there is no such file, and the name of a preset",
+        ),
     ],
 )
 def test_unknown_anchors_are_one_message(

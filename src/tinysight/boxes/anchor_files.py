@@ -225,7 +225,9 @@ def _from_darknet(path: Path, text: str) -> AnchorFile:
     ]
     known = (int(size[0][1]), int(size[1][1])) if size[0] and size[1] else None
     levels.sort(key=lambda level: float(level.prod(axis=1).mean()))
-    return AnchorFile(tuple(levels), None, known, "stretch")  # as darknet resizes images
+    # darknet stretches images unless it is told otherwise.
+    letter_box = re.search(r"^[ \t]*letter_box[ \t]*=[ \t]*0*[1-9]", text, re.MULTILINE)
+    return AnchorFile(tuple(levels), None, known, "letterbox" if letter_box else "stretch")
 
 
 def _from_yaml(path: Path, text: str) -> AnchorFile:

@@ -253,6 +253,11 @@ def decide_box_order(
             )
         return decision(best, "measured")
     declared_share = dict(shares).get(declared, 0.0)
+    in_unit = BoxOrder(declared.layout, unit)
+    is_other_unit = unit != declared.unit and dict(shares)[in_unit] >= _LEAST_SHARE_OF_WINNER
+    if is_other_unit and not is_clear:
+        # In fractions little tells x from y; where only the unit is wrong, the layout stays.
+        best, is_clear = in_unit, True
     is_overruled = (
         num_tested >= _FEWEST_BOXES_TO_OVERRULE
         and declared_share <= _LARGEST_SHARE_TO_OVERRULE

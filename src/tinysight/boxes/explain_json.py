@@ -39,7 +39,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "category_id": "the `id` of the category of what is in the box",
         "bbox": "the box: left, top, width, height in pixels, counted from the top left corner",
         "iscrowd": "1 when the box is around a group that was not told apart",
-        "area": "area of the object's outline in square pixels; not that of the box",
+        "area": "area of the object in square pixels: in its outline, or of its box if it has none",
         "segmentation": "outline of the object: x, y, x, y, … of its polygons, or a mask",
         "keypoints": "x, y, visibility of each joint of a person",
         "num_keypoints": "how many joints are marked",

@@ -28,6 +28,7 @@ from tinysight.boxes.export_yolo import (
     render_darknet_v2,
     render_darknet_v3,
     render_yolov5,
+    stretch_warnings,
 )
 from tinysight.boxes.leveled_anchors import LeveledAnchors
 from tinysight.errors import DataError
@@ -61,6 +62,17 @@ def check_format(to: str) -> None:
         close = difflib.get_close_matches(to, FORMATS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"{to}: the format must be one of {', '.join(FORMATS)}.{hint}")
+
+
+def export_warnings(leveled: LeveledAnchors, to: str) -> tuple[str, ...]:
+    """Return what to look at before a framework trains with these anchors, in full sentences.
+
+    Args:
+        leveled: The anchors on their levels.
+        to: A name of :data:`FORMATS`.
+    """
+    own = stretch_warnings(leveled) if to.startswith("darknet") else ()
+    return (*leveled.assignment.warnings, *own)
 
 
 def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:

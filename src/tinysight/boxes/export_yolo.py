@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 from tinysight.boxes.leveled_anchors import LeveledAnchors, even_levels, number_text
 from tinysight.errors import DataError
 
+_LINE_LENGTH = 96
+
+
+def stretch_warnings(leveled: LeveledAnchors) -> tuple[str, ...]:
+    """Return what to do about anchors that are not fitted to images as darknet makes them.
+
+    Source:
+        AlexeyAB/darknet: letter_box is 0 by default (src/parser.c) and refused beside mosaic=1
+        (src/data.c).
+    """
+    if leveled.fit == "stretch":
+        return ()
+    mend = "Set letter_box=1 and mosaic=0, or fit" if leveled.fit == "letterbox" else "Fit"
+    return (
+        f"AlexeyAB's darknet stretches images unless [net] has letter_box=1, but these anchors are "
+        f"for the fit {leveled.fit}. {mend} for stretched images with `tinysight boxes anchors "
+        f"FILE --fit stretch`.",
+    )
+
 
 def render_darknet(leveled: LeveledAnchors) -> str:
-    """Write the last layers of a darknet cfg, finest level first, as YOLOv4 and v7 have them.
+    """Write what changes in a darknet cfg, finest level first, as YOLOv4 and v7 have them.
 
     Raises:
         DataError: The number of classes is not known, or a level has no anchor.
@@ -18,7 +38,7 @@ def render_darknet(leveled: LeveledAnchors) -> str:
 
 
 def render_darknet_v3(leveled: LeveledAnchors) -> str:
-    """Write the last layers of a darknet cfg, coarsest level first, as YOLOv3 has them.
+    """Write what changes in a darknet cfg, coarsest level first, as YOLOv3 has them.
 
     Raises:
         DataError: The number of classes is not known, or a level has no anchor.
@@ -38,22 +58,21 @@ def _yolo_layers(leveled: LeveledAnchors, *, coarsest_first: bool, versions: str
     listed = ",  ".join(f"{number_text(w)},{number_text(h)}" for w, h in anchors.tolist())
     layers = list(zip(leveled.levels, leveled.assignment.masks, strict=True))
     order = "coarsest first" if coarsest_first else "finest first"
-    width, height = leveled.input_size_wh
     lines = [
         f"# {leveled.about}",
-        f"# In the order of {versions}, {order}: put each pair of layers in the place",
-        f"# of the one with the same stride. [net] must have width={width} and height={height}.",
+        *_comment(
+            f"In the order of {versions}, {order}. In the two layers of the same stride of your "
+            f"cfg change only filters in [convolutional] and mask, anchors, classes, num in "
+            f"[yolo]. Keep every other line, activation as well.",
+            *_about_net(leveled),
+        ),
     ]
     for level, mask in reversed(layers) if coarsest_first else layers:
         lines += [
             "",
             f"# stride {level.stride_px}",
             "[convolutional]",
-            "size=1",
-            "stride=1",
-            "pad=1",
             f"filters={(num_classes + 5) * len(mask)}",
-            "activation=linear",
             "",
             "[yolo]",
             f"mask = {','.join(str(row) for row in mask)}",
@@ -65,7 +84,7 @@ def _yolo_layers(leveled: LeveledAnchors, *, coarsest_first: bool, versions: str
 
 
 def render_darknet_v2(leveled: LeveledAnchors) -> str:
-    """Write the last layers of a darknet cfg of YOLOv2: one level, anchors in cells.
+    """Write what changes in a darknet cfg of YOLOv2: one level, anchors in cells.
 
     Raises:
         DataError: The number of classes is not known, or there are several levels.
@@ -80,20 +99,37 @@ def render_darknet_v2(leveled: LeveledAnchors) -> str:
     listed = ",  ".join(f"{number_text(w)},{number_text(h)}" for w, h in cells.tolist())
     lines = [
         f"# {leveled.about}, written in cells of {leveled.levels[0].stride_px} pixels",
+        *_comment(
+            "In the last two layers of your cfg change only filters in [convolutional] and "
+            "anchors, classes, num in [region]. Keep every other line, such as bias_match=1 and "
+            "softmax=1: darknet takes 0 for each where it is missing.",
+            *_about_net(leveled),
+        ),
+        "",
         "[convolutional]",
-        "size=1",
-        "stride=1",
-        "pad=1",
         f"filters={(num_classes + 5) * len(cells)}",
-        "activation=linear",
         "",
         "[region]",
         f"anchors = {listed}",
         f"classes={num_classes}",
-        "coords=4",
         f"num={len(cells)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _about_net(leveled: LeveledAnchors) -> tuple[str, ...]:
+    """Return texts that say what [net] must have for these anchors."""
+    width, height = leveled.input_size_wh
+    size = f"[net] must have width={width} and height={height}."
+    return (size, *stretch_warnings(leveled))
+
+
+def _comment(*texts: str) -> list[str]:
+    """Return lines of comment, a new one for each text."""
+    lines = [
+        line for text in texts for line in textwrap.wrap(text, _LINE_LENGTH, break_on_hyphens=False)
+    ]
+    return [f"# {line}" for line in lines]
 
 
 def render_yolov5(leveled: LeveledAnchors) -> str:

@@ -48,6 +48,8 @@ _LISTED_FILES = 5
 _LINES_LOOKED_AT = 50
 _HEAD_CHARACTERS = 16 * 1024
 
+# How PNG, JPEG, GIF and TIFF begin.
+_IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _PLAIN_ROW = re.compile(r"(?=.*height\s*:)(?=.*width\s*:).*bbox\s*:\s*\[[^\]]*\]", re.IGNORECASE)
 _YOLO_ROW = re.compile(r"\d+(\.0+)?(\s+[-+.\deE]+){4,}")
 
@@ -112,6 +114,11 @@ def _format_of_file(path: Path) -> str | None:
         return "coco"
     if body.startswith("<"):
         return "voc"
+    if head.startswith(_IMAGE_MARKS):
+        raise DataError(
+            f"{path}: must hold box annotations, but it is an image. Name the file or folder of "
+            f"the annotations, and that of the images with --images."
+        )
     if "\0" in text:
         raise _unknown(path, "it is a binary file")
     found = _format_of_text(body, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +99,7 @@ class ImageFiles:
         plain = Path(name.replace("\\", "/"))
         if not plain.is_absolute() and ".." not in plain.parts and "\0" not in name:
             path = self._folder / plain
-            if name.lower().endswith(IMAGE_SUFFIXES) and path.is_file():
+            # Unlike Path.is_file this takes a name that is longer than a file's may be.
+            if name.lower().endswith(IMAGE_SUFFIXES) and os.path.isfile(path):
                 return path
         return self._by_name.get(plain.name) or self._by_stem.get(plain.name)

@@ -22,7 +22,9 @@ from tinysight.boxes.table import BoxTable
 COLUMNS = ("image", "image_width", "image_height", "x", "y", "width", "height", "class")
 """What a file must have for the short way; boxes are left, top, width, height in pixels."""
 
-_LARGEST_FRACTION = 2.0  # numbers no larger may be fractions, which the general reader tells apart
+# A table with more boxes than this share of no number above that may be one of fractions, which the
+# general reader tells apart.
+_LARGEST_FRACTION, _LARGEST_SHARE = 2.0, 0.5
 
 
 def read_clean_parquet(paths: Sequence[Path]) -> BoxTable | None:
@@ -71,7 +73,7 @@ def read_clean_parquet(paths: Sequence[Path]) -> BoxTable | None:
         if not is_sound:  # NaN is not: it fails every comparison
             return None
         xywh_px[:, axis], xywh_px[:, 2 + axis] = start_px, side_px
-    if xywh_px.max() <= _LARGEST_FRACTION:
+    if (xywh_px.max(axis=1) <= _LARGEST_FRACTION).mean() > _LARGEST_SHARE:
         return None
     return BoxTable(
         xywh_px=xywh_px,

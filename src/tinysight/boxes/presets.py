@@ -64,8 +64,8 @@ def find_preset(name: str) -> AnchorPreset:
         hint = f" Did you mean {close[0]}?" if close else ""
         shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
         raise DataError(
-            f"{shown}: the name of a preset must be one of {', '.join(PRESETS)}.{hint} "
-            f"Or name a file of anchors."
+            f"{shown}: there is no such file, and the name of a preset must be one of "
+            f"{', '.join(PRESETS)}.{hint} Name a file of anchors or a preset."
         )
     return PRESETS[name]
 

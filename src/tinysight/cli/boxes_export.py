@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tinysight.cli.boxes_score import (
     level_lines,
     levels_json,
 )
-from tinysight.cli.output import print_json
+from tinysight.cli.output import check_file_to_write, print_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,14 +88,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Write the anchors and say which level got which."""
     from tinysight import cli
     from tinysight.boxes.anchor_files import find_anchors
-    from tinysight.boxes.export import check_format, render_anchors
+    from tinysight.boxes.export import check_format, export_warnings, render_anchors
     from tinysight.boxes.leveled_anchors import LeveledAnchors
     from tinysight.boxes.presets import sizes_at_any_input
     from tinysight.run_folder import write_text
 
     check_format(arguments.to)
     if arguments.out is not None:
-        _check_out(arguments.out)
+        check_file_to_write(arguments.out)
     found = find_anchors(arguments.anchors, arguments.k)
     _check_input_size(found, arguments)
     input_size_wh = (
@@ -108,6 +109,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     assignment = _assigned(found, arguments, boxes_wh_px)
     leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes)
     text = render_anchors(leveled, arguments.to)
+    assignment = replace(assignment, warnings=export_warnings(leveled, arguments.to))
     if arguments.out is not None:
         write_text(arguments.out, text)
     if arguments.json:
@@ -171,16 +173,6 @@ def _check_input_size(found: AnchorFile, arguments: argparse.Namespace) -> None:
         f"{arguments.anchors}: --input-size must be {own}, as the anchors are pixels at that "
         f"input, got {other}. Leave it out, or fit anchors at {other}."
     )
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import DataError
-
-    if out.is_dir() or not out.parent.is_dir():
-        raise DataError(
-            f"{out}: --out must be a file in a folder that exists. Make the folder or choose "
-            f"another."
-        )
 
 
 def _classes(text: str) -> int:

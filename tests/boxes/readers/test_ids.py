@@ -39,6 +39,16 @@ def test_plain_form_of_an_id(value: Any, plain: int | str | None) -> None:
     assert plain_id(value) == plain
 
 
+@pytest.mark.parametrize("place", [0, 150, 299])
+def test_long_ids_that_differ_in_one_place_stay_different(place: int) -> None:
+    ids = ["a" * place + letter + "a" * (299 - place) for letter in "bc"]
+    plain = [str(plain_id(value)) for value in ids]
+    assert plain[0] != plain[1]
+    assert [len(text) for text in plain] == [100, 100]
+    assert len(join_ids(ids, {}, 0).unlisted) == 2
+    assert plain_id("a" * 100) == "a" * 100
+
+
 def test_text_and_numbers_are_joined_and_told_apart() -> None:
     join = join_ids(["7", 8, None, [1], "x"], {7: 0, "8": 1, "x": 2}, 3)
     assert join.rows.tolist()[:2] == [0, 1]

@@ -37,6 +37,15 @@ def test_what_is_nearly_json_is_read_as_meant_and_told(data: bytes, value: Any, 
     assert notes == [f"JSON has no {what}. Read as it was meant."]
 
 
+def test_a_long_exponent_is_no_large_number() -> None:
+    found, notes = read(b'{"a": [1.5e+002, -1.0E+001, 1e308, -1e+0400, 1.5e002, NaN]}')
+    assert found == {"a": [150.0, -10.0, 1e308, "\x7f-    ", 150.0, "\x7f"]}
+    assert notes == [
+        f"JSON has no {what}; found in it: 1. Read as it was meant."
+        for what in ("NaN", "number that large")
+    ]
+
+
 def test_text_that_looks_like_nan_is_left_alone() -> None:
     found, _ = read(b'{"a": "NaN, Infinity, \\"NaN,]", "b": NaN}')
     assert found["a"] == 'NaN, Infinity, "NaN,]'

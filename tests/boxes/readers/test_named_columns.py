@@ -101,6 +101,64 @@ def test_group_boxes_of_open_images_are_crowds(tmp_path: Path) -> None:
     assert read(tmp_path, text, image_size_wh=(100, 80)).table.is_crowd.tolist() == [True]
 
 
+@pytest.mark.parametrize(
+    ("count", "largest", "unit"),
+    [
+        (1000, 1.6, "rel"),
+        (11, 1.6, "rel"),
+        (11, 9.9, "rel"),
+        (11, 10, "px"),
+        (9, 1.5, "rel"),
+        (9, 1.6, "px"),  # one in nine is more than a tenth
+    ],
+)
+def test_few_boxes_far_over_an_edge_make_no_pixels_of_fractions(
+    count: int, largest: float, unit: str, tmp_path: Path
+) -> None:
+    rows = ["a.jpg,dog,0.1,0.4,0.25,0.75"] * (count - 1) + [f"a.jpg,dog,0.5,{largest},0.25,0.75"]
+    header = "ImageID,LabelName,XMin,XMax,YMin,YMax"
+    reading = read(tmp_path, "\n".join([header, *rows]), image_size_wh=(100, 80))
+    (order,) = {decision.order for decision in reading.decisions}
+    assert (order.layout, order.unit) == ("xyxy", unit)
+    if unit == "rel":
+        assert reading.table.xywh_px[0] == pytest.approx([10, 20, 30, 40])
+        assert reading.table.xywh_px[-1] == pytest.approx([50, 20, 50, 40])
+        assert {(finding.kind, finding.record) for finding in reading.findings} >= {
+            ("over_edge", f"row {count + 1}")
+        }
+
+
+@pytest.mark.parametrize("rows", [["0,0,1,1"], ["0,0,0,0", "0,0,1,1", "1,1,1.5,nan"]])
+def test_whole_numbers_are_no_fractions(rows: list[str], tmp_path: Path) -> None:
+    text = "image,class,xmin,ymin,xmax,ymax\n" + "".join(f"a,dog,{row}\n" for row in rows)
+    assert str(read(tmp_path, text, image_size_wh=(9, 9)).box_order) == "xyxy"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"), [("0,125", 0.125), ("00,125", 0.125), ("-0,025", -0.025), ("10,25", 10.25)]
+)
+def test_comma_is_a_decimal_one_where_it_cannot_be_of_thousands(
+    text: str, left: float, tmp_path: Path
+) -> None:
+    rows = f"image;class;x;y;width;height\na;dog;{text};2;30;40\n"
+    reading = read(tmp_path, rows, image_size_wh=(2000, 2000), policy="keep")
+    assert reading.table.xywh_px.tolist() == [[left, 2, 30, 40]]
+
+
+@pytest.mark.parametrize("text", ["1,024", "+1,024", "12,500", "1,024,000"])
+def test_comma_before_three_digits_is_no_decimal_comma(text: str, tmp_path: Path) -> None:
+    rows = f"image;class;x;y;width;height\na;dog;{text};2;30;40\na;dog;1;2;30;40\n"
+    reading = read(tmp_path, rows, image_size_wh=(2000, 2000))
+    assert [(finding.record, finding.kind, finding.message) for finding in reading.findings] == [
+        (
+            "row 2",
+            "box_not_numbers",
+            f"a box must have four numbers, got ['{text}', 2.0, 30.0, 40.0]. Left out.",
+        )
+    ]
+    assert reading.table.xywh_px.tolist() == [[1, 2, 30, 40]]
+
+
 def test_rows_without_numbers_are_images_without_boxes(tmp_path: Path) -> None:
     text = "patientId,x,y,width,height,Target\na,,,,,0\nb,264.0,152.0,213.0,379.0,1\n"
     reading = read(tmp_path, text, image_size_wh=(1024, 1024))
@@ -273,6 +331,54 @@ def test_parquet_column_of_other_things_than_values_is_refused(
     with pytest.raises(DataError, match=re.escape(text)) as caught:
         read_boxes(path)
     assert str(caught.value).endswith("Write one row for each box, or leave the column out.")
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "fixed", "dictionary"])
+def test_parquet_image_of_bytes_alone_is_refused(kind: str, tmp_path: Path) -> None:
+    pictures: Any = [b"\xff\xd8" + bytes(100) + bytes([number]) for number in range(5)]
+    image = {
+        "binary": lambda: pyarrow.array(pictures),
+        "large_binary": lambda: pyarrow.array(pictures, pyarrow.large_binary()),
+        "fixed": lambda: pyarrow.array(pictures, pyarrow.binary(103)),
+        "dictionary": lambda: pyarrow.array(pictures).dictionary_encode(),
+    }[kind]()
+    columns = {"image": image, "label": ["dog"] * 5, "bbox": [[1, 2, 3, 4]] * 5}
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    text = (
+        f"{path}: in the column image a row must have a name, or {{bytes, path}}, but the column "
+        f"is {image.type}. Add a column file_name with the name of each image as text."
+    )
+    with pytest.raises(DataError) as caught:
+        read_boxes(path)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("image", [b"\xff\xd8", {"bytes": b"\xff\xd8"}, [255, 216]])
+def test_parquet_image_that_is_no_name_gives_way_to_a_column_with_one(
+    image: Any, tmp_path: Path
+) -> None:
+    columns = {"image": [image] * 2, "label": ["dog", "cat"], "bbox": [[1, 2, 3, 4]] * 2}
+    table = pyarrow.table(columns | {"img": [b""] * 2, "path": ["a.jpg", "b.jpg"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    reading = read_boxes(tmp_path / "a.parquet", box_order="xywh")
+    assert (reading.table.image_names, len(reading.findings)) == (("a.jpg", "b.jpg"), 0)
+
+
+def test_parquet_columns_of_no_type_are_read(tmp_path: Path) -> None:
+    # As pandas writes a table without rows, and a column without any value.
+    names = ["image", "class", "x", "y", "width", "height", "image_width", "image_height"]
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({name: pyarrow.nulls(0) for name in names}), path)
+    reading = read_boxes(path)
+    assert (reading.boxes_read, reading.table.image_names) == (0, ())
+    assert [finding.kind for finding in reading.findings] == ["no_boxes"]
+    columns: dict[str, Any] = {"image": ["a", "b"]} | {name: [1.0, 1.0] for name in names[2:6]}
+    columns |= {name: pyarrow.nulls(2) for name in ("class", *names[6:])}
+    parquet.write_table(pyarrow.table(columns), path)
+    reading = read_boxes(path)
+    assert (reading.boxes_read, reading.rejected, reading.table.class_names) == (2, 2, ())
+    assert [finding.kind for finding in reading.findings] == ["unknown_category"] * 2
 
 
 def test_parquet_with_nulls_keeps_its_good_rows(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from tinysight.boxes.findings import Reading
-from tinysight.boxes.readers.yolo_names import read_class_names
+from tinysight.boxes.readers.yolo_names import read_class_names, yaml_files
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
 
@@ -110,6 +110,55 @@ def test_outline_gives_the_box_around_it(tmp_path: Path) -> None:
     assert len(reading.findings) == 0
 
 
+KEYPOINTS = {
+    "kpt_shape: [2, 2]": "0.45 0.4 0.55 0.6",
+    "kpt_shape:\n  - 2\n  - 3": "0.45 0.4 2 0 0 0",
+    "kpt_shape: [3, 3]  # x, y, visible": "0.45 0.4 2 0.55 0.6 1 0 0 0",
+}
+
+
+@pytest.mark.parametrize("confidence", ["", " 0.9"])
+@pytest.mark.parametrize("shape", KEYPOINTS)
+def test_keypoints_after_a_box_are_left_aside(shape: str, confidence: str, tmp_path: Path) -> None:
+    line = f"1 0.5 0.5 0.2 0.4 {KEYPOINTS[shape]}{confidence}\n"
+    polygon = "0 0.1 0.2 0.5 0.4 0.3 0.8\n"
+    names = f"{shape}\nnames: [dog, cat]\n"
+    reading = read_boxes(tree(tmp_path, {"a": line, "b": polygon}, names))
+    assert reading.table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40], [20, 20, 80, 60]]))
+    assert len(reading.findings) == 0
+
+
+@pytest.mark.parametrize("shape", KEYPOINTS)
+def test_keypoints_that_nothing_speaks_of_are_doubted(shape: str, tmp_path: Path) -> None:
+    line = f"1 0.5 0.5 0.2 0.4 {KEYPOINTS[shape]}\n"
+    is_outline = len(line.split()) % 2 == 1
+    reading = read_boxes(tree(tmp_path, {"a": line * 2, "b": line}))
+    found = [finding.message for finding in reading.findings if finding.kind == "outlines_doubtful"]
+    numbers = re.findall(r"\d", shape)[:2]
+    expected = (
+        f"lines of {len(line.split())} numbers are read as outlines, but in all 3 of them the "
+        f"points after the first two lie in the box of centre and size that the first four numbers "
+        f"would be. If they are keypoints, state kpt_shape: [{', '.join(numbers)}] in the yaml of "
+        f"their folder."
+    )
+    assert found == [expected] * is_outline
+    assert reading.rejected == (0 if is_outline else 3)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["1 0.1 0.2 0.5 0.4 0.3 0.8"] * 3,
+        ["1 0.5 0.5 0.2 0.4 0.45 0.4 0.55 0.6"] * 2,
+        ["1 0.5 0.5 0.2 0.4 0.45 0.4 0.55 0.6"] * 2 + ["1 0.5 0.5 0.2 0.4 0.45 0.4"],
+    ],
+    ids=["points elsewhere", "too few", "of several lengths"],
+)
+def test_outlines_are_not_doubted(lines: list[str], tmp_path: Path) -> None:
+    reading = read_boxes(tree(tmp_path, {"a": "\n".join(lines)}))
+    assert "outlines_doubtful" not in kinds(reading)
+
+
 def test_confidence_after_a_box_is_left_aside(tmp_path: Path) -> None:
     reading = read_boxes(tree(tmp_path, {"a": "1 0.5 0.5 0.2 0.4 0.93\n"}))
     assert reading.table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40]]))
@@ -153,7 +202,9 @@ def test_quotes_and_signs_in_names_are_read_as_yaml_reads_them(names: str, tmp_p
     (tmp_path / "data.yaml").write_text(names, encoding="utf-8")
     expected = yaml.safe_load(names)["names"]
     as_dict = dict(enumerate(expected)) if isinstance(expected, list) else expected
-    assert read_class_names(tmp_path) == {int(number): name for number, name in as_dict.items()}
+    assert read_class_names(tmp_path, yaml_files(tmp_path)) == {
+        int(number): name for number, name in as_dict.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -178,14 +229,31 @@ def test_name_that_cannot_be_read_is_refused(names: str, found: str, tmp_path: P
         f"{found!r}. Write it as names: [first, second]."
     )
     with pytest.raises(DataError, match=re.escape(text)):
-        read_class_names(tmp_path)
+        read_class_names(tmp_path, yaml_files(tmp_path))
 
 
 def test_list_of_names_that_does_not_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [a, 'b]'\n")
     text = "data.yaml: `names` must be a whole list, but its ] is missing. Mend the file."
     with pytest.raises(DataError, match=re.escape(text)):
-        read_class_names(tmp_path)
+        read_class_names(tmp_path, yaml_files(tmp_path))
+
+
+def test_the_yaml_that_is_named_is_the_one_that_is_read(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
+    (root / "coco.yaml").write_text("names: [old, older]\nkpt_shape: [1, 2]\n")
+    (root / "hyp.yaml").write_text("lr0: 0.01\n")
+    assert read_boxes(root / "data.yaml").table.class_names == ("dog", "cat")
+    assert read_boxes(root / "coco.yaml").table.class_names == ("old", "older")
+    assert read_boxes(root / "hyp.yaml").table.class_names == ("0",)
+    text = (
+        f"{root}: must have one yaml file with class names, but `names` of coco.yaml and data.yaml "
+        f"differ. Name the one that counts: {root / 'data.yaml'}."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(root)
+    (root / "coco.yaml").write_text("names: {0: dog, 1: cat}\n")
+    assert read_boxes(root).table.class_names == ("dog", "cat")
 
 
 def test_each_tree_has_its_own_names(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -21,6 +22,9 @@ _MESSAGES: dict[str, tuple[Severity, str]] = {
     "box_not_finite": ("unusable", "the numbers of a box must be finite, got {0}."),
     "number_as_text": ("lossless", "the numbers of a box must be numbers, got the text {0}."),
 }
+
+# 1,920 is meant as a thousand and more, 0,125 is not.
+_COMMA_OF_THOUSANDS = re.compile(r"[-+]?(?!0*,)\d+,\d{3}")
 
 
 def box_columns(boxes: Sequence[Any]) -> tuple[NDArray[np.float64], list[Mark]]:
@@ -102,3 +106,12 @@ def as_number(value: Any) -> float | None:
         return None
     except OverflowError:
         return math.inf
+
+
+def as_number_of_table(value: Any) -> float | None:
+    """Return a number as :func:`as_number`, or the one that a text with a decimal comma spells."""
+    number = as_number(value)
+    if number is not None or not isinstance(value, str):
+        return number
+    text = value.strip()
+    return None if _COMMA_OF_THOUSANDS.fullmatch(text) else as_number(text.replace(",", "."))

@@ -38,6 +38,8 @@ _CLASS = (
     "categoryid",
     "labelid",
     "name",
+    "wnid",
+    "synset",
 )
 _IDS = ("annotationid", "annid", "boxid", "bboxid", "id")
 _CROWD = ("iscrowd", "isgroupof")

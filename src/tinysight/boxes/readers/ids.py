@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Columns of ids have one width for all rows, so a single long id would cost memory in each.
 _LONGEST_ID = 100
 _LARGEST_TABLE = 20_000_000
 
@@ -30,19 +32,29 @@ class Join:
 def plain_id(value: object) -> int | str | None:
     """Return an id as an int or a text; None where there is none.
 
-    Text of decimal digits is the int it spells, a float without fraction is that int.
+    Text of decimal digits is the int it spells, a float without fraction is that int. Of a text of
+    more than 100 characters only begin and end are kept, with a digest of it all between them, so
+    that different ids stay different.
     """
     if value is None:
         return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
-        return value if abs(value) < 2**63 else str(value)[:_LONGEST_ID]
+        return value if abs(value) < 2**63 else _bounded(str(value))
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2**53 else str(value)
-    text = str(value).strip()[:_LONGEST_ID]
+    text = str(value).strip()
     is_int = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 19
-    return int(text) if is_int else text
+    return int(text) if is_int else _bounded(text)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _LONGEST_ID:
+        return text
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    kept = (_LONGEST_ID - len(digest) - 2) // 2
+    return f"{text[:kept]}…{digest}…{text[-kept:]}"
 
 
 def join_ids(

@@ -7,6 +7,7 @@ length and parsed again, so that positions in messages stay those of the file.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ _LARGEST_BRACKET_SHARE = 1 / 6
 
 _NEARLY = re.compile(
     rb'(?P<string>"(?:[^"\\]|\\.)*+")|(?P<nan>NaN)|(?P<inf>-?Infinity)'
-    rb"|(?P<huge>-?\d[\d.]*[eE]\+?\d{3,}|-?\d{300,}[\d.]*)|(?P<comma>,(?=\s*[\]}]))",
+    rb"|(?P<exponent>-?\d+(?:\.\d*)?[eE]\+?\d{3,})|(?P<digits>-?\d{300,}[\d.]*)"
+    rb"|(?P<comma>,(?=\s*[\]}]))",
     re.DOTALL,
 )
 _LONE_SURROGATE = re.compile(
@@ -180,6 +182,8 @@ def _mend(data: bytes) -> tuple[bytes, dict[str, int]]:
         if name == "comma":
             counts["trailing comma"] += 1
             return b" "
+        if name == "exponent" and not math.isinf(float(found)):
+            return found  # 1.5e+002, as some writers have it, is large in its spelling only
         counts[{"nan": "NaN", "inf": "Infinity"}.get(str(name), "number that large")] += 1
         if name == "nan":
             return b'"\x7f"'

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
-from tinysight.boxes.readers.box_numbers import as_number, box_columns
+from tinysight.boxes.readers.box_numbers import as_number, as_number_of_table, box_columns
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
 from tinysight.boxes.readers.ids import id_column, plain_id
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _NO_IMAGE = "(no image)"
 _NO_CLASS = "(no class)"
 _ONE_CLASS = "object"
+_LARGEST_FRACTION = 1.5  # boxes of a detector reach over the edges
+_LEAST_SHARE_OF_FRACTIONS = 0.9
+_LEAST_SIDE_OF_IMAGE_PX = 10.0
 
 
 def read_csv(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
@@ -155,6 +158,8 @@ def _codes(column: pyarrow.ChunkedArray | None, num_rows: int, missing_name: str
 
     if column is None:
         return _Codes(np.zeros(num_rows, np.int32), (missing_name,) if num_rows else (), ())
+    if pyarrow.types.is_null(column.type):  # what pandas writes for a column without any value
+        column = column.cast(pyarrow.string())
     # Text is made of the distinct values only: a million rows may have eighty classes.
     encoded = pyarrow.chunked_array([column.combine_chunks()]).dictionary_encode()
     codes = encoded.combine_chunks()
@@ -215,9 +220,7 @@ def _numbers_of(
 
 
 def _number_or_text(value: Any) -> Any:
-    number = as_number(value)
-    if number is None and isinstance(value, str):
-        number = as_number(value.strip().replace(",", "."))  # a decimal comma
+    number = as_number_of_table(value)
     return value if number is None else number
 
 
@@ -235,9 +238,16 @@ def _is_all_blank(box: Any) -> bool:
 
 
 def _are_fractions(numbers: NDArray[np.float64]) -> bool:
+    """Whether boxes in columns of pixels are fractions: nearly all small, none of an image's side.
+
+    A box or two that reach far over an edge must not make pixels of all others.
+    """
     readable = numbers[np.isfinite(numbers).all(axis=1)]
-    is_whole = bool((readable == np.round(readable)).all())
-    return len(readable) > 0 and not is_whole and bool(np.abs(readable).max() <= 1.5)
+    if len(readable) == 0 or bool((readable == np.round(readable)).all()):
+        return False
+    largest = np.abs(readable).max(axis=1)
+    share = float((largest <= _LARGEST_FRACTION).mean())
+    return share >= _LEAST_SHARE_OF_FRACTIONS and bool(largest.max() < _LEAST_SIDE_OF_IMAGE_PX)
 
 
 def _missing(codes: _Codes, rows: NDArray[np.int64], what: str) -> list[Mark]:

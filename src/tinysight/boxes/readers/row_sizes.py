@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.findings import Action, FindingGroup
-from tinysight.boxes.readers.box_numbers import as_number
+from tinysight.boxes.readers.box_numbers import as_number_of_table
 
 if TYPE_CHECKING:
     import pyarrow
 
 _LARGEST_SIDE_PX = 1e9
-# Not three digits after it: 1,920 is meant as a thousand and more.
-_DECIMAL_COMMA = re.compile(r"(\d+),(\d{1,2}|\d{4,})")
 
 
 def image_sizes_of_rows(
@@ -94,14 +91,9 @@ def _floats(column: pyarrow.ChunkedArray) -> NDArray[np.float64]:
     try:
         numbers: NDArray[np.float64] = column.cast(pyarrow.float64()).to_numpy()
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-        values = [_side(value) for value in column.to_pylist()]
+        values = [as_number_of_table(value) for value in column.to_pylist()]
         numbers = np.array([np.nan if value is None else value for value in values], np.float64)
     return numbers
-
-
-def _side(value: Any) -> float | None:
-    comma = _DECIMAL_COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
-    return as_number(value if comma is None else f"{comma[1]}.{comma[2]}")
 
 
 def _is_blank(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """YOLO text: one file an image, ``class cx cy w h`` a line in fractions of the image.
 
-Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points.
+Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points. Keypoints after a box
+are left aside; how many there are, and so that they are none of a polygon, only the yaml says.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
 from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
-from tinysight.boxes.readers.yolo_names import LISTS, read_class_names
+from tinysight.boxes.readers.yolo_names import (
+    LISTS,
+    read_class_names,
+    read_keypoint_numbers,
+    yaml_files,
+)
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
 _NO_LABELS = {*LISTS, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
 _LARGEST_CLASS = 1_000_000
+# One outline in a few looks like a box with points in it, but hardly three of three.
+_LEAST_TO_DOUBT = 3
 
 
 def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
@@ -35,19 +43,24 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     that it states; classes of the same name are one.
 
     Args:
-        paths: Label files and roots of trees; a yaml file stands for its folder.
+        paths: Label files and roots of trees; a yaml file stands for its folder, of whose yaml
+            files it is then the only one that counts.
         options: Not used here; sizes of images that are not in the tree are filled in later.
 
     Raises:
         DataError: There is no label file.
     """
-    roots = [path.parent if path.suffix in (".yaml", ".yml") else path for path in paths]
+    named: dict[Path, list[Path]] = {}
+    for path in paths:
+        is_yaml = path.suffix in (".yaml", ".yml")
+        named.setdefault(path.parent if is_yaml else path, []).extend([path] if is_yaml else [])
     files: list[Path] = []
     images: dict[str, Path] = {}
     name_sets: list[dict[int, str]] = []
     set_of_file: list[int] = []
+    keypoints_of_file: list[int] = []
     unread: list[Folder] = []
-    for root in dict.fromkeys(roots):
+    for root, yamls in named.items():
         if root.is_dir():
             labels, below, faults = _walk(root)
             images.update(below)
@@ -55,10 +68,15 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         else:
             labels = [root]
         files += labels
-        names = read_class_names(root) if labels and root.is_dir() else {}
+        names, num_keypoint_numbers = {}, 0
+        if labels and root.is_dir():
+            yamls = yamls or yaml_files(root)
+            names = read_class_names(root, yamls)
+            num_keypoint_numbers = read_keypoint_numbers(yamls)
         if labels and names not in name_sets:
             name_sets.append(names)
         set_of_file += [name_sets.index(names) for _ in labels]
+        keypoints_of_file += [num_keypoint_numbers for _ in labels]
     if not files:
         if unread:
             raise DataError(f"{unread[0].path}: {unread[0].fault}")
@@ -68,7 +86,9 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         )
     texts, notes = _read_all(files)
     lines, file_index, positions = _lines_of(texts)
-    numbers, classes, marks = _parse(lines)
+    keypoint_numbers = np.array(keypoints_of_file, np.int32)[file_index]
+    numbers, classes, marks, outlines = _parse(lines, keypoint_numbers)
+    doubt = _doubt_about(outlines, paths[0])
     own_set = np.array(set_of_file, np.int32)[file_index]
     class_index, class_names, category_ids, is_listed = _classes_of(classes, own_set, name_sets)
     marks += _unknown_classes(class_index, is_listed, category_ids)
@@ -93,7 +113,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_image_listed=np.ones(len(image_names), np.bool_),
         is_class_listed=is_listed,
         marks=tuple(mark for mark in marks if len(mark.rows)),
-        notes=(*notes, *(folder.as_finding() for folder in unread)),
+        notes=(*notes, *doubt, *(folder.as_finding() for folder in unread)),
         image_paths=image_paths,
     )
 
@@ -205,9 +225,15 @@ def _lines_of(
 
 
 def _parse(
-    lines: Sequence[bytes],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Mark]]:
-    """Return (n, 4) numbers, (n,) class numbers with -1 for none, and the marks."""
+    lines: Sequence[bytes], keypoint_numbers: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Mark], list[NDArray[np.float64]]]:
+    """Return (n, 4) numbers, (n,) class numbers with -1 for none, the marks, and the outlines.
+
+    Args:
+        lines: The n lines.
+        keypoint_numbers: (n,) how many numbers of keypoints follow the box of a line, 0 where none
+            are known of.
+    """
     fields = [line.split() for line in lines]
     if lines and set(map(len, fields)) == {5}:
         with warnings.catch_warnings():
@@ -218,8 +244,9 @@ def _parse(
                 table = np.zeros(0)
         if len(table) == 5 * len(lines) and _is_sound(table.reshape(-1, 5)):
             table = table.reshape(-1, 5)
-            return table[:, 1:].copy(), table[:, 0].astype(np.int64), []
+            return table[:, 1:].copy(), table[:, 0].astype(np.int64), [], []
     boxes: list[object] = []
+    outlines: list[NDArray[np.float64]] = []
     classes = np.full(len(lines), -1, np.int64)
     for row, parts in enumerate(fields):
         values: list[object] = []
@@ -230,18 +257,44 @@ def _parse(
         first = values[0]
         if isinstance(first, float) and first.is_integer() and 0 <= first <= _LARGEST_CLASS:
             classes[row] = int(first)
-        is_polygon = len(values) >= 7 and len(values) % 2 == 1
+        # One number more than the box and its keypoints is the confidence of a prediction.
+        num_keypoint_numbers = int(keypoint_numbers[row])
+        is_box = len(values) - 5 - num_keypoint_numbers in (0, 1) or len(values) == 6
+        is_polygon = not is_box and len(values) >= 7 and len(values) % 2 == 1
         if is_polygon and all(isinstance(value, float) for value in values):
-            boxes.append(_around_points(np.array(values[1:], np.float64).reshape(-1, 2)))
+            outlines.append(np.array(values[1:], np.float64))
+            boxes.append(_around_points(outlines[-1].reshape(-1, 2)))
         else:
-            # A sixth number is the confidence of a prediction.
-            boxes.append(values[1:5] if len(values) == 6 else values[1:])
+            boxes.append(values[1:5] if is_box else values[1:])
     numbers, marks = box_columns(boxes)
     unknown = np.flatnonzero(classes < 0).astype(np.int64)
     found = [fields[row][0].decode("utf-8", errors="replace") for row in unknown.tolist()]
     message = "a line must begin with a class number from 0 up, got {0}."
     marks.append(Mark("unknown_category", "orphan", message, unknown, (found,)))
-    return numbers, classes, marks
+    return numbers, classes, marks, outlines
+
+
+def _doubt_about(outlines: Sequence[NDArray[np.float64]], path: Path) -> list[FindingGroup]:
+    """Return a finding if the outlines may all be boxes with keypoints in them."""
+    if len(outlines) < _LEAST_TO_DOUBT or len(set(map(len, outlines))) > 1:
+        return []
+    numbers = np.stack(outlines)
+    centre, size, points = numbers[:, None, :2], numbers[:, None, 2:4], numbers[:, 4:]
+    for width in (2, 3):
+        if points.shape[1] % width:
+            continue
+        places = points.reshape(len(points), -1, width)
+        is_in_box = (np.abs(places[..., :2] - centre) <= size / 2).all(axis=2)
+        is_absent = (places[..., :2] == 0).all(axis=2)
+        if (is_in_box | is_absent).all() and np.isin(places[..., 2:], (0, 1, 2)).all():
+            message = (
+                f"lines of {numbers.shape[1] + 1} numbers are read as outlines, but in all "
+                f"{len(numbers):,} of them the points after the first two lie in the box of centre "
+                f"and size that the first four numbers would be. If they are keypoints, state "
+                f"kpt_shape: [{places.shape[1]}, {width}] in the yaml of their folder."
+            )
+            return [whole_file_finding("outlines_doubtful", "accepted", str(path), message)]
+    return []
 
 
 def _is_sound(table: NDArray[np.float64]) -> bool:

@@ -1,12 +1,14 @@
-"""Class names of a YOLO tree: from ``data.yaml``, ``classes.txt`` or ``obj.names``.
+"""What a YOLO tree says of itself: class names and the shape of keypoints.
 
-Only the key ``names`` of the yaml is wanted, and it is written in three ways: a flow list, a block
-list, or a mapping from numbers, flow or block. That needs no parser of all of yaml.
+The names come from ``data.yaml``, ``classes.txt`` or ``obj.names``. Only two keys of the yaml are
+wanted. ``names`` is written in three ways: a flow list, a block list, or a mapping from numbers,
+flow or block; ``kpt_shape`` is two numbers. That needs no parser of all of yaml.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinysight.boxes.readers.file_bytes import read_head
@@ -42,17 +44,49 @@ _BLOCK_ITEM = re.compile(
 )
 
 
-def read_class_names(folder: Path) -> dict[int, str]:
+_KEYPOINT_SHAPE = re.compile(
+    r"^kpt_shape[ \t]*:\s*(?:\[\s*|-\s+)(?P<points>\d{1,4})(?:\s*,\s*|\s+-\s+)(?P<numbers>[23])\b",
+    re.MULTILINE,
+)
+
+
+def yaml_files(folder: Path) -> list[Path]:
+    """Return the yaml files of a folder by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+
+
+def read_keypoint_numbers(yamls: Sequence[Path]) -> int:
+    """Return how many numbers of keypoints follow each box, 0 where the yaml files say nothing."""
+    for path in yamls:
+        shape = _KEYPOINT_SHAPE.search(_text_of(path))
+        if shape is not None:
+            return int(shape["points"]) * int(shape["numbers"])
+    return 0
+
+
+def read_class_names(folder: Path, yamls: Sequence[Path]) -> dict[int, str]:
     """Return the name of each class number; empty where the tree names none.
 
+    Args:
+        folder: The root of the tree.
+        yamls: The yaml files that count.
+
     Raises:
-        DataError: ``names`` in the yaml is written in a way that is not understood.
+        DataError: ``names`` in a yaml is written in a way that is not understood, or two of them
+            have different ones.
     """
-    yamls = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
-    for path in yamls:
-        names = parse_yaml_names(_text_of(path), path)
-        if names:
-            return names
+    stated = [(path, parse_yaml_names(_text_of(path), path)) for path in yamls]
+    stated = [(path, names) for path, names in stated if names]
+    if stated:
+        first, names = stated[0]
+        for other, others in stated[1:]:
+            if others != names:
+                raise DataError(
+                    f"{folder}: must have one yaml file with class names, but `names` of "
+                    f"{first.name} and {other.name} differ. Name the one that counts: "
+                    f"{folder / other.name}."
+                )
+        return names
     for listed in (folder / name for name in LISTS):
         if listed.is_file():
             lines = [line.strip() for line in _text_of(listed).splitlines()]
