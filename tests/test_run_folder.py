@@ -239,6 +239,23 @@ def test_a_folder_that_cannot_be_looked_into_is_told(
         run_folder.files_in_the_way(tmp_path, Recipe().model_dump())
 
 
+def test_a_file_that_cannot_be_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gradcam.png"
+    path.touch()
+    run_folder.remove_file(path)
+    run_folder.remove_file(path)
+    assert not path.exists()
+
+    def refuse(path: Path, *, missing_ok: bool) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RunError, match=r"gradcam\.png: must be writable, but Permission denied\."):
+        run_folder.remove_file(path)
+
+
 def test_a_folder_of_somebody_else_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,31 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise RunError(_cannot_write(path, reason)) from error
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        RunError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(_cannot_write(path, error)) from error
+
+
+def require_writable(run: Path) -> None:
+    """Refuse a run folder that nothing can be written into, before anything is computed.
+
+    Raises:
+        RunError: It is one.
+    """
+    if not os.access(run, os.W_OK | os.X_OK):
+        raise RunError(
+            f"{run}: must be a folder that can be written to, but {os.strerror(errno.EACCES)}. "
+            f"Change its permissions, or copy the run and name the copy."
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file by UTF-8 text, see :func:`replace_file`."""
     replace_file(path, lambda file: file.write(text.encode()))

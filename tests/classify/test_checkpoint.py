@@ -1,9 +1,11 @@
 import errno
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,6 +109,31 @@ def test_a_torn_checkpoint_is_named(tmp_path: Path, kept_bytes: int) -> None:
         RunError,
         match=r"step-00000007\.pt: must be a whole checkpoint of tinysight, but .*Delete it",
     ):
+        load_checkpoint(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, make_state(7))
+    whole = path.read_bytes()
+    expected = load_checkpoint(path)
+    num_found = 0
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(whole), 150, replace=False).tolist():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            found = load_checkpoint(path)
+        except RunError:
+            num_found += 1
+        else:  # between the records, and in fields of the archive that nobody reads
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert num_found > 50
+    with zipfile.ZipFile(path, "w") as records:
+        records.writestr("archive/data/0", b"weights")
+    content = path.read_bytes().replace(b"weights", b"weighed")
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"but its record archive/data/0 does not fit its checksum"):
         load_checkpoint(path)
 
 

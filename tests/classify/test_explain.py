@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,6 +287,19 @@ def test_a_failure_leaves_no_explanation_that_vouches_for_old_files(
     with pytest.raises(RunError, match="the disk is full"):
         explain_run(run, shapes, device=CPU)
     assert not run_folder.is_explained(run)
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_anything_is_computed(
+    shapes: Store, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != trained)
+    text = (
+        f"{trained}: must be a folder that can be written to, but Permission denied. Change its "
+        f"permissions, or copy the run and name the copy."
+    )
+    for work in (explain_run, evaluate_run):
+        with pytest.raises(RunError, match=re.escape(text)):
+            work(trained, shapes, device=CPU)
 
 
 def test_another_store_is_refused(trained: Path, tmp_path: Path) -> None:

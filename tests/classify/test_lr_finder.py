@@ -71,7 +71,7 @@ def test_a_test_that_diverges_at_once_says_what_to_do(store: Store) -> None:
     with pytest.raises(
         TrainingError,
         match=r"lr-find: the loss must stay finite for at least 10 steps, but it diverged after "
-        r"\d at learning rate .* Start lower with --min-lr \(=1e\+20\)",
+        r"\d at learning rate .* or start lower with --min-lr \(=1e\+20\)",
     ):
         find(store, make_recipe(), min_lr=1e20, max_lr=1e30)
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import os
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
+from tinysight.classify import run as run_module
 from tinysight.classify import training
 from tinysight.classify.checkpoint import load_checkpoint
 from tinysight.classify.diagnosis import diagnose_run
@@ -565,3 +568,37 @@ def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(RunError, match=r"--device: cuda must be present on this machine"):
         choose_device("cuda")
     assert choose_device("cpu") == CPU
+
+
+def test_an_accelerator_with_too_little_memory_is_told(
+    store: Store, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."
+        )
+
+    batch_size, accumulate = recipe.train.batch_size, recipe.train.accumulate
+    for name in ("training_data", "train"):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_module, name, refuse)
+            text = (
+                f"cpu: its memory must hold all images, the network and what it computes for "
+                f"{batch_size // accumulate} of them at once, but is too small: CUDA out of "
+                f"memory. Try train.accumulate={2 * accumulate}, which takes the same steps in "
+                f"smaller parts, or --device cpu."
+            )
+            with pytest.raises(TrainingError, match=re.escape(text)):
+                train_run(store, recipe, tmp_path / name, device=CPU)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_path_that_is_not_utf8_is_refused(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    run = tmp_path / os.fsdecode(b"run\xe9")
+    with pytest.raises(RunError, match=r"and that of its store, must be text in UTF-8, and this"):
+        train_run(store, recipe, run, device=CPU)
+    assert not os.path.exists(run)
+    moved = tmp_path / os.fsdecode(b"store\xe9")
+    with pytest.raises(RunError, match=r"must be text in UTF-8, and this one is not\. Rename the"):
+        train_run(dataclasses.replace(store, path=moved), recipe, tmp_path / "run", device=CPU)
+    assert not os.path.exists(tmp_path / "run")

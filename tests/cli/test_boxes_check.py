@@ -72,7 +72,9 @@ def test_findings_in_no_folder_are_refused_before_anything_is_read(
 ) -> None:
     arguments = ["boxes", "check", "missing.json", "--findings", str(tmp_path / "no" / "f.csv")]
     assert main(arguments) == 1
-    assert "--findings must be a file in a folder that exists" in capsys.readouterr().err
+    assert (
+        "--findings must be in a folder that exists, and none is seen at" in capsys.readouterr().err
+    )
 
 
 def test_fault_is_one_message_without_traceback(

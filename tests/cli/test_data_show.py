@@ -115,7 +115,9 @@ def test_picture_in_a_missing_folder_is_refused_before_any_work(
     out = tmp_path / "no" / "x.png"
     assert main(["data", "show", str(tmp_path / "store"), "--out", str(out)]) == 1
     fault = capsys.readouterr().err
-    assert f"{out}: --out must be in a folder that exists, {out.parent} does not." in fault
+    assert (
+        f"{out}: --out must be in a folder that exists, and none is seen at {out.parent}." in fault
+    )
 
 
 def test_folder_that_is_no_store_is_named(

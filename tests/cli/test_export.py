@@ -89,7 +89,7 @@ def test_a_card_needs_no_store_and_onnx_can_be_told_where_it_is(
     assert main(["export", str(run), "--format", "card", "--out", str(tmp_path / "c.md")]) == 0
     out = str(tmp_path / "m.onnx")
     assert main(["export", str(run), "--out", out]) == 1
-    message = f"there is none at {tmp_path / 'moved'}. Name the place where it is now with --store."
+    message = f"none is seen at {tmp_path / 'moved'}. Name the place where it is now with --store."
     assert message in capsys.readouterr().err
     assert main(["export", str(run), "--out", out, "--store", str(packed_shapes)]) == 0
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load as load_safetensors
 from safetensors.torch import load_file
 
 from tinysight import run_folder
+from tinysight.classify.checkpoint import load_model_weights
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
 from tinysight.classify.run import train_run
@@ -117,6 +119,25 @@ def test_evaluate_reports_both_looks_apart(
     assert "with the mirror images' help, logits averaged" in capsys.readouterr().out
 
 
+def test_a_finished_run_that_is_resumed_keeps_its_files(
+    finished: Path, packed_shapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(finished), "--flip"]) == 0
+    kept = (run_folder.MODEL, run_folder.METRICS, run_folder.PREDICTIONS)
+    before = [(finished / name).read_bytes() for name in kept]
+    resume = ["train", str(packed_shapes), "--out", str(finished), "--resume", "--json"]
+    capsys.readouterr()
+    assert main(resume) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert [(finished / name).read_bytes() for name in kept] == before
+    (finished / run_folder.MODEL).unlink()
+    assert main(resume) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == steps
+    ours, theirs = load_model_weights(finished)[0], load_safetensors(before[0])
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(finished)]) == 0
     printed = capsys.readouterr().out
@@ -132,7 +153,7 @@ def test_a_store_that_moved_can_be_named(
     try:
         assert main(["evaluate", str(finished)]) == 1
         assert (
-            f"tinysight: {finished}: its store must still be where it was, there is none at "
+            f"tinysight: {finished}: its store must still be where it was, none is seen at "
             f"{packed_shapes}. Name the place where it is now with --store.\n"
         ) in capsys.readouterr().err
         assert main(["evaluate", str(finished), "--store", str(moved)]) == 0
@@ -163,7 +184,7 @@ def test_a_tuning_run_prints_no_test_accuracy(
         (["evaluate", "NONE"], "run.json: must be a readable file"),
         (["train", "STORE", "--out", "FINISHED"], "a new run must start in an empty folder"),
         (["lr-find", "STORE", "--out", "RUN", "--min-lr", "1e20", "--max-lr", "1e30"],
-         "Start lower with --min-lr"),
+         "or start lower with --min-lr"),
         (["lr-find", "STORE", "--out", "RUN", "--steps", "5"],
          "--steps (=5) must be at least 10"),
         (["lr-find", "STORE", "--out", "FILE"],

@@ -154,7 +154,7 @@ def fetch_archive(
             f"{url}: the address must begin with http:// or https://. A file that is already on "
             f"this machine needs no fetching: tinysight data pack FILE --out STORE"
         )
-    if dest.exists() and not dest.is_dir():
+    if os.path.exists(dest) and not os.path.isdir(dest):
         raise DataError(
             f"{dest}: must be the folder to put {archive.file_name} into, found a file. "
             f"Choose another folder with --dest."

@@ -116,10 +116,12 @@ def explain_run(
         on_progress: Called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        RunError: No trained weights, or weights of another network, or another store.
+        RunError: No trained weights, or weights of another network, or another store, or a folder
+            that cannot be written.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
     require_same_store(run, run_folder.read_run(run), store)
+    run_folder.require_writable(run)
     if not (run / run_folder.PREDICTIONS).exists():
         evaluate_run(run, store, device=device, on_progress=_part(on_progress, "predictions"))
     predictions = read_predictions(run)
@@ -167,7 +169,7 @@ def explain_run(
         "mistakes_of": mistakes["mistakes"],
     }
     # An earlier explanation must not vouch for files that are now replaced one by one.
-    (run / run_folder.EXPLANATION).unlink(missing_ok=True)
+    run_folder.remove_file(run / run_folder.EXPLANATION)
     write_maps(run, maps)
     files = np.array(samples["file"].to_pylist())[~store.is_train].tolist()
     height, width = maps.maps.shape[2:]

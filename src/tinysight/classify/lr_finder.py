@@ -150,8 +150,8 @@ def lr_range_test(
     if len(points) < MIN_POINTS:
         raise TrainingError(
             f"lr-find: the loss must stay finite for at least {MIN_POINTS} steps, but it diverged "
-            f"after {len(points)} at learning rate {lr:.3g}. Start lower with --min-lr "
-            f"(={min_lr:g})."
+            f"after {len(points)} at learning rate {lr:.3g}. Take more steps with --steps "
+            f"(={num_steps}), or start lower with --min-lr (={min_lr:g})."
         )
     curve = np.array([point.smoothed_loss for point in points])
     return LrRangeResult(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import TrainSettings
+from tinysight.errors import TrainingError
 
 # Instructions for products of bf16 numbers, as torch.cpu.get_capabilities names them.
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
@@ -19,6 +23,25 @@ def place_model(model: nn.Module, settings: TrainSettings, device: torch.device)
         # torch's own annotation of Module.to leaves this form out.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+@contextmanager
+def enough_memory(settings: TrainSettings, device: torch.device) -> Iterator[None]:
+    """Turn the want of memory on an accelerator into a fault that says what to change.
+
+    Raises:
+        TrainingError: The memory was too small for what was done in the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        part = settings.batch_size // settings.accumulate
+        raise TrainingError(
+            f"{device}: its memory must hold all images, the network and what it computes for "
+            f"{part} of them at once, but is too small: {str(error).partition('. ')[0]}. "
+            f"Try train.accumulate={2 * settings.accumulate}, which takes the same steps in "
+            f"smaller parts, or --device cpu."
+        ) from error
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:

@@ -60,11 +60,13 @@ def evaluate_run(
         on_progress: Called with the number of images done and of all, once for each look.
 
     Raises:
-        RunError: No trained weights, or weights of another network, or another store.
+        RunError: No trained weights, or weights of another network, or another store, or a folder
+            that cannot be written.
     """
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
+    run_folder.require_writable(run)
     model, settings, metadata = load_model_on(device, run, about)
     rows = np.flatnonzero(~store.is_train)
     look = partial(

@@ -22,7 +22,7 @@ from tinysight.classify.checkpoint import load_checkpoint, save_checkpoint, save
 from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.events import open_event_writer
 from tinysight.classify.models import build_model
-from tinysight.classify.placement import settle_precision
+from tinysight.classify.placement import enough_memory, settle_precision
 from tinysight.classify.predictions import require_same_store
 from tinysight.classify.processes import Processes
 from tinysight.classify.run_settings import read_settings
@@ -73,6 +73,7 @@ class RunResult:
         is_finished: False when it was stopped and can be resumed.
         epochs: Epochs done.
         steps: Optimizer steps done.
+        new_steps: Those that this call has done.
         last: The last line of the history, empty before the first epoch ends.
         seconds: Training time, evaluation not counted.
         run: The run folder.
@@ -81,6 +82,7 @@ class RunResult:
     is_finished: bool
     epochs: int
     steps: int
+    new_steps: int
     last: run_folder.Record
     seconds: float
     run: Path
@@ -138,7 +140,7 @@ def train_run(
     Raises:
         RunError: The folder holds another run, or there is nothing to resume.
         RecipeError: The recipe does not fit the images or the processes; nothing was written.
-        TrainingError: The loss is no longer finite.
+        TrainingError: The loss is no longer finite, or the memory of the GPU is too small.
     """
     device = device or choose_device("auto")
     processes = processes or Processes()
@@ -150,10 +152,11 @@ def train_run(
         _require_same_run(store, recipe, run)
     recipe = _settle(recipe, device, processes, resumed=run if resume else None)
     if processes.is_first and not resume:
-        _require_empty_folder(run, recipe)
-    data = training_data(store, recipe, device)
-    model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
-    state = TrainingState(model, recipe, len(data.train_rows), device)
+        _require_empty_folder(run, recipe, store)
+    with enough_memory(recipe.train, device):
+        data = training_data(store, recipe, device)
+        model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
+        state = TrainingState(model, recipe, len(data.train_rows), device)
     if processes.is_first:
         run_folder.remove_unfinished_files(run)
         if not resume:
@@ -190,20 +193,24 @@ def train_run(
             events.write(row)
         listener.on_epoch(record, row)
 
+    steps_before = state.step
     if processes.is_first:
         listener.on_start(state.step, steps * recipe.train.epochs)
-    is_finished = train(
-        state,
-        data,
-        recipe,
-        device=device,
-        processes=processes,
-        stop=stop or StopRequest(),
-        save=save,
-        on_step=on_step,
-        on_epoch=on_epoch,
-    )
-    if is_finished and processes.is_first:
+    with enough_memory(recipe.train, device):
+        is_finished = train(
+            state,
+            data,
+            recipe,
+            device=device,
+            processes=processes,
+            stop=stop or StopRequest(),
+            save=save,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+    # A run that had ended keeps its file: what was made of it names its checksum.
+    has_ended = state.step == steps_before and (run / run_folder.MODEL).exists()
+    if is_finished and processes.is_first and not has_ended:
         averaged = state.average
         about = run_folder.read_run(run)
         save_model(
@@ -222,6 +229,7 @@ def train_run(
         is_finished=is_finished,
         epochs=state.recorded_epochs,
         steps=state.step,
+        new_steps=state.step - steps_before,
         last=history[-1] if history else {},
         seconds=state.seconds,
         run=run,
@@ -327,7 +335,14 @@ def _settle(
     return recipe.model_copy(update={"train": settle_precision(train, device, processes)})
 
 
-def _require_empty_folder(run: Path, recipe: Recipe) -> None:
+def _require_empty_folder(run: Path, recipe: Recipe, store: Store) -> None:
+    # run.json, which is UTF-8, has the path of the store, and pages have that of the run.
+    for path in (run, store.path):
+        if str(path.resolve()).encode(errors="ignore").decode() != str(path.resolve()):
+            raise RunError(
+                f"{path.resolve()}: the path of a run, and that of its store, must be text in "
+                f"UTF-8, and this one is not. Rename the folder or choose another."
+            )
     in_the_way = run_folder.files_in_the_way(run, recipe.model_dump())
     if in_the_way:
         is_run = run_folder.RUN in in_the_way

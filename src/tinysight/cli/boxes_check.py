@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
-from tinysight.cli.output import print_json
+from tinysight.cli.output import check_file_to_write, print_json
 
 if TYPE_CHECKING:
     from tinysight.boxes.box_order import OrderDecision
@@ -41,7 +41,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.findings import save_findings
 
     if arguments.findings is not None:
-        _check_out(arguments.findings)
+        check_file_to_write(arguments.findings, option="--findings")
     reading = read_input(arguments)
     if arguments.findings is not None:
         save_findings(reading.findings, arguments.findings)
@@ -50,16 +50,6 @@ def run_check(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(reading, arguments)))
     return cli.FAULT if len(reading.findings) else cli.OK
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import DataError
-
-    if out.is_dir() or not out.parent.is_dir():
-        raise DataError(
-            f"{out}: --findings must be a file in a folder that exists. Make the folder or choose "
-            f"another."
-        )
 
 
 def _as_json(reading: Reading) -> dict[str, Any]:

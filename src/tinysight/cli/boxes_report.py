@@ -195,7 +195,7 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
     # A file has no legend beside it, so its title says what the marks are.
     bare: dict[str, tuple[str, Chart]] = {
         "classes": (
-            f"Boxes of {which}; red: images that hold it",
+            f"Boxes of {which}; orange: images that hold it",
             boxes_charts.class_boxes_chart(classes, width_px=px),
         ),
         "sides-px": (
@@ -235,7 +235,7 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             anchor_charts.anchor_shapes_chart(anchors.sets),
         )
         bare["elbow"] = (
-            "Mean best IoU (blue), proved limit (red), recall (green), WCSS (purple)",
+            "Mean best IoU (blue), proved limit (orange), recall (green), WCSS (purple)",
             anchor_charts.elbow_chart(
                 anchors.curve, anchors.choice, chosen_k=anchors.chosen.k, width_px=px
             ),

@@ -39,11 +39,11 @@ def run_show(arguments: argparse.Namespace) -> int:
     """Check the store, say what is inside, and draw it where asked to."""
     from tinysight import cli
     from tinysight.classify.store import find_duplicates, load_manifest, load_store
-    from tinysight.cli.output import print_json
+    from tinysight.cli.output import check_file_to_write, print_json
 
     out: Path | None = arguments.out
     if out is not None:
-        _check_out(out)
+        check_file_to_write(out, suffixes=(".png",))
     store = load_store(arguments.store)
     manifest = load_manifest(arguments.store)
     duplicates = find_duplicates(arguments.store)
@@ -54,18 +54,6 @@ def run_show(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(store, manifest, duplicates, out)))
     return cli.OK
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import DataError
-
-    if out.suffix.lower() != ".png":
-        raise DataError(f"{out}: --out must be a file that ends with .png. Choose another name.")
-    if not out.parent.is_dir():
-        raise DataError(
-            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
-            f"Make it or choose another."
-        )
 
 
 def _draw(store: Store, out: Path) -> None:

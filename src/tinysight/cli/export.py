@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinysight.cli.output import print_json
+from tinysight.cli.output import check_file_to_write, print_json
 
 FORMATS = ("onnx", "safetensors", "card")
 
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
     out: Path = arguments.out
-    _check_out(out)
+    check_file_to_write(out)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "card": _write_card}
     result, sentence = write[arguments.format](arguments.run_folder, out, arguments.store)
     if arguments.json:
@@ -41,18 +41,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     else:
         print(f"{out}: {sentence}")
     return 0
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import RunError
-
-    if out.is_dir():
-        raise RunError(f"{out}: --out must be a file, but a folder has this name. Choose another.")
-    if not out.parent.is_dir():
-        raise RunError(
-            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
-            f"Make it or choose another."
-        )
 
 
 def _write_onnx(run: Path, out: Path, store: Path | None) -> tuple[dict[str, Any], str]:

@@ -39,6 +39,7 @@ def add_parser(commands: Any) -> None:
 def run_lr_find(arguments: argparse.Namespace) -> int:
     """Run the test, write curve and numbers, and print the suggestions."""
     from tinysight.classify.lr_finder import lr_range_test
+    from tinysight.classify.placement import enough_memory
     from tinysight.classify.run import choose_device, training_data
     from tinysight.classify.store import load_store
     from tinysight.cli.precision import say_if_slow
@@ -52,7 +53,8 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     make_folder(arguments.out)
     device = choose_device(arguments.device)
     say_if_slow(recipe.train, device)
-    with progress_bar("learning rates", unit="steps") as report:
+    bar = progress_bar("learning rates", unit="steps")
+    with enough_memory(recipe.train, device), bar as report:
         found = lr_range_test(
             training_data(store, recipe, device),
             recipe,

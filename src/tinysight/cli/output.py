@@ -1,12 +1,15 @@
-"""Results on stdout: text for people, or one JSON object."""
+"""Results on stdout, text for people or one JSON object, and files that a user names for them."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tinysight.errors import RunError
 from tinysight.run_folder import finite_or_null
 
 
@@ -19,3 +22,32 @@ def print_json(result: Mapping[str, Any]) -> None:
     except UnicodeEncodeError:  # JSON has escapes of its own
         text = json.dumps(plain)
     print(text)
+
+
+def check_file_to_write(
+    out: Path, *, option: str = "--out", suffixes: tuple[str, ...] = ()
+) -> None:
+    """Refuse a file that cannot be written, before anything is computed.
+
+    Args:
+        out: The file.
+        option: What the user named it with.
+        suffixes: Those that it may have, in small letters; any when not given.
+
+    Raises:
+        RunError: The file has another suffix, is a folder, or is in none.
+    """
+    if suffixes and out.suffix.lower() not in suffixes:
+        raise RunError(
+            f"{out}: {option} must be a file that ends with {suffixes[0]}. Choose another name."
+        )
+    # Unlike Path.is_dir this takes folders that may not be looked into.
+    if os.path.isdir(out):
+        raise RunError(
+            f"{out}: {option} must be a file, but a folder has this name. Choose another."
+        )
+    if not os.path.isdir(out.parent):
+        raise RunError(
+            f"{out}: {option} must be in a folder that exists, and none is seen at {out.parent}. "
+            f"Make it or choose another."
+        )

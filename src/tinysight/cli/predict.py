@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import print_json
+from tinysight.cli.output import check_file_to_write, print_json
 
 if TYPE_CHECKING:
     from tinysight.classify.picture_predictions import PicturePredictions, UnusablePicture
@@ -52,7 +52,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
 
     out: Path | None = arguments.out
     if out is not None:
-        _check_out(out)
+        check_file_to_write(out, suffixes=(".png",))
     found = predict_images(
         arguments.run_folder,
         arguments.images,
@@ -146,18 +146,6 @@ def _draw(found: PicturePredictions, out: Path, run: Path) -> None:
         title=f"{run.resolve().name}: what speaks for the first guess{count}",
     )
     replace_file(out, lambda file: sheet.save(file, format="PNG"))
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import DataError
-
-    if out.suffix.lower() != ".png":
-        raise DataError(f"{out}: --out must be a file that ends with .png. Choose another name.")
-    if not out.parent.is_dir():
-        raise DataError(
-            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
-            f"Make it or choose another."
-        )
 
 
 def _count(text: str) -> int:

@@ -32,12 +32,12 @@ def add_parser(commands: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     from tinysight import cli
-    from tinysight.cli.output import print_json
+    from tinysight.cli.output import check_file_to_write, print_json
     from tinysight.run_report import write_run_report
 
     runs: list[Path] = arguments.runs
     if arguments.out is not None:
-        _check_out(arguments.out)
+        check_file_to_write(arguments.out, suffixes=(".html", ".htm"))
     report = write_run_report(runs, arguments.out)
     if arguments.json:
         print_json(
@@ -62,15 +62,3 @@ def _what_is_missing(run: Path) -> str:
         return f"without pictures of mistakes; add them with: tinysight explain {run}"
     store = run_folder.read_run(run)["store"]
     return f"the run is not finished; go on with: tinysight train {store} --out {run} --resume"
-
-
-def _check_out(out: Path) -> None:
-    from tinysight.errors import RunError
-
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise RunError(f"{out}: --out must be a file that ends with .html. Choose another name.")
-    if not out.parent.is_dir():
-        raise RunError(
-            f"{out}: --out must be in a folder that exists, {out.parent} does not. "
-            f"Make it or choose another."
-        )

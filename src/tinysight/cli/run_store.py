@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,10 @@ def load_run_store(run: Path, named: Path | None) -> Store:
     if named is not None:
         return load_store(named, verify=False)
     path = Path(read_run(run)["store"])
-    if not (path / MANIFEST).exists():
+    # Unlike Path.exists this takes folders that may not be looked into.
+    if not os.path.exists(path / MANIFEST):
         raise RunError(
-            f"{run}: its store must still be where it was, there is none at {path}. "
+            f"{run}: its store must still be where it was, none is seen at {path}. "
             f"Name the place where it is now with --store."
         )
     return load_store(path, verify=False)

@@ -76,6 +76,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     from tinysight.cli.memory import prepare_memory
     from tinysight.cli.precision import say_if_slow
     from tinysight.cli.training_progress import TrainingProgress
+    from tinysight.run_folder import METRICS
 
     prepare_memory()
     recipe = _recipe_of(arguments)
@@ -105,7 +106,8 @@ def run_train(arguments: argparse.Namespace) -> int:
             _say_how_to_go_on(arguments, result.steps)
             return 130
         _draw_curves(arguments.out)
-        if recipe.train.tuning_fraction == 0:
+        is_evaluated = result.new_steps == 0 and (arguments.out / METRICS).exists()
+        if recipe.train.tuning_fraction == 0 and not is_evaluated:
             _evaluate(arguments.out, arguments.store, arguments.device)
         _print_result(result, as_json=arguments.json)
     return 0

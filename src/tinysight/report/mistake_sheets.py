@@ -56,7 +56,7 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
     paths = (run / run_folder.MISTAKES_SHEET, run / run_folder.MAPS_SHEET)
     if not mistakes:
         for path in paths:
-            path.unlink(missing_ok=True)
+            run_folder.remove_file(path)
         return ()
     title = f"{_surest(len(mistakes))}{_among(summary)}"
     sheets = (_draw_mistakes(mistakes, title), _draw_maps(mistakes, title, summary["method"]))
