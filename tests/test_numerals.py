@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tinysight.numerals import counted, in_points, percent, rounded_down, rounded_up
+from tinysight.numerals import counted, duration, in_points, percent, rounded_down, rounded_up
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,17 @@ def test_a_share_that_needs_no_more_digits_is_shown_as_it_is() -> None:
 )
 def test_only_a_true_0_or_100_percent_reads_so(share: float, digits: int, text: str) -> None:
     assert percent(share, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"), (2.14, "2.1 s"), (48.2, "48 s"), (61, "1 min"), (2052, "34 min"),
+        (7100, "118 min"), (9000, "2.5 h"),
+    ],
+)  # fmt: skip
+def test_times_are_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_points_and_counts_read_as_people_write_them() -> None:

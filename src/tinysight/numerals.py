@@ -33,6 +33,14 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that fits: ``2.1 s``, ``48 s``, ``34 min`` or ``2.5 h``."""
+    if seconds < 60:
+        return f"{seconds:.{1 if seconds < 10 else 0}f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def rounded_up(value: float, digits: int, *, times: int = 1) -> str:
     """Return a bound from above with so many digits after the point, not below its exact value.
 

@@ -231,7 +231,7 @@ def test_rejected_records_and_files_are_both_told(tmp_path: Path) -> None:
     [
         ((0, 1, 2), "Every image has 1 box."),
         ((0, 0, 1, 1, 2, 2), "Every image has 2 boxes."),
-        ((0, 0, 1, 2), "Half of the images have 1 box or fewer, one has 2."),
+        ((0, 0, 1, 2), "Half of the images have 1 box or fewer, none has more than 2."),
         ((0, 1), "No image has more than 1 box."),
     ],
 )

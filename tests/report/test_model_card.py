@@ -116,7 +116,7 @@ def test_the_card_has_what_a_reader_must_know(tmp_path: Path) -> None:
         "| recipe | my\\_recipe.toml |",
         "| epochs | 12 |",
         "| optimizer steps | 3,612 |",
-        "| training time | 2.0 minutes (499 images/s in the last epoch) |",
+        "| training time | 2 min (499 images/s in the last epoch) |",
         "| hardware | Some Processor, 2 cores |",
         "| software | Python 3.11.7, torch 2.13.0, numpy 2.4.6 |",
         "| test accuracy | 75.0 % ± 1.8 |",

@@ -73,3 +73,19 @@ def test_run_without_an_epoch_says_so() -> None:
     assert [block.text for block in section.blocks if isinstance(block, Text)] == [
         "No epoch is finished yet. Curves appear after the first one."
     ]
+
+
+def test_the_smallest_learning_rate_has_two_digits() -> None:
+    def digits_of(*rates: float) -> int:
+        history = [make_row(epoch) | {"lr": lr} for epoch, lr in enumerate(rates)]
+        table = next(
+            block.blocks[0]
+            for block in build_training_section(history, [], RECIPE).blocks
+            if isinstance(block, Fold)
+        )
+        assert isinstance(table, Table)
+        return next(column.digits for column in table.columns if column.name == "Learning rate")
+
+    assert digits_of(0.1, 0.02) == 5
+    assert digits_of(0.1, 2e-7) == 8
+    assert digits_of(0.1, 0.0) == 5

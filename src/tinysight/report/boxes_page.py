@@ -359,7 +359,8 @@ def _images_lead(summary: BoxSummary) -> str:
     median = summary.median_boxes_per_image()
     if median == most:
         return f"No image has more than {counted(most, 'box', 'boxes')}."
-    return f"Half of the images have {counted(median, 'box', 'boxes')} or fewer, one has {most:,}."
+    half = f"Half of the images have {counted(median, 'box', 'boxes')} or fewer"
+    return f"{half}, none has more than {most:,}."
 
 
 def _class_pairs(summary: BoxSummary) -> Block:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from tinysight.numerals import counted, percent
+from tinysight.numerals import counted, duration, percent
 from tinysight.report.class_sections import (
     build_calibration_section,
     build_classes_section,
@@ -160,15 +160,8 @@ def _stats(results: RunResults) -> Iterator[Stat]:
     if history:
         last = history[-1]
         yield Stat(percent(last["train_accuracy"]), "training accuracy", "augmented images")
-        yield Stat(_duration(last["seconds"]), "training time", _epochs(history))
+        yield Stat(duration(last["seconds"]), "training time", _epochs(history))
         yield Stat(f"{last['images_per_s']:,.0f}/s", "images trained on", "last epoch")
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _diagnosis_section(observations: Sequence[Observation]) -> Section:

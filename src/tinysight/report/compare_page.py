@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tinysight.numerals import counted, in_points, percent
+from tinysight.numerals import counted, duration, in_points, percent
 from tinysight.report.chart_style import RUN_COLOURS
 from tinysight.report.class_charts import class_change_chart
 from tinysight.report.classify_page import show_setting
@@ -154,7 +154,7 @@ _METRICS = (
     ("Training accuracy", lambda run: percent(run.history[-1]["train_accuracy"])),
     ("Training loss", lambda run: f"{run.history[-1]['train_loss']:.3f}"),
     ("Epochs", lambda run: f"{run.history[-1]['epoch'] + 1:,}"),
-    ("Training time", lambda run: f"{run.history[-1]['seconds'] / 60:,.1f} min"),
+    ("Training time", lambda run: duration(run.history[-1]["seconds"])),
     ("Images a second", lambda run: f"{run.history[-1]['images_per_s']:,.0f}"),
     ("Training images", lambda run: f"{run.about['train_images']:,}"),
     ("Test images", lambda run: f"{run.about['test_images']:,}"),

@@ -19,7 +19,7 @@ from typing import Any
 
 from tinysight import run_folder
 from tinysight.errors import RunError
-from tinysight.numerals import counted, percent
+from tinysight.numerals import counted, duration, percent
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {
@@ -27,6 +27,7 @@ _ARCHITECTURES = {
     "resnet34": "ResNet-34",
     "compact": "compact ResNet",
     "compact14": "compact ResNet of 14 layers",
+    "compact20": "compact ResNet of 20 layers",
 }
 # What Markdown and its common additions act on inside a line: emphasis, code, links, tables,
 # mentions, and the marks by which a bare address is made a link.
@@ -139,7 +140,7 @@ def _training_rows(
         yield "epochs", f"{last['epoch'] + 1:,}"
         yield "optimizer steps", f"{last['steps']:,}"
         speed = f"{last['images_per_s']:,.0f} images/s in the last epoch"
-        yield "training time", f"{last['seconds'] / 60:,.1f} minutes ({speed})"
+        yield "training time", f"{duration(last['seconds'])} ({speed})"
     device = str(environment["device"])
     processor = f"{environment['processor']}, {environment['cores']} cores"
     hardware = processor if device == "cpu" else f"{device}; {processor}"

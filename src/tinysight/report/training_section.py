@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -160,7 +161,10 @@ def _epoch_table(history: Sequence[Record], part: str) -> Table:
     keys: list[str] = []
     for key, name, kind, digits in _EPOCH_COLUMNS:
         key = key.format(part=part)
-        if any(row.get(key) is not None for row in history):
+        values = [row[key] for row in history if row.get(key) is not None]
+        if values:
+            if key == "lr" and min(values) > 0:  # two digits of the least, however small it is
+                digits = max(digits, 1 - math.floor(math.log10(min(values))))
             name = name.format(part=part, Part=part.capitalize())
             columns.append(Column(name, kind, digits))  # type: ignore[arg-type]
             keys.append(key)

@@ -91,6 +91,16 @@ def test_under_fitting_names_what_this_recipe_can_change(tables: Any, setting: s
     assert setting in found(judge(0.3, 0.3, **tables), "under-fitting").advice
 
 
+def test_a_first_epoch_says_nothing_of_augmentation() -> None:
+    history = make_history([0.5], train_accuracy=[0.4])
+    recipe = make_recipe(1, schedule={"peak_epoch": 0.5})
+    observation = found(diagnose(history, None, recipe, about=ABOUT), "under-fitting")
+    assert "The training images were counted from the first step on, and neither share is high" in (
+        observation.sentence
+    )
+    assert "augmentation" not in observation.advice
+
+
 def test_augmentation_that_is_too_strong_shows_as_a_negative_gap() -> None:
     observation = found(judge(0.5, 0.4), "under-fitting")
     assert "Augmentation makes the training images harder by 10.0 points" in observation.sentence

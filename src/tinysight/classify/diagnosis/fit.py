@@ -100,12 +100,16 @@ def judge_fit(
     elif rise:
         yield Observation("over-fitting", "warning", rise, _more_regularisation(recipe, size_px))
     elif train_accuracy < UNDER_FIT_ACCURACY:
-        is_harder = gap < -noise
-        how = (
-            f"Augmentation makes the training images harder by {in_points(gap)}, and neither share"
-            if is_harder
-            else f"The two are close ({in_points(gap)}) and neither"
-        )
+        # In the first epoch most training images were seen by a network that knew next to nothing.
+        is_first = int(curve.epochs_done[-1]) == 1
+        is_harder = gap < -noise and not is_first
+        if is_first:
+            how = "The training images were counted from the first step on, and neither share"
+        elif is_harder:
+            harder = f"Augmentation makes the training images harder by {in_points(gap)}"
+            how = f"{harder}, and neither share"
+        else:
+            how = f"The two are close ({in_points(gap)}) and neither"
         yield Observation(
             "under-fitting",
             "note",
@@ -167,7 +171,7 @@ def _more_regularisation(recipe: Recipe, size_px: int) -> str:
 
 def _more_capacity(recipe: Recipe, size_px: int, *, is_augmentation_strong: bool) -> str:
     settings = [f"train.epochs={2 * recipe.train.epochs}"]
-    if recipe.model.name in ("compact", "compact14"):
+    if recipe.model.name.startswith("compact"):
         settings.append("model.name=resnet18")
     elif recipe.model.stem == "7x7" and size_px <= 96:
         settings.append("model.stem=3x3")
