@@ -119,7 +119,8 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
         ),
         (
             ["train.epochs=1"],
-            r"schedule.peak_epoch \(=2.0\) must be at most train.epochs \(=1\)\.",
+            r"schedule.peak_epoch \(=2.0\) must be at most train.epochs \(=1\); of a shorter run "
+            r"lower it too, for instance schedule.peak_epoch=0.25\.",
         ),
         (
             ["augment.mix_probability=1", "augment.mixup_alpha=0", "augment.cutmix_alpha=0"],

@@ -80,7 +80,7 @@ def test_each_method_is_the_formula_of_its_paper(method: Method, layer: str) -> 
             )
 
 
-@pytest.mark.parametrize("name", ["resnet18", "compact", "compact14"])
+@pytest.mark.parametrize("name", ["resnet18", "compact", "compact14", "compact20"])
 def test_grad_cam_equals_captum_at_every_depth(name: Any) -> None:
     stem = "7x7" if name == "resnet18" else "3x3"
     network = build_model(ModelSettings(name=name, stem=stem), 5, seed=3).eval()
@@ -88,6 +88,7 @@ def test_grad_cam_equals_captum_at_every_depth(name: Any) -> None:
         "resnet18": ("layer4", "layer3.1"),
         "compact": ("layer2", "layer2.1"),
         "compact14": ("layer3", "layer2.1"),
+        "compact20": ("layer3", "layer2.2"),
     }[name]
     images = draw_images(size_px=64)
     for layer in (None, last, f"{last}.0.bn2", f"{last}.0.downsample", block, "layer1.1.relu1"):

@@ -26,7 +26,7 @@ class _Settings(BaseModel):
 class ModelSettings(_Settings):
     """Which network."""
 
-    name: Literal["resnet18", "resnet34", "compact", "compact14"] = "resnet18"
+    name: Literal["resnet18", "resnet34", "compact", "compact14", "compact20"] = "resnet18"
     """Architecture."""
     stem: Literal["3x3", "7x7"] = "3x3"
     """First layers of a ResNet: one 3x3 convolution for 64x64 images, or 7x7 with max-pooling.
@@ -249,7 +249,8 @@ class Recipe(_Settings):
         if self.schedule.peak_epoch > self.train.epochs:
             raise ValueError(
                 f"schedule.peak_epoch (={self.schedule.peak_epoch}) must be at most "
-                f"train.epochs (={self.train.epochs})"
+                f"train.epochs (={self.train.epochs}); of a shorter run lower it too, for instance "
+                f"schedule.peak_epoch={self.train.epochs / 4:g}"
             )
         if self.schedule.full_size_epoch >= self.train.epochs:
             raise ValueError(

@@ -21,9 +21,10 @@ RESNET18_7X7 = ModelSettings(name="resnet18", stem="7x7")
 RESNET34 = ModelSettings(name="resnet34", stem="3x3")
 COMPACT = ModelSettings(name="compact")
 COMPACT14 = ModelSettings(name="compact14")
-ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "compact14", "resnet34"]
-# resnet34 is resnet18 with more blocks: its size and its logits are tested, the rest would only
-# take longer.
+COMPACT20 = ModelSettings(name="compact20")
+ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "compact14", "compact20", "resnet34"]
+# resnet34 and compact20 are resnet18 and compact14 with more blocks: their sizes are tested and
+# resnet34's logits, the rest would only take longer.
 every_model = pytest.mark.parametrize(
     "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14], ids=ALL_IDS[:4]
 )
@@ -45,6 +46,11 @@ def count_parameters(model: nn.Module) -> int:
         (RESNET18_7X7, 11_279_112),
         (COMPACT, 3_531_304),
         (COMPACT14, 3_772_968),
+        # compact14 and one block more in each stage
+        (
+            COMPACT20,
+            3_772_968 + sum(2 * 9 * width * width + 4 * width for width in (96, 192, 384)),
+        ),
         # resnet18 and eight more blocks: 1 of 64, 2 of 128, 4 of 256 and 1 of 512 channels
         (
             RESNET34,
@@ -66,11 +72,14 @@ def test_the_compact_networks_stay_within_their_budget(settings: ModelSettings) 
     assert count_parameters(build_model(settings, 200, seed=0)) <= 4_058_122
 
 
-def test_compact14_has_fourteen_layers_of_weights_on_the_longest_way() -> None:
-    model = build_model(COMPACT14, 5, seed=0)
+@pytest.mark.parametrize(("settings", "expected"), [(COMPACT14, 14), (COMPACT20, 20)])
+def test_a_compact_network_has_as_many_layers_of_weights_on_the_longest_way_as_its_name_says(
+    settings: ModelSettings, expected: int
+) -> None:
+    model = build_model(settings, 5, seed=0)
     weights = [m for name, m in model.named_modules() if hasattr(m, "weight") and m.weight.ndim > 1]
     shortcuts = [name for name, m in model.named_modules() if name.endswith("downsample.1")]
-    assert len(weights) - len(shortcuts) == 14
+    assert len(weights) - len(shortcuts) == expected
 
 
 @pytest.mark.parametrize("size_px", [5, 8])
@@ -109,7 +118,7 @@ def test_parameters_carry_torchvisions_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14, RESNET34], ids=ALL_IDS
+    "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14, COMPACT20, RESNET34], ids=ALL_IDS
 )
 @pytest.mark.parametrize("size_px", [32, 47])
 def test_logits_come_out_at_any_size(settings: ModelSettings, size_px: int) -> None:

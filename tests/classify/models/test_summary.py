@@ -125,6 +125,7 @@ def test_the_receptive_field_of_the_3x3_stem_resnet18_is_109() -> None:
         ("resnet18", "7x7", 11_279_112, 148_148_224),
         ("compact", "3x3", 3_531_304, 276_973_568),
         ("compact14", "3x3", 3_772_968, 223521792),
+        ("compact20", "3x3", 7_259_304, 350_923_776),
     ],
 )
 def test_totals_at_64_px_and_200_classes(name: str, stem: str, parameters: int, macs: int) -> None:

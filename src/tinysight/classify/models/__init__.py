@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tinysight.classify.models.compact import build_compact, build_compact14
+from tinysight.classify.models.compact import build_compact, build_compact14, build_compact20
 from tinysight.classify.models.resnet import BasicBlock, ResNet
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import ModelSettings
@@ -14,7 +14,11 @@ from tinysight.errors import RecipeError
 __all__ = ["build_model"]
 
 _RESNET_WIDTHS = (64, 128, 256, 512)
-_COMPACT = {"compact": build_compact, "compact14": build_compact14}
+_COMPACT = {
+    "compact": build_compact,
+    "compact14": build_compact14,
+    "compact20": build_compact20,
+}
 _RESNET_BLOCKS_PER_STAGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
 
