@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.report.browser.conftest import Visit, Visitor
 from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME, make_run
@@ -302,6 +305,25 @@ def test_sorting_a_folded_table_keeps_it_folded(visit: Visitor, report_html: Pat
     assert shown.count() == 30
     holder.get_by_role("button", name="Show the first").click()
     assert shown.count() == 12
+
+
+def test_a_shadow_says_on_which_side_a_table_goes_on(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html, width_px=360)
+    frame = seen.page.locator("#all-classes .scroll")
+
+    def shades() -> list[bool]:
+        """Whether the left and the right end of the last row are darker than the page."""
+        shown = np.asarray(Image.open(io.BytesIO(frame.screenshot())).convert("L")).astype(int)
+        row = shown[-8]  # below the text
+        return [bool(row[at] < 250) for at in (2, -3)]
+
+    assert shades() == [False, True]
+    frame.evaluate("frame => frame.scrollLeft = (frame.scrollWidth - frame.clientWidth) / 2")
+    assert shades() == [True, True]
+    frame.evaluate("frame => frame.scrollLeft = frame.scrollWidth")
+    assert shades() == [True, False]
+    seen.page.set_viewport_size({"width": 1600, "height": 900})
+    assert shades() == [False, False]
 
 
 def test_tables_are_copied_with_tabs_and_full_precision(visit: Visitor, report_html: Path) -> None:
