@@ -481,7 +481,28 @@ def test_mistakes_are_counted_in_words(run: Path, shown: int, wrong: int, lead: 
     about = {**results.explanation.gallery_about, "mistakes_shown": shown, "mistakes_of": wrong}
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
-    assert [section.lead for section in page.sections if section.name == "mistakes"] == [lead]
+    others = len(explanation.gallery["sample_id"]) - shown
+    assert [section.lead for section in page.sections if section.name == "mistakes"] == [
+        f"{lead} Among them are {others} pictures that it recognised: those it was least sure of, "
+        f"and those with a doubtful label or a duplicate."
+    ]
+
+
+def test_a_gallery_of_mistakes_alone_speaks_of_no_others(run: Path) -> None:
+    results = load_run_results(run)
+    assert results.explanation is not None
+    for others, ends in (
+        (0, "mistakes are here."),
+        (1, "Among them is 1 picture that it recognised: those it was least sure of, and those "
+            "with a doubtful label or a duplicate."),
+    ):  # fmt: skip
+        shown = len(results.explanation.gallery["sample_id"]) - others
+        counts = {"mistakes_shown": shown, "mistakes_of": shown}
+        about = {**results.explanation.gallery_about, **counts}
+        explanation = dataclasses.replace(results.explanation, gallery_about=about)
+        page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
+        (lead,) = (section.lead for section in page.sections if section.name == "mistakes")
+        assert lead.endswith(ends)
 
 
 @pytest.mark.parametrize(
@@ -506,7 +527,8 @@ def test_a_limit_on_the_images_looked_at_is_told(
     about = {**results.explanation.gallery_about, **changes}
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
-    assert [section.lead for section in page.sections if section.name == "mistakes"] == [lead]
+    (found,) = (section.lead for section in page.sections if section.name == "mistakes")
+    assert found.startswith(f"{lead} Among them are ")
 
 
 def test_single_pairs_and_labels_are_spoken_of_as_such(run: Path) -> None:

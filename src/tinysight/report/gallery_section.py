@@ -77,9 +77,9 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
     faithfulness = explanation.summary.get("faithfulness", ())
     if faithfulness:
         blocks.append(Fold("How far the heat maps can be trusted", (_trust_table(faithfulness),)))
-    return Section(
-        "mistakes", "The pictures it got wrong", tuple(blocks), lead=_mistakes_lead(about)
-    )
+    others = len(explanation.gallery["sample_id"]) - about["mistakes_shown"]
+    lead = f"{_mistakes_lead(about)}{_others_lead(others)}"
+    return Section("mistakes", "The pictures it got wrong", tuple(blocks), lead=lead)
 
 
 def _mistakes_lead(about: Record) -> str:
@@ -101,6 +101,15 @@ def _mistakes_lead(about: Record) -> str:
     if wrong > 1:
         return f"{limit}All {wrong:,} mistakes are here."
     return "Its only mistake is here." if wrong else "There are none: it made no mistake."
+
+
+def _others_lead(others: int) -> str:
+    if others == 0:
+        return ""
+    return (
+        f" Among them {'is' if others == 1 else 'are'} {counted(others, 'picture')} that it "
+        f"recognised: those it was least sure of, and those with a doubtful label or a duplicate."
+    )
 
 
 def _gallery(results: RunResults, explanation: Explanation, shelf: PictureShelf) -> Widget:
