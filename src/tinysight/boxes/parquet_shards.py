@@ -73,7 +73,8 @@ def read_clean_parquet(paths: Sequence[Path]) -> BoxTable | None:
         if not is_sound:  # NaN is not: it fails every comparison
             return None
         xywh_px[:, axis], xywh_px[:, 2 + axis] = start_px, side_px
-    if (xywh_px.max(axis=1) <= _LARGEST_FRACTION).mean() > _LARGEST_SHARE:
+    # By columns, which NumPy does several times as fast as along rows of four.
+    if np.logical_and.reduce(xywh_px.T <= _LARGEST_FRACTION).mean() > _LARGEST_SHARE:
         return None
     return BoxTable(
         xywh_px=xywh_px,

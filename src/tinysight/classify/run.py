@@ -152,7 +152,9 @@ def train_run(
         _require_same_run(store, recipe, run)
     recipe = _settle(recipe, device, processes, resumed=run if resume else None)
     if processes.is_first and not resume:
-        _require_empty_folder(run, recipe, store)
+        for path in (run, store.path):
+            _require_path_is_text(path)
+        _require_empty_folder(run, recipe)
     with enough_memory(recipe.train, device):
         data = training_data(store, recipe, device)
         model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
@@ -335,14 +337,17 @@ def _settle(
     return recipe.model_copy(update={"train": settle_precision(train, device, processes)})
 
 
-def _require_empty_folder(run: Path, recipe: Recipe, store: Store) -> None:
-    # run.json, which is UTF-8, has the path of the store, and pages have that of the run.
-    for path in (run, store.path):
-        if str(path.resolve()).encode(errors="ignore").decode() != str(path.resolve()):
-            raise RunError(
-                f"{path.resolve()}: the path of a run, and that of its store, must be text in "
-                f"UTF-8, and this one is not. Rename the folder or choose another."
-            )
+def _require_path_is_text(path: Path) -> None:
+    """Refuse a path that run.json and pages, which are UTF-8, cannot hold."""
+    name = str(path.resolve())
+    if name.encode(errors="ignore").decode() != name:
+        raise RunError(
+            f"{name}: the path of a run, and that of its store, must be text in UTF-8, and this "
+            f"one is not. Rename the folder or choose another."
+        )
+
+
+def _require_empty_folder(run: Path, recipe: Recipe) -> None:
     in_the_way = run_folder.files_in_the_way(run, recipe.model_dump())
     if in_the_way:
         is_run = run_folder.RUN in in_the_way
