@@ -37,6 +37,19 @@ def test_a_preset_is_whole(name: str) -> None:
     assert not group_levels(preset.levels_wh_px, preset.strides_px).warnings
 
 
+# In AlexeyAB's darknet yolov4-csp.cfg and most later ones have letter_box=1, the others do not.
+@pytest.mark.parametrize("name", ["yolov2-coco", "yolov2-voc", "yolov3", "yolov3-tiny", "yolov4"])
+def test_a_preset_of_darknet_cites_a_cfg_that_stretches_as_it_says(name: str) -> None:
+    preset = PRESETS[name]
+    assert preset.fit == "stretch"
+    assert re.search(rf" cfg/{name.removesuffix('-coco')}\.cfg\b", preset.source)
+
+
+def test_yolov7_cites_the_framework_that_letterboxes_and_not_darknet() -> None:
+    assert PRESETS["yolov7"].fit == "letterbox"
+    assert PRESETS["yolov7"].source == "WongKinYiu/yolov7 a207844b cfg/training/yolov7.yaml"
+
+
 @pytest.mark.parametrize(
     ("name", "k"),
     [

@@ -222,7 +222,16 @@ _ALL = (
         "stretch",
         f"{_DARKNET} cfg/yolov3-tiny.cfg",
     ),
-    _yolo("yolov4", "YOLOv4 (darknet)", _COCO_V4, 512, "stretch", f"{_DARKNET} cfg/yolov4-csp.cfg"),
+    _yolo(
+        "yolov4",
+        "YOLOv4 (darknet)",
+        _COCO_V4,
+        512,
+        # yolov4.cfg has no letter_box, and without it darknet stretches; yolov4-csp.cfg, which has
+        # the same anchors, sets it.
+        "stretch",
+        f"{_DARKNET} cfg/yolov4.cfg (width and height as in its comment on training)",
+    ),
     _yolo("yolov5-p5", "yolov5", _COCO_P5, 640, "letterbox", f"{_YOLOV5} anchors_p5_640"),
     _yolo(
         "yolov5-p6-640",
@@ -266,7 +275,14 @@ _ALL = (
         "letterbox",
         f"{_YOLOV5} anchors_p7_1280",
     ),
-    _yolo("yolov7", "YOLOv7", _COCO_V4, 640, "letterbox", f"{_DARKNET} cfg/yolov7.cfg"),
+    _yolo(
+        "yolov7",
+        "YOLOv7",
+        _COCO_V4,
+        640,
+        "letterbox",
+        "WongKinYiu/yolov7 a207844b cfg/training/yolov7.yaml",
+    ),
     _yolo(
         "yolov7-p6",
         "YOLOv7 (w6, e6, d6)",
