@@ -121,3 +121,14 @@ def test_a_table_without_header_is_not_said_to_name_its_columns(
     assert main(["boxes", "explain", str(path), "--image-size", "100x80"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "the first row names the columns, which may come in any order." in out
+
+
+def test_yolo_tree_is_explained_though_its_first_label_file_is_a_broken_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "nowhere.txt")
+    (tmp_path / "b.txt").write_text("3 0.5 0.5 0.2 0.4\n")
+    assert main(["boxes", "explain", str(tmp_path), "--image-size", "100x100"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "first record of b.txt (* is used) * class 3" in out
+    assert "1 x unreadable_file (rejected)." in out

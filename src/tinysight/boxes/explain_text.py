@@ -9,6 +9,7 @@ from typing import Any
 from tinysight.boxes.explanation import RecordNote, field_notes
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.file_bytes import read_head
+from tinysight.errors import DataError
 
 Records = tuple[tuple[str, ...], tuple[RecordNote, ...]]
 
@@ -75,7 +76,10 @@ def text_records(format: str, files: Sequence[str]) -> Records:
         "plain-rows": _plain_record,
     }[format]
     for name in files:
-        record = explain(Path(name))
+        try:
+            record = explain(Path(name))
+        except DataError:  # one bad file of a tree is a finding of the reading
+            continue
         if record is not None:
             return (_LAYOUT[format],), (record,)
     return (_LAYOUT[format],), ()
@@ -118,12 +122,8 @@ def _yolo_record(path: Path) -> RecordNote | None:
 
 def _voc_record(path: Path) -> RecordNote | None:
     from tinysight.boxes.readers.voc import parse_voc
-    from tinysight.errors import DataError
 
-    try:
-        found = parse_voc(path)
-    except DataError:  # one bad file of a tree is a finding of the reading
-        return None
+    found = parse_voc(path)
     record = {"filename": found.filename, "width": found.width, "height": found.height}
     if found.objects:
         record |= {"name": found.objects[0].name, **found.objects[0].corners}

@@ -71,6 +71,13 @@ def test_columns_are_found_by_name_in_any_order_and_with_any_separator(
     assert reading.table.image_wh_px.tolist() == [[100, 80]]
 
 
+def test_first_row_of_keras_retinanet_may_be_an_image_without_boxes(tmp_path: Path) -> None:
+    reading = read(tmp_path, "b.jpg,,,,,\na.jpg,10,20,40,60,dog\n", image_size_wh=(100, 80))
+    assert reading.table.image_names == ("b.jpg", "a.jpg")
+    assert reading.table.class_names == ("dog",)
+    assert (reading.accepted, len(reading.findings)) == (1, 0)
+
+
 @pytest.mark.parametrize("column", ["wnid", "synset"])
 def test_ids_of_wordnet_are_classes(column: str, tmp_path: Path) -> None:
     text = f"file_name,{column},xmin,ymin,xmax,ymax\na.jpg,n02123045,10,20,40,60\n"

@@ -37,6 +37,28 @@ def test_corners_from_zero_are_recognised(tmp_path: Path) -> None:
     assert reading.table.xywh_px.tolist() == [[0, 0, 100, 80], [10, 20, 20, 20]]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "utf-16"),
+        ("utf-16-le", ""),
+        ("utf-8", "utf-8"),
+        ("cp1252", "windows-1252"),
+    ],
+)
+def test_file_is_read_in_the_encoding_that_it_has(
+    encoding: str, declared: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.xml"
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    head = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    path.write_bytes((mark + head + voc([(1, 1, 50, 40, "Bär")])).encode(encoding))
+    reading = read_boxes(path)
+    assert reading.table.class_names == ("Bär",)
+    assert len(reading.findings) == 0
+
+
 def test_folder_keeps_its_good_files_and_names_the_bad_one(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(voc([(1, 1, 50, 40, "dog")]))
     (tmp_path / "b.xml").write_text(voc([(1, 1, 50, 40, "dog")])[:-20])

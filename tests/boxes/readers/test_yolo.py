@@ -31,6 +31,24 @@ def kinds(reading: Reading) -> dict[str, int]:
     return {count.kind: count.count for count in reading.findings.by_kind()}
 
 
+@pytest.mark.parametrize("name", ["notes", "readme"])
+def test_text_of_boxes_called_as_a_remark_is_a_label_file(name: str, tmp_path: Path) -> None:
+    for stem in (name, "a"):
+        (tmp_path / f"{stem}.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+        Image.new("L", (200, 100)).save(tmp_path / f"{stem}.png")
+    (tmp_path / "README.roboflow.txt").write_text("5 images were exported.\n")
+    (tmp_path / "classes.txt").write_text("dog\n")
+    Image.new("L", (200, 100)).save(tmp_path / "README.roboflow.png")
+    reading = read_boxes(tmp_path)
+    assert sorted(reading.table.image_names) == ["README.roboflow.png", "a.png", f"{name}.png"]
+    assert (reading.accepted, len(reading.findings)) == (2, 0)
+
+
+def test_label_file_called_notes_is_found_in_a_tree(tmp_path: Path) -> None:
+    reading = read_boxes(tree(tmp_path, {"notes": "0 0.5 0.5 0.2 0.4\n"}))
+    assert (reading.accepted, reading.table.image_names) == (1, ("notes.png", "background.png"))
+
+
 def test_tree_is_read_with_sizes_from_its_images(tmp_path: Path) -> None:
     root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n1 0.1 0.2 0.1 0.2\n", "b": ""})
     reading = read_boxes(root)

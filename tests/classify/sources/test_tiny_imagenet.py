@@ -201,6 +201,10 @@ def test_image_annotated_twice_is_named(tmp_path: Path) -> None:
             b"val_9.JPEG\tn03\t0\t0\t1\tx\n",
             "line 5: a box must be 4 whole numbers, found '0 0 1 x'",
         ),
+        (
+            b"val_9.JPEG\tn03\t0\t0\t2147483648\t1\n",
+            r"line 5: a box must be 4 whole numbers of pixels \(32 bits\), found '0 0 21474836",
+        ),
         (b"\xff\xfe\n", "val/val_annotations.txt must be UTF-8 text, byte 92 is not"),
     ],
 )
@@ -208,4 +212,17 @@ def test_malformed_annotations_are_named_by_line(tmp_path: Path, line: bytes, me
     files = tiny_imagenet_files(classes=2)
     files[ANNOTATIONS] += line
     with pytest.raises(DataError, match=message):
+        opened(tmp_path, files)
+
+
+def test_box_of_a_class_beyond_32_bits_is_named_by_file_and_line(tmp_path: Path) -> None:
+    files = tiny_imagenet_files(classes=2)
+    name = next(name for name in files if name.endswith("_boxes.txt"))
+    first, *others = files[name].decode().splitlines()
+    files[name] = "\n".join([first, *others[:-1], f"x.JPEG\t0\t0\t{-(10**40)}\t1"]).encode()
+    with pytest.raises(
+        DataError,
+        match=rf"^{name} line {1 + len(others)}: a box must be 4 whole numbers of pixels "
+        r"\(32 bits\), found '0 0 -1000000.*0000000000 1'. Correct the line, or get",
+    ):
         opened(tmp_path, files)

@@ -170,11 +170,13 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
     """Return column names for a first row, and whether that row is a header.
 
     Two layouts without header are common: image, four corners, class; and the same with the width
-    and height of the image.
+    and height of the image. In both an image without boxes may have its name alone.
     """
+    names = ["image", "x1", "y1", "x2", "y2", "class", "image_width", "image_height"]
+    if len(row) in (6, 8) and row[0] and not any(row[1:]):
+        return names[: len(row)], False
     if not any(_is_number(field) for field in row):
         return list(row), True
-    names = ["image", "x1", "y1", "x2", "y2", "class", "image_width", "image_height"]
     are_numbers = [_is_number(field) or not field.strip() for field in row]
     expected = [False, True, True, True, True, False, True, True]
     if len(row) in (6, 8) and are_numbers[1:5] == expected[1:5] and not are_numbers[0]:

@@ -7,6 +7,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LARGEST_FILE_BYTES = 64 * 2**20
 _DEEPEST = 100
 _LONGEST_TEXT = 1000
+_DECLARES_UTF16 = re.compile(rb"<\?xml[^>]*\bencoding\s*=\s*[\"']utf-?16", re.IGNORECASE)
 
 
 @dataclass
@@ -134,7 +136,8 @@ def parse_voc(path: Path) -> VocFile:
         elif inner[:2] == ["object", "bndbox"] and len(inner) == 3 and tag in CORNERS:
             found.objects[-1].corners[tag] = value
 
-    parser = expat.ParserCreate()
+    # A declaration of UTF-16 that can be read byte by byte is from before the file was decoded.
+    parser = expat.ParserCreate("utf-8" if _DECLARES_UTF16.match(data) else None)
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = start
     parser.EndElementHandler = end

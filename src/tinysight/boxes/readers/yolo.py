@@ -30,7 +30,8 @@ from tinysight.boxes.readers.yolo_names import (
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
-_NO_LABELS = {*LISTS, "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
+# Texts that stand beside labels. An image may be called so as well: then its lines are of numbers.
+_REMARKS = {"readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
 _LARGEST_CLASS = 1_000_000
 # One outline in a few looks like a box with points in it, but hardly three of three.
 _LEAST_TO_DOUBT = 3
@@ -152,10 +153,11 @@ def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
         real_folder = os.path.realpath(folder.path)
         for name in folder.file_names:
             lower = name.lower()
-            if lower.endswith(".txt") and lower not in _NO_LABELS:
-                texts.append(folder.path / name)
+            path = folder.path / name
+            if lower.endswith(".txt"):
+                if lower not in LISTS and (lower not in _REMARKS or _begins_with_box(path)):
+                    texts.append(path)
             elif lower.endswith(IMAGE_SUFFIXES):
-                path = folder.path / name
                 images[os.path.join(real_folder, path.stem)] = path
     in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
     return in_labels or [path for path in texts if not _is_image_list(path)], images, unread
@@ -163,12 +165,22 @@ def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
 
 def _is_image_list(path: Path) -> bool:
     """Whether a text file lists images, as ``train.txt`` of darknet does."""
+    return _first_line(path).endswith(IMAGE_SUFFIXES)
+
+
+def _begins_with_box(path: Path) -> bool:
+    """Whether the first line of a text file is that of a box or an outline."""
+    fields = _first_line(path).split()
+    return len(fields) >= 5 and all(as_number(field) is not None for field in fields)
+
+
+def _first_line(path: Path) -> str:
+    """Return the first line in lower case, empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            first = file.readline(4096).strip().lower()
+            return file.readline(4096).decode(errors="replace").strip().lower()
     except OSError:  # what cannot be read becomes a finding later
-        return False
-    return first.endswith(tuple(suffix.encode() for suffix in IMAGE_SUFFIXES))
+        return ""
 
 
 def _images_of(

@@ -14,6 +14,7 @@ Sample ids leave out the folder ``images``, so that they are the same in every l
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from tinysight.classify.sources.file_tree import FileTree, read_text
@@ -178,7 +179,13 @@ def _parse_box(fields: Sequence[str], name: str, number: int) -> Box:
             f"{name} line {number}: a box must be 4 whole numbers, found {' '.join(fields)!r}. "
             f"Get the whole data set again."
         ) from error
-    return x_min, y_min, x_max, y_max
+    box = x_min, y_min, x_max, y_max
+    if max(map(abs, box)) >= 2**31:  # a store has them as integers of 32 bits
+        raise DataError(
+            f"{name} line {number}: a box must be 4 whole numbers of pixels (32 bits), found "
+            f"{reprlib.repr(' '.join(fields))}. Correct the line, or get the whole data set again."
+        )
+    return box
 
 
 def _check_all_there(
