@@ -221,6 +221,28 @@ def test_reason_says_that_the_count_of_pixels_was_measured() -> None:
     )
 
 
+def test_reason_says_that_whole_corners_without_image_sizes_may_name_the_last_pixel() -> None:
+    unknown = np.full((1, 2), np.nan)
+    numbers = np.array([[3.0, 4.0, 63.0, 63.0]])
+    decision = decide(numbers, unknown, "xyxy", is_open=True)
+    assert (decision.basis, decision.is_last_pixel_open) == ("untested", True)
+    assert decision.reason() == (
+        "not tested, no image size is known, so that right and bottom may be edges or name the "
+        "last pixel (--box-order xyxy:last if they do; --images DIR or --image-size WxH to find "
+        "out)"
+    )
+    for known in (
+        decide(numbers + 0.5, unknown, "xyxy", is_open=True),
+        decide(numbers, unknown, "xywh", is_open=True),
+        decide(numbers, unknown, "xyxy:1", is_open=True),
+        decide(numbers, unknown, "xyxy"),
+    ):
+        assert not known.is_last_pixel_open
+        assert known.reason() == "not tested, no image size is known"
+    assert decide(numbers, np.array([[64.0, 64.0]]), "xyxy", is_open=True).is_last_pixel_open
+    assert not decide(numbers, np.array([[63.0, 99.0]]), "xyxy", is_open=True).is_last_pixel_open
+
+
 def test_asked_order_is_never_overruled() -> None:
     xywh, wh = drawn(100)
     asked = parse_box_order("yxyx")

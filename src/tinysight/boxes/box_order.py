@@ -85,6 +85,9 @@ class OrderDecision:
     """Share of the tested boxes that lie inside their images, by order, best first."""
     boxes_tested: int = 0
     declared: BoxOrder | None = None
+    is_last_pixel_open: bool = False
+    """Whether right and bottom, which are used as edges, may as well name the last pixel: they are
+    whole, and no box is known to reach the far edge of its image."""
 
     @property
     def are_pixels_measured(self) -> bool:
@@ -97,6 +100,12 @@ class OrderDecision:
             return (
                 "the layout as the file declares, the count of pixels measured by boxes at the "
                 f"edges (--box-order {self.declared} if that is wrong)"
+            )
+        if self.basis == "untested" and self.is_last_pixel_open:
+            return (
+                "not tested, no image size is known, so that right and bottom may be edges or name "
+                f"the last pixel (--box-order {self.order}:last if they do; --images DIR or "
+                "--image-size WxH to find out)"
             )
         return {
             "asked": "as asked for",
@@ -228,7 +237,8 @@ def decide_box_order(
     ) -> OrderDecision:
         if is_first_pixel_open and order.unit == "px" and num_tested:
             order = _with_first_pixel(tested, order, tested_wh)
-        return OrderDecision(order, basis, shares, num_tested, declared)
+        is_open = is_first_pixel_open and _is_last_pixel_open(tested, order, tested_wh)
+        return OrderDecision(order, basis, shares, num_tested, declared, is_open)
 
     if asked is not None:
         return OrderDecision(asked, "asked", shares, num_tested, declared)
@@ -241,7 +251,10 @@ def decide_box_order(
                 f"image sizes it cannot be tested. Pass --box-order ({', '.join(LAYOUTS)}), or "
                 f"--images DIR or --image-size WxH."
             )
-        return OrderDecision(declared, "untested", (), 0, declared)
+        is_open = is_first_pixel_open and _is_last_pixel_open(
+            readable, declared, wh_px[is_readable]
+        )
+        return OrderDecision(declared, "untested", (), 0, declared, is_open)
     best = shares[0][0]
     is_clear = _is_clear_winner(shares, num_tested)
     if declared is None:
@@ -360,6 +373,18 @@ def _with_first_pixel(
     if num_past == 0 and num_at_zero >= _FEWEST_BOXES_AT_EDGE and _is_edge(*ends[1:]):
         return replace(order, includes_last=True)
     return order
+
+
+def _is_last_pixel_open(
+    numbers: NDArray[np.float64], order: BoxOrder, wh_px: NDArray[np.float64]
+) -> bool:
+    """Whether nothing tells if right and bottom, read as edges, name the last pixel instead."""
+    if order.layout not in ("xyxy", "yxyx") or order.unit == "rel" or order.includes_last:
+        return False
+    xywh_px = to_xywh_px(numbers, order, wh_px)
+    with np.errstate(over="ignore", invalid="ignore"):
+        reaches_edge = (xywh_px[:, :2] + xywh_px[:, 2:] > wh_px - 1).any()
+    return len(numbers) > 0 and not reaches_edge and bool((numbers == np.round(numbers)).all())
 
 
 def _is_edge(num_here: int, num_within: int) -> bool:

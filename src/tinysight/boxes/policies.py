@@ -33,6 +33,7 @@ from tinysight.boxes.box_order import (
 from tinysight.boxes.findings import Action, FindingGroup, Findings, whole_file_finding
 from tinysight.boxes.records import Mark, RawBoxes, Severity
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 Policy = Literal["keep", "clip", "drop", "strict"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -88,6 +89,9 @@ def judge_boxes(raw: RawBoxes, decision: OrderDecision, policy: Policy) -> Judge
     groups = list(raw.notes)
     wh_px = raw.image_wh_px[raw.image_index]
     xywh_px = to_xywh_px(raw.numbers, decision.order, wh_px)
+    last_pixel_mark = _last_pixel_mark(raw, decision)
+    if last_pixel_mark is not None:
+        groups.append(last_pixel_mark)
     order_mark = _order_mark(raw, decision)
     if order_mark is not None:
         groups.append(order_mark)
@@ -224,6 +228,25 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
         )
         return whole_file_finding("box_order_doubtful", "accepted", raw.where, message)
     return None
+
+
+def _last_pixel_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
+    """Say it where boxes without size may be a pixel wide, as right and bottom may name a pixel."""
+    if not decision.is_last_pixel_open:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        sides = raw.numbers[:, 2:] - raw.numbers[:, :2]
+        num_flat = int((sides.min(axis=1) == 0).sum())
+    if num_flat == 0:
+        return None
+    message = (
+        f"right and bottom must be edges, but they may name the last pixel: "
+        f"{counted(num_flat, 'box', 'boxes')} of {len(sides):,} would then be a pixel wide or high "
+        f"and not without size, and no box is known to reach an edge, which would tell. Read as "
+        f"edges; pass --box-order {decision.order}:last if that is wrong, or --images DIR or "
+        f"--image-size WxH to find out."
+    )
+    return whole_file_finding("last_pixel_doubtful", "accepted", raw.where, message)
 
 
 def _group_of(mark: Mark, raw: RawBoxes, action: Action) -> FindingGroup:

@@ -18,6 +18,7 @@ from tinysight.boxes.policies import POLICIES, Policy, judge_boxes
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.boxes.writable_names import all_writable
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 
 def read_boxes(
@@ -114,10 +115,10 @@ def _check_sizes(raw: RawBoxes, order: BoxOrder) -> None:
     """Refuse fractions of images of which no size is known: no box could be kept."""
     used = raw.image_wh_px[raw.image_index]
     if order.unit == "rel" and len(used) and not np.isfinite(used).all(axis=1).any():
+        images = counted(len(np.unique(raw.image_index)), "image")
         raise DataError(
-            f"{raw.where}: boxes in fractions need the sizes of their images, and of "
-            f"{len(np.unique(raw.image_index)):,} images none is known. Pass --images DIR or "
-            f"--image-size WxH."
+            f"{raw.where}: boxes in fractions need the sizes of their images, and of {images} none "
+            f"is known. Pass --images DIR or --image-size WxH."
         )
 
 

@@ -492,3 +492,42 @@ def test_a_first_line_of_excel_names_the_separator(line: str, tmp_path: Path) ->
     reading = read(tmp_path, text)
     assert (reading.accepted, reading.table.image_names) == (1, ("a",))
     assert [finding.record for finding in reading.findings] == ["row 4"], "as Excel counts"
+
+
+def tiny_imagenet_shard(tmp_path: Path) -> Path:
+    """Corners that run from 0 to 63 in images of 64 pixels, some of boxes one pixel wide."""
+    corners = [(0, 0, 63, 63)] * 16 + [(5, 7, 5, 60), (9, 8, 40, 8), (12, 10, 50, 61)]
+    columns: dict[str, Any] = {
+        name: [box[at] for box in corners]
+        for at, name in enumerate(("xmin", "ymin", "xmax", "ymax"))
+    }
+    names = [f"{row}.JPEG" for row in range(len(corners))]
+    path = tmp_path / "part-0.parquet"
+    parquet.write_table(
+        pyarrow.table({"wnid": ["n01"] * len(names), "file_name": names, **columns}), path
+    )
+    return path
+
+
+def test_corners_of_parquet_name_the_last_pixel_where_boxes_at_edges_say_so(tmp_path: Path) -> None:
+    reading = read_boxes(tiny_imagenet_shard(tmp_path), image_size_wh=(64, 64))
+    assert str(reading.box_order) == "xyxy:last"
+    assert reading.decisions[0].are_pixels_measured
+    assert (reading.accepted, len(reading.findings)) == (19, 0)
+    assert reading.table.xywh_px[[0, 16]].tolist() == [[0, 0, 64, 64], [5, 7, 1, 54]]
+
+
+def test_corners_of_parquet_that_may_name_the_last_pixel_are_a_finding(tmp_path: Path) -> None:
+    path = tiny_imagenet_shard(tmp_path)
+    reading = read_boxes(path)
+    assert (str(reading.box_order), reading.accepted, reading.rejected) == ("xyxy", 17, 2)
+    doubt = next(found for found in reading.findings if found.kind == "last_pixel_doubtful")
+    assert str(doubt) == (
+        f"{path}: right and bottom must be edges, but they may name the last pixel: 2 boxes of 19 "
+        f"would then be a pixel wide or high and not without size, and no box is known to reach "
+        f"an edge, which would tell. Read as edges; pass --box-order xyxy:last if that is wrong, "
+        f"or --images DIR or --image-size WxH to find out."
+    )
+    assert doubt.action == "accepted"
+    as_said = read_boxes(path, box_order="xyxy:last")
+    assert (as_said.accepted, len(as_said.findings)) == (19, 0)

@@ -64,7 +64,7 @@ def test_tree_is_read_with_sizes_from_its_images(tmp_path: Path) -> None:
 def test_single_label_file_needs_a_size(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("0 0.5 0.5 0.2 0.4\n")
-    text = "need the sizes of their images, and of 1 images none is known. Pass --images DIR or"
+    text = "need the sizes of their images, and of 1 image none is known. Pass --images DIR or"
     with pytest.raises(DataError, match=text):
         read_boxes(path)
     table = read_boxes(path, image_size_wh=(200, 100)).table
