@@ -53,6 +53,15 @@ def rounded_up(value: float, digits: int, *, times: int = 1) -> str:
     return f"{exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING):,f}"
 
 
+GAP_DIGITS = 3
+"""Digits after the point of a gap in percent: proofs end within hundredths of one."""
+
+
+def gap_percent(gap: float) -> str:
+    """Return how far something is at most from the best possible, a share, as a percentage."""
+    return f"{rounded_up(gap, GAP_DIGITS, times=100)} %"
+
+
 def rounded_down(value: float, digits: int) -> str:
     """Return a number with so many digits after the point, not above the number as it is written.
 

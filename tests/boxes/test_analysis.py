@@ -9,6 +9,7 @@ from tests.boxes.tables import make_table, write_coco
 from tinysight.boxes.analysis import analyse_boxes, points_for
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.geometry import mean_best_iou, sizes_at_input
+from tinysight.boxes.presets import PRESETS
 from tinysight.boxes.reading import read_boxes
 
 
@@ -62,7 +63,9 @@ def test_no_boxes_still_give_a_summary(tmp_path: Path) -> None:
     analysis = analyse_boxes(reading, certify_s=0)
     assert analysis.summary.boxes == 0
     assert analysis.anchors is None
-    assert "There are 0 distinct box sizes" in analysis.why_no_anchors
+    assert analysis.why_no_anchors == (
+        "There are 0 distinct box sizes, fewer than the anchors fitted by default (k = 3, 4, 5, 6)."
+    )
 
 
 def test_a_single_size_is_spoken_of_as_such(tmp_path: Path) -> None:
@@ -71,6 +74,17 @@ def test_a_single_size_is_spoken_of_as_such(tmp_path: Path) -> None:
     assert analysis.why_no_anchors.startswith(
         "There is 1 distinct box size, fewer than the anchors asked for (k = 2, 3)."
     )
+
+
+def test_sets_are_judged_against_the_anchors_asked_for(drawn_reading: Reading) -> None:
+    for against, names in (
+        (None, ["yolov2-coco", "yolov3-tiny"]),
+        (PRESETS["yolov7"], ["yolov7", "yolov7"]),
+    ):
+        found = analyse_boxes(drawn_reading, (5, 6), against=against, certify_s=0).anchors
+        assert found is not None
+        assert [verdict.default for verdict in found.verdicts] == names
+        assert f"with {found.verdict.default} 0." in found.verdict.text
 
 
 def test_the_same_boxes_give_the_same_analysis(drawn_reading: Reading) -> None:

@@ -105,7 +105,9 @@ def test_doubtful_order_is_asked_for() -> None:
     # Small boxes in the middle of square images: top and left may be swapped unseen.
     numbers = np.tile([40.0, 45.0, 10.0, 12.0], (30, 1))
     wh = np.full((30, 2), 100.0)
-    text = "boxes.txt: the order of the four numbers of a box must be clear, but of 30 boxes 100.0%"
+    text = (
+        "boxes.txt: the order of the four numbers of a box must be clear, but of 30 boxes 100.0 %"
+    )
     with pytest.raises(DataError, match=re.escape(text)) as fault:
         decide(numbers, wh)
     assert str(fault.value).endswith("Pass --box-order with the one that is meant.")
@@ -113,7 +115,7 @@ def test_doubtful_order_is_asked_for() -> None:
 
 def test_corners_in_fractions_are_asked_for_as_nothing_tells_x_from_y() -> None:
     xywh, wh = drawn(300)
-    with pytest.raises(DataError, match=r"100\.0% as xyxy:rel, 100\.0% as yxyx:rel"):
+    with pytest.raises(DataError, match=r"100\.0 % as xyxy:rel, 100\.0 % as yxyx:rel"):
         decide(written(xywh, parse_box_order("xyxy:rel"), wh), wh)
 
 

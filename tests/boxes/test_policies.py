@@ -137,8 +137,8 @@ def test_overruled_order_is_a_finding_and_repairs_every_box(tmp_path: Path) -> N
     (finding,) = reading.findings
     assert (finding.kind, reading.repaired) == ("box_order", 20)
     assert finding.message == (
-        "the numbers of a box must be in the declared order, but of 20 boxes 5.0% lie inside "
-        "their images as xywh, which coco declares, and 100.0% as xyxy. Read as xyxy; pass "
+        "the numbers of a box must be in the declared order, but of 20 boxes 5.0 % lie inside "
+        "their images as xywh, which coco declares, and 100.0 % as xyxy. Read as xyxy; pass "
         "--box-order xywh if that is wrong."
     )
     assert reading.table.xywh_px[0].tolist() == [10, 20, 60, 40]

@@ -153,7 +153,40 @@ def test_one_box_out_of_few_does_not_decide_against_a_large_gain() -> None:
     assert found.recall_gain == pytest.approx(-1 / 41)
     assert found.recall_gain < -RECALL_MARGIN
     assert not found.keep_default
+    assert found.text.startswith(
+        "Change the anchors, but not to these as they are: the mean best IoU rises by"
+    )
+    assert (
+        "make a change worth its cost, yet 1 more of the 41 boxes would be left without an anchor "
+        "near its shape."
+    ) in found.text
+    assert "recall is 0.9756 and 1.0000 (-2.4 points; 95 % interval -7.3 to +0.0)." in found.text
+    assert (
+        "Raise the recall first: fit more anchors, or the same number with `tinysight boxes "
+        "anchors --recall-weight 1`, and compare again. A higher IoU is no promise"
+    ) in found.text
+
+
+def test_a_small_loss_of_recall_is_said_beside_the_gain() -> None:
+    boxes = np.array([(300.0, 300.0)] * 997 + [(10.0, 13.0)] * 3)
+    found = judge_anchors(np.array([(300.0, 300.0)]), YOLOV5, boxes, np.arange(1000))
+    assert (found.keep_default, found.recall_gain) == (False, pytest.approx(-0.003))
+    assert found.recall_interval is not None
+    assert found.recall_interval[0] < -0.003 < found.recall_interval[1] <= 0
     assert found.text.startswith("Change the anchors: the mean best IoU rises by")
+    assert (
+        ", though 3 more of the 1,000 boxes would be left without an anchor near their shape."
+        in (found.text)
+    )
+    assert "Raise the recall first" in found.text
+
+
+def test_recall_that_rises_costs_no_word_of_warning() -> None:
+    mine = YOLOV5.anchors_wh_px * (0.7, 1.8)
+    boxes, image = around(mine, 0.2)
+    found = judge_anchors(mine, YOLOV5, boxes, image)
+    assert found.recall_gain >= 0
+    assert "Raise the recall" not in found.text
 
 
 def test_one_image_is_too_few_to_tell() -> None:

@@ -23,7 +23,7 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
         Image.new("RGB", (wh[0], wh[1]), (90, 120, 90)).save(images / name)
     out = tmp_path / "out"
     words = ["boxes", "report", source, "--images", images, "--k", "2,3", "--certify", 0]
-    words += ["--examples", 2, "--out", out, "--json"]
+    words += ["--examples", 2, "--out", out, "--against", "torchvision-retinanet", "--json"]
     assert main([str(word) for word in words]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["accepted"] + said["repaired"] + said["rejected"] == said["boxes_read"] == 60
@@ -46,6 +46,7 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
     sets = json.loads((out / "anchors.json").read_text())["sets"]
     assert [one["k"] for one in sets] == [2, 3]
     html = (out / "report.html").read_bytes()
+    assert b"with torchvision-retinanet 0." in html
     assert len(html) == said["bytes"]
     assert main([str(word) for word in words]) == 0
     assert (out / "report.html").read_bytes() == html, "the same input gives the same bytes"
@@ -92,6 +93,17 @@ def test_an_annotation_file_that_is_none_leaves_nothing_behind(
     assert main(["boxes", "report", str(source), "--out", str(tmp_path / "out")]) == 1
     assert not (tmp_path / "out").exists()
     assert "x.json" in capsys.readouterr().err
+
+
+def test_unknown_anchors_to_compare_with_are_said_before_a_file_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["boxes", "report", "none.json", "--against", "yolo5-p5", "--out", str(tmp_path / "o")]
+    assert main(words) == 1
+    message = capsys.readouterr().err
+    assert "the name of a preset must be one of yolov2-coco, " in message
+    assert "Did you mean yolov5-p5?" in message
+    assert not (tmp_path / "o").exists()
 
 
 def test_charts_that_need_image_sizes_are_left_out_where_none_is_known(

@@ -10,6 +10,8 @@ from tests.boxes.tables import make_table, write_coco
 from tinysight.boxes.analysis import BoxAnalysis, analyse_boxes
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
+from tinysight.cli.anchor_lines import set_lines
+from tinysight.numerals import rounded_down
 from tinysight.report.anchors_section import describe_proof
 from tinysight.report.boxes_page import build_boxes_page
 from tinysight.report.page import Block, Callout, Figure, Page, Pictures, Table, Text, Widget
@@ -131,9 +133,44 @@ def test_the_table_of_sets_rounds_bounds_and_gaps_up(analysis: BoxAnalysis) -> N
     loose = dataclasses.replace(analysis, anchors=dataclasses.replace(analysis.anchors, sets=sets))
     table = table_named(build_boxes_page(loose, name="drawn"), "sets")
     shown = [column.show(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)]
-    assert shown[3:5] == ["0.8124", "0.13 %"]
+    assert shown[3:5] == ["0.8124", "0.121 %"]
     exact = [column.exact(cell) for column, cell in zip(table.columns, table.rows[0], strict=True)]
     assert exact[3:5] == ["0.81231", "0.00121"], "a copied table has all digits"
+
+
+def test_the_page_and_the_terminal_print_the_same_digits(analysis: BoxAnalysis) -> None:
+    anchors = analysis.anchors
+    assert anchors is not None
+    printed = list(set_lines(anchors.sets, anchors.choice, anchors.num_boxes, 0))
+    page = build_boxes_page(analysis, name="drawn")
+    sets, rules = table_named(page, "sets"), table_named(page, "rules")
+    for row in sets.rows:
+        (line,) = (line for line in printed if re.match(rf" +{row[0]}  ", line))
+        shown = [column.show(cell) for column, cell in zip(sets.columns, row, strict=True)]
+        assert line.split()[1:4] == [shown[2], shown[5], shown[3]]
+        assert f"within {shown[4]} of the best possible" in line
+        (one,) = (one for one in anchors.sets if one.k == row[0])
+        assert f"within {shown[4]} of the best possible" in describe_proof(one)
+    shares = [rules.columns[2].show(row[2]) for row in rules.rows]
+    said = " ".join(line for line in printed if "kneedle" in line or "silhouette" in line)
+    assert re.findall(r"\(([^)]+ %)\)", said) == shares
+
+
+def test_over_half_is_a_fraction_as_in_the_terminal(analysis: BoxAnalysis) -> None:
+    assert analysis.anchors is not None
+    table = table_named(build_boxes_page(analysis, name="drawn"), "groups")
+    group = analysis.anchors.quality.by_size[0]
+    assert table.columns[4].show(table.rows[0][4]) == rounded_down(group.over_half or 0.0, 4)
+
+
+@pytest.mark.parametrize(("ks", "title"), [((2,), "The sets that were asked for"), (None, "")])
+def test_sets_that_nobody_asked_for_are_called_so(
+    ks: tuple[int, ...] | None, title: str, tmp_path: Path
+) -> None:
+    table = make_table([(0, 0, 0, 0, side, 9) for side in (5, 9, 14)], image_wh=[(20, 20)])
+    reading = read_boxes(write_coco(table, tmp_path / "few.json"))
+    page = build_boxes_page(analyse_boxes(reading, ks, certify_s=0), name="few")
+    assert table_named(page, "sets").title == (title or "The sets fitted by default")
 
 
 def test_the_slider_has_every_k_and_starts_at_the_chosen_one(analysis: BoxAnalysis) -> None:
@@ -160,7 +197,7 @@ def test_a_proof_is_said_with_what_it_proves(analysis: BoxAnalysis) -> None:
     assert one.upper_bound <= bound + 1e-12 < one.upper_bound + 1e-4 + 1e-12
     tight = dataclasses.replace(one, upper_bound=0.81231, gap=0.00121)
     # Rounded up: what is printed must hold as well.
-    assert "more than 0.8124 on these boxes: these are within 0.13 %" in describe_proof(tight)
+    assert "more than 0.8124 on these boxes: these are within 0.121 %" in describe_proof(tight)
     assert ("More time would bring" in text) == (one.is_proof_finished is False)
 
 

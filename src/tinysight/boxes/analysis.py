@@ -21,6 +21,7 @@ from tinysight.boxes.choice_of_k import ChoiceOfK, choose_k
 from tinysight.boxes.clustering import WeightedSizes, distinct_sizes, histogram_points
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.geometry import Fit, sizes_at_input
+from tinysight.boxes.presets import AnchorPreset
 from tinysight.boxes.quality import AnchorQuality, score_anchors
 from tinysight.boxes.sizes import size_histogram
 from tinysight.boxes.summary import BoxSummary, summarize_boxes
@@ -52,7 +53,8 @@ class AnchorAnalysis:
     """At most ``MOST_POINTS`` sizes in pixels at the input that stand for all."""
 
     sets: tuple[AnchorSet, ...]
-    """For each k that was asked for, ascending; with an upper bound where there was time for it."""
+    """For each k asked for or of the default, ascending; with an upper bound where there was time.
+    """
 
     curve: tuple[AnchorSet, ...]
     """For every k from 1 to ``CURVE_K`` and those asked for, ascending; these with their bound."""
@@ -68,7 +70,7 @@ class AnchorAnalysis:
     """Published anchors, the best first."""
 
     verdicts: tuple[Verdict, ...]
-    """Each set against the published anchors that are nearest to it in number."""
+    """Each set against the published anchors asked for, else those nearest to it in number."""
 
     @property
     def verdict(self) -> Verdict:
@@ -89,6 +91,9 @@ class BoxAnalysis:
     why_no_anchors: str
     """Why there are none, as a sentence; empty if there are."""
 
+    are_ks_default: bool
+    """Whether nobody asked for numbers of anchors."""
+
     left_out_ks: tuple[int, ...]
     """Numbers of anchors, asked for or default, that are more than there are distinct sizes."""
 
@@ -99,6 +104,7 @@ def analyse_boxes(
     *,
     input_size_wh: tuple[int, int] = (640, 640),
     fit: Fit = "letterbox",
+    against: AnchorPreset | None = None,
     certify_s: float = 5.0,
     seed: int = 0,
     executor: Executor | None = None,
@@ -111,6 +117,8 @@ def analyse_boxes(
             number of distinct sizes where that is smaller.
         input_size_wh: Network input, width and height in pixels.
         fit: How images meet the input.
+        against: Published anchors that each set is judged against; those nearest to it in number
+            when not given.
         certify_s: Most seconds of processor time for the proof of each set; 0 for none.
         seed: Of every search and every bootstrap.
         executor: Where the proofs run beside all else; here, one after the other, when not given.
@@ -139,11 +147,12 @@ def analyse_boxes(
             fitted = list(default_ks(num_distinct))
         left_out = tuple(sorted({*asked} - {*fitted}))
         if fitter and fitted:
-            anchors = _analyse_anchors(reading, sizes, fitter, fitted, settings, executor)
+            anchors = _analyse_anchors(reading, sizes, fitter, fitted, against, settings, executor)
         else:
             why = (
                 f"There {'is' if num_distinct == 1 else 'are'} "
-                f"{counted(num_distinct, 'distinct box size')}, fewer than the anchors asked for "
+                f"{counted(num_distinct, 'distinct box size')}, fewer than the anchors "
+                f"{'fitted by default' if ks is None else 'asked for'} "
                 f"(k = {', '.join(map(str, left_out))})."
             )
     return BoxAnalysis(
@@ -153,6 +162,7 @@ def analyse_boxes(
         fit=fit,
         anchors=anchors,
         why_no_anchors=why,
+        are_ks_default=ks is None,
         left_out_ks=left_out,
     )
 
@@ -162,6 +172,7 @@ def _analyse_anchors(
     sizes_wh_px: NDArray[np.float64],
     fitter: AnchorFitter,
     ks: Sequence[int],
+    against: AnchorPreset | None,
     settings: FitSettings,
     executor: Executor | None,
 ) -> AnchorAnalysis:
@@ -177,7 +188,10 @@ def _analyse_anchors(
     chosen_at = ks.index(choice.k) if choice.k in ks else 0
     verdicts = judge_sets(
         [
-            (one.anchors_wh_px, closest_default(one.k, sizes_wh_px, one.input_size_wh))
+            (
+                one.anchors_wh_px,
+                against or closest_default(one.k, sizes_wh_px, one.input_size_wh),
+            )
             for one in sets
         ],
         sizes_wh_px,

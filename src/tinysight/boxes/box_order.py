@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.errors import DataError
+from tinysight.numerals import percent
 
 Layout = Literal["xywh", "yxwh", "xyxy", "yxyx", "cxcywh"]
 Unit = Literal["px", "rel"]
@@ -344,7 +345,7 @@ def _is_clear_winner(shares: tuple[tuple[BoxOrder, float], ...], num_tested: int
 
 
 def _ranking(shares: tuple[tuple[BoxOrder, float], ...]) -> str:
-    return ", ".join(f"{share:.1%} as {order}" for order, share in shares[:3])
+    return ", ".join(f"{percent(share)} as {order}" for order, share in shares[:3])
 
 
 def _with_first_pixel(

@@ -33,7 +33,7 @@ from tinysight.boxes.box_order import (
 from tinysight.boxes.findings import Action, FindingGroup, Findings, whole_file_finding
 from tinysight.boxes.records import Mark, RawBoxes, Severity
 from tinysight.errors import DataError
-from tinysight.numerals import counted
+from tinysight.numerals import counted, percent
 
 Policy = Literal["keep", "clip", "drop", "strict"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -212,8 +212,8 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
     declared_share = shares.get(decision.declared, 0.0)
     best, best_share = decision.shares_inside[0]
     measured = (
-        f"of {decision.boxes_tested:,} boxes {declared_share:.1%} lie inside their images as "
-        f"{decision.declared}, which {raw.format} declares, and {best_share:.1%} as {best}"
+        f"of {decision.boxes_tested:,} boxes {percent(declared_share)} lie inside their images as "
+        f"{decision.declared}, which {raw.format} declares, and {percent(best_share)} as {best}"
     )
     if decision.basis == "overruled":
         message = (

@@ -2,7 +2,9 @@
 
 New anchors cost something: published weights no longer fit the layers that predict boxes, and users
 have seen the mAP fall although the mean IoU rose (pjreddie/darknet issue 1033, AlexeyAB/darknet
-issue 2960). So the published anchors stay unless the gain is clear.
+issue 2960). So the published anchors stay unless the gain is clear. Where a box is matched with the
+anchors near its shape, one that has none is not learned: a recall that falls is said beside an IoU
+that rises.
 """
 
 from __future__ import annotations
@@ -52,6 +54,9 @@ class Verdict:
     recall_fitted: float
     gain_interval: Interval | None
     """95 % bootstrap interval over images of the gain in mean best IoU; None for one image."""
+
+    recall_interval: Interval | None
+    """The same of the gain in best possible recall."""
 
     margin: float
     """Gain in mean best IoU that was asked for."""
@@ -189,23 +194,29 @@ def _verdict_of(
     gain = one.iou_fitted - one.iou_default
     recall_gain = one.recall_fitted - one.recall_default
     keep, why = _decide(gain, recall_gain, interval, recall_interval, margin)
-    spread = (
-        "; one image has no interval"
-        if interval is None
-        else f"; 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-    )
+    headline = f"Keep the {default.name} anchors: {why}."
+    if not keep:
+        headline = _change(why, recall_gain, len(one.recall_gain))
+    recall = f"{rounded_down(one.recall_fitted, 4)} and {rounded_down(one.recall_default, 4)}"
+    if recall_gain:
+        recall += f" ({_in_points(recall_gain, recall_interval)})"
     where = "boxes they were not fitted to" if held_out else "these boxes"
     sentences = [
-        f"Keep the {default.name} anchors: {why}." if keep else f"Change the anchors: {why}.",
+        headline,
         f"On {where} the mean best IoU is {one.iou_fitted:.3f}, with {default.name} "
-        f"{one.iou_default:.3f} ({100 * gain:+.1f} points{spread}); the best possible recall is "
-        f"{rounded_down(one.recall_fitted, 4)} and {rounded_down(one.recall_default, 4)}.",
+        f"{one.iou_default:.3f} ({_in_points(gain, interval)}); the best possible recall is "
+        f"{recall}.",
     ]
     if one.num_fitted != len(default.anchors_wh_px):
         are = "is" if one.num_fitted == 1 else "are"
         sentences.append(
             f"Mind that {counted(one.num_fitted, 'anchor')} {are} compared with "
             f"{len(default.anchors_wh_px)}."
+        )
+    if not keep and recall_gain < 0:
+        sentences.append(
+            "Raise the recall first: fit more anchors, or the same number with `tinysight boxes "
+            "anchors --recall-weight 1`, and compare again."
         )
     if not keep:
         sentences.append(
@@ -220,9 +231,32 @@ def _verdict_of(
         recall_default=one.recall_default,
         recall_fitted=one.recall_fitted,
         gain_interval=interval,
+        recall_interval=recall_interval,
         margin=margin,
         text=" ".join(sentences),
     )
+
+
+def _change(why: str, recall_gain: float, num_boxes: int) -> str:
+    """Return the sentence that speaks for a change, with what it costs in recall."""
+    if recall_gain >= 0:
+        return f"Change the anchors: {why}."
+    num_lost = round(-recall_gain * num_boxes)
+    cost = (
+        f"{num_lost:,} more of the {counted(num_boxes, 'box', 'boxes')} would be left without an "
+        f"anchor near {'its' if num_lost == 1 else 'their'} shape"
+    )
+    if recall_gain <= -RECALL_MARGIN:
+        return f"Change the anchors, but not to these as they are: {why}, yet {cost}."
+    return f"Change the anchors: {why}, though {cost}."
+
+
+def _in_points(gain: float, interval: Interval | None) -> str:
+    """Return a gain in percentage points with how sure it is."""
+    if interval is None:
+        return f"{100 * gain:+.1f} points; one image has no interval"
+    low, high = (100 * end for end in interval)
+    return f"{100 * gain:+.1f} points; 95 % interval {low:+.1f} to {high:+.1f}"
 
 
 def closest_default(

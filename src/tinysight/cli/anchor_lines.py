@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tinysight.numerals import rounded_down, rounded_up
+from tinysight.numerals import gap_percent, percent, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
@@ -58,7 +58,7 @@ def _proof(anchors: AnchorSet) -> str:
     if anchors.gap is None:
         return ""
     loose = "" if anchors.is_proof_finished else " (time ran out: --certify SECONDS for more)"
-    return f"within {rounded_up(anchors.gap, 3, times=100)} % of the best possible{loose}"
+    return f"within {gap_percent(anchors.gap)} of the best possible{loose}"
 
 
 def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _gain_in_words(choice: ChoiceOfK) -> str:
 
 
 def _rule(rule: RuleChoice) -> str:
-    return f"{'none' if rule.k is None else rule.k} ({rule.share * 100:.0f} %)"
+    return f"{'none' if rule.k is None else rule.k} ({percent(rule.share, 0)})"
 
 
 def _wrapped(label: str, words: Sequence[str]) -> Iterator[str]:

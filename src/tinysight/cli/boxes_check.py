@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.numerals import percent
 
 if TYPE_CHECKING:
     from tinysight.boxes.box_order import OrderDecision
@@ -121,7 +122,7 @@ def _order_line(decision: OrderDecision) -> str:
     line = f"box order   {decision.order}: {decision.order.describe()}; {decision.reason()}"
     if decision.shares_inside:
         shares = ", ".join(
-            f"{share:.1%} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
+            f"{percent(share)} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
         )
         line += (
             f"\n            {decision.boxes_tested:,} boxes tested, inside their images: {shares}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinysight.cli.boxes_anchors import add_anchor_arguments
 from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_score import add_against_argument
 from tinysight.cli.output import print_json
 from tinysight.numerals import counted
 
@@ -45,6 +46,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_input_arguments(parser)
     add_anchor_arguments(parser, certify_s=_CERTIFY_S)
+    add_against_argument(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--name", help="what the set is called on the page (default: the file)")
     parser.add_argument(
@@ -64,6 +66,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.analysis import analyse_boxes
     from tinysight.boxes.anchors import DEFAULT_KS
     from tinysight.boxes.findings import save_findings
+    from tinysight.boxes.presets import find_preset
     from tinysight.boxes.proofs import proof_processes
     from tinysight.boxes.summary_tables import save_tables, tables_of
     from tinysight.boxes.writable_names import writable
@@ -75,6 +78,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 
     out: Path = arguments.out
     _check_out(out)
+    against = find_preset(arguments.against) if arguments.against else None
     reading = read_input(arguments)
     certify_s = _CERTIFY_S if arguments.certify is None else arguments.certify
     with proof_processes(len(arguments.k or DEFAULT_KS) if certify_s > 0 else 0) as executor:
@@ -83,6 +87,7 @@ def run_report(arguments: argparse.Namespace) -> int:
             arguments.k,
             input_size_wh=arguments.input_size,
             fit=arguments.fit,
+            against=against,
             certify_s=certify_s,
             seed=arguments.seed,
             executor=executor,

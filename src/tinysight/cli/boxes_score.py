@@ -55,11 +55,7 @@ def add_parser(commands: Subparsers) -> None:
         help="which set, where the file has several; without it its structured anchors, if any",
     )
     add_input_size_arguments(parser)
-    parser.add_argument(
-        "--against",
-        metavar="PRESET",
-        help="published anchors to compare with (default: the closest in number)",
-    )
+    add_against_argument(parser)
     parser.add_argument(
         "--margin",
         type=_margin,
@@ -78,6 +74,15 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_score)
+
+
+def add_against_argument(parser: argparse.ArgumentParser) -> None:
+    """Add which published anchors the verdict is about."""
+    parser.add_argument(
+        "--against",
+        metavar="PRESET",
+        help="published anchors to compare with (default: the closest in number)",
+    )
 
 
 def add_input_size_arguments(parser: argparse.ArgumentParser) -> None:

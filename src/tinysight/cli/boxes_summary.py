@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
 from tinysight.cli.output import print_json
+from tinysight.numerals import percent
 
 if TYPE_CHECKING:
     from tinysight.boxes.engine import ShardResult
@@ -145,7 +146,7 @@ def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
     if summary.images_of_unknown_size:
         yield f"            {summary.images_of_unknown_size:,} images are of unknown size"
     shares = (
-        f"{boxes:,} {name} ({boxes / max(summary.boxes, 1):.0%})"
+        f"{boxes:,} {name} ({percent(boxes / max(summary.boxes, 1))})"
         for name, boxes in summary.sizes.items()
     )
     yield f"sizes       {', '.join(shares)}; limits 32 x 32 and 96 x 96 px"
@@ -175,9 +176,9 @@ def _shape_words(summary: BoxSummary) -> str:
     wide = int(counts[ASPECT_EDGES[:-1] >= 2].sum())
     rest = summary.boxes - tall - wide
     return (
-        f"{tall / summary.boxes:.0%} more than twice as high as wide, "
-        f"{wide / summary.boxes:.0%} at least twice as wide as high, "
-        f"{rest / summary.boxes:.0%} between"
+        f"{percent(tall / summary.boxes, 0)} more than twice as high as wide, "
+        f"{percent(wide / summary.boxes, 0)} at least twice as wide as high, "
+        f"{percent(rest / summary.boxes, 0)} between"
     )
 
 

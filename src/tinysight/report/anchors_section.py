@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinysight.numerals import counted, rounded_down, rounded_up
+from tinysight.numerals import GAP_DIGITS, counted, gap_percent, rounded_down, rounded_up
 from tinysight.report.anchor_charts import elbow_chart
 from tinysight.report.chart_style import BLUE, GREEN, PURPLE, VERMILLION
 from tinysight.report.page import (
@@ -45,7 +45,7 @@ def sets_section(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Section:
                 f"There are no anchors for k = {ks}: there are fewer distinct box sizes than that."
             )
         )
-    blocks += [_widget(analysis, anchors), _sets_table(anchors)]
+    blocks += [_widget(analysis, anchors), _sets_table(analysis, anchors)]
     lead = f"For an input of {width} × {height} px ({analysis.fit}), fitted to the mean best IoU."
     return Section("anchors", "Anchors", tuple(blocks), lead=lead)
 
@@ -108,14 +108,14 @@ def describe_proof(one: AnchorSet) -> str:
     text = (
         f"No {one.k} anchor{'' if one.k == 1 else 's'} can reach more than "
         f"{rounded_up(one.upper_bound, 4)} on these boxes: these are within "
-        f"{rounded_up(one.gap, 2, times=100)} % of the best possible."
+        f"{gap_percent(one.gap)} of the best possible."
     )
     if one.is_proof_finished is False:
         text += " More time would bring the bound closer."
     return text
 
 
-def _sets_table(anchors: AnchorAnalysis) -> Table:
+def _sets_table(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Table:
     rows = tuple(
         (
             one.k,
@@ -133,12 +133,12 @@ def _sets_table(anchors: AnchorAnalysis) -> Table:
         Column("Anchors, px", "sizes"),
         Column("Mean best IoU", "number", digits=4),
         Column("None reaches more than", "number", digits=4, rounds="up"),
-        Column("Within", "share", digits=2, rounds="up"),
+        Column("Within", "share", digits=GAP_DIGITS, rounds="up"),
         Column("Best possible recall", "number", digits=4, rounds="down"),
     )
     return Table(
         "sets",
-        "The sets that were asked for",
+        "The sets fitted by default" if analysis.are_ks_default else "The sets that were asked for",
         columns,
         rows,
         caption="Mean best IoU: mean over boxes of the IoU with the best anchor, centres aligned. "
@@ -178,7 +178,11 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
     rows = tuple(
         (_RULE_NAMES.get(name, name), rule.k, rule.share) for name, rule in choice.rules.items()
     )
-    columns = (Column("Rule"), Column("k", "number"), Column("In resampled boxes", "share"))
+    columns = (
+        Column("Rule"),
+        Column("k", "number"),
+        Column("In resampled boxes", "share", digits=0),
+    )
     table = Table(
         "rules",
         "What the rules say",
@@ -242,7 +246,7 @@ def published_section(anchors: AnchorAnalysis) -> Section:
         Column("Boxes", "number"),
         Column("Mean best IoU", "number", digits=4),
         Column("Best possible recall", "number", digits=4, rounds="down"),
-        Column("IoU over one half", "share"),
+        Column("IoU over one half", "number", digits=4, rounds="down"),
     )
     k = anchors.chosen.k
     by_group = Table(
