@@ -7,6 +7,7 @@ import pytest
 
 from tests.boxes.annotation_files import make_coco, write_json
 from tinysight.boxes.formats import READERS, find_annotations
+from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
 
 CONTENTS = {
@@ -55,6 +56,20 @@ def test_json_with_keys_of_two_formats_is_asked_about(tmp_path: Path) -> None:
     text = "it has keys of both. Pass --format coco or --format via."
     with pytest.raises(DataError, match=re.escape(text)):
         find_annotations(path)
+
+
+def test_description_of_label_studio_beside_its_labels_is_no_second_set(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    description = {"categories": [{"id": 0, "name": "cat"}], "info": {"version": "1.0"}}
+    write_json(tmp_path / "notes.json", description)
+    reading = read_boxes(tmp_path, image_size_wh=(10, 10))
+    assert (reading.format, reading.table.class_names) == ("yolo", ("cat", "dog"))
+    assert len(reading.findings) == 0
+    write_json(tmp_path / "boxes.json", description)
+    with pytest.raises(DataError, match=r"it holds a tree of yolo and boxes\.json\. Pass --format"):
+        read_boxes(tmp_path)
 
 
 def test_folder_with_trees_of_two_formats_is_asked_about(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_loop_of_links_below_a_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("hello")
-    text = "must hold box annotations, but of its 1 files none is one"
+    text = "must hold box annotations, but of its 1 file none is one"
     with pytest.raises(DataError, match=text):
         read_boxes(tmp_path)
 

@@ -132,3 +132,20 @@ def test_yolo_tree_is_explained_though_its_first_label_file_is_a_broken_link(
     out = " ".join(capsys.readouterr().out.split())
     assert "first record of b.txt (* is used) * class 3" in out
     assert "1 x unreadable_file (rejected)." in out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0 0.1 0.2 0.3 0.2 0.3 0.4", "* points 0.1 0.2 0.3 0.2 0.3 0.4 x and y of the points of"),
+        ("0 0.5 0.5 0.2 0.4 0.9", "confidence 0.9 how sure a detector is of the box"),
+    ],
+)
+def test_numbers_after_the_class_of_a_yolo_line_are_called_what_they_are(
+    line: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\n")
+    assert main(["boxes", "explain", str(tmp_path), "--image-size", "100x100"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert said in out
+    assert ("* cx" in out) == ("points" not in said)

@@ -19,7 +19,9 @@ _YOLO = {
     "cy": "y of the centre of the box as a fraction of the image height",
     "w": "width of the box as a fraction of the image width",
     "h": "height of the box as a fraction of the image height",
-    "more": "a confidence, or the points of an outline",
+    "confidence": "how sure a detector is of the box",
+    "points": "x and y of the points of an outline, which gives the box around it; or a box and "
+    "its keypoints, where kpt_shape of the yaml says so",
 }
 _WIDER = (
     ("x1", "left edge of the face in pixels"),
@@ -114,10 +116,12 @@ def _yolo_record(path: Path) -> RecordNote | None:
     if not lines:
         return None
     fields = lines[0].split()
-    record = dict(zip(("class", "cx", "cy", "w", "h"), fields, strict=False))
-    if len(fields) > 5:
-        record["more"] = " ".join(fields[5:])
-    return _note(path, record, _YOLO)
+    if len(fields) > 6:
+        record = {"class": fields[0], "points": " ".join(fields[1:])}
+    else:
+        record = dict(zip(("class", "cx", "cy", "w", "h", "confidence"), fields, strict=False))
+    used = frozenset(_YOLO) - {"confidence"}
+    return RecordNote(f"first record of {path.name}", field_notes(record, _YOLO, used))
 
 
 def _voc_record(path: Path) -> RecordNote | None:

@@ -12,6 +12,7 @@ from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 Reader = Callable[[Sequence[Path], ReadOptions], RawBoxes]
 
@@ -203,6 +204,8 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
     if text and (has_yaml or not xml):
         if has_yaml or _has_yolo_labels(folder):
             found.append("yolo")
+    if "yolo" in found:  # Label Studio describes its export of YOLO labels in one
+        others = [path for path in others if path.name != "notes.json"]
     if len(found) == 1 and not others:
         return found[0], folder
     if len(others) == 1 and not found:
@@ -211,8 +214,8 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
         raise DataError(faults[0])
     if not found and not others:
         raise DataError(
-            f"{folder}: must hold box annotations, but of its {looked_at:,} files none is one: "
-            f"no .json, .xml, .csv, .parquet or YOLO .txt. Name the file or folder that does."
+            f"{folder}: must hold box annotations, but of its {counted(looked_at, 'file')} none is "
+            f"one: no .json, .xml, .csv, .parquet or YOLO .txt. Name the file or folder that does."
         )
     listed = ", ".join(str(path.relative_to(folder)) for path in others[:_LISTED_FILES])
     more = f" and {len(others) - _LISTED_FILES:,} more" if len(others) > _LISTED_FILES else ""

@@ -50,6 +50,7 @@ HEADERS = {
         "xyxy:rel",
     ),
     "SKU without header": ("a.jpg,10,20,40,60,dog,100,80\n", "xyxy"),
+    "makesense.ai without header": ("dog,10,20,30,40,a.jpg,100,80\n", "xywh"),
     "prefixed": (
         "image_path,class_name,bbox_x,bbox_y,bbox_width,bbox_height,image_width,image_height\n"
         "a.jpg,dog,10,20,30,40,100,80\n",

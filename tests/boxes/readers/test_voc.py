@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
 
 
 def voc(
@@ -119,3 +120,14 @@ def test_text_of_another_encoding_is_read_as_declared(tmp_path: Path) -> None:
     text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + voc([(1, 1, 50, 40, "caf\xe9")])
     path.write_bytes(text.encode("latin-1"))
     assert read_boxes(path).table.class_names == ("caf\xe9",)
+
+
+def test_xml_of_another_kind_is_said_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.xml"
+    path.write_text("<annotations><image id='0' name='a.jpg'/></annotations>")
+    with pytest.raises(
+        DataError,
+        match=r"annotations\.xml: must be a Pascal VOC <annotation>, got <annotations>\. Check the "
+        r"file, or export the annotations as Pascal VOC or COCO\.$",
+    ):
+        read_boxes(path)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinysight.boxes.box_order import BoxOrder
+from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 from tinysight.errors import DataError
 
 # Names without case and punctuation; the first of a list that a table has is taken.
@@ -170,9 +171,12 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
     """Return column names for a first row, and whether that row is a header.
 
     Two layouts without header are common: image, four corners, class; and the same with the width
-    and height of the image. In both an image without boxes may have its name alone.
+    and height of the image. In both an image without boxes may have its name alone. A third, of
+    makesense.ai, has class and image change places, and a size for the second corner.
     """
     names = ["image", "x1", "y1", "x2", "y2", "class", "image_width", "image_height"]
+    if len(row) == 8 and _is_image_name(row[5]) and not _is_image_name(row[0]):
+        names = ["class", "x", "y", "width", "height", "image", "image_width", "image_height"]
     if len(row) in (6, 8) and row[0] and not any(row[1:]):
         return names[: len(row)], False
     if not any(_is_number(field) for field in row):
@@ -185,6 +189,10 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
         f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
         f"ymax; got {', '.join(row)[:80]!r}. Add a header."
     )
+
+
+def _is_image_name(text: str) -> bool:
+    return text.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_number(text: str) -> bool:

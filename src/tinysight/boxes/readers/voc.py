@@ -161,8 +161,8 @@ def parse_voc(path: Path) -> VocFile:
         raise DataError(f"{path}: must be sound XML, but {error}. Save it as UTF-8.") from error
     if roots != ["annotation"]:
         raise DataError(
-            f"{path}: must be a Pascal VOC <annotation>, got <{roots[0][:40]}>. Check that this is "
-            f"an annotation file."
+            f"{path}: must be a Pascal VOC <annotation>, got <{roots[0][:40]}>. Check the "
+            f"file, or export the annotations as Pascal VOC or COCO."
         )
     return found
 
