@@ -113,6 +113,11 @@ def test_doubtful_order_is_asked_for() -> None:
     assert str(fault.value).endswith("Pass --box-order with the one that is meant.")
 
 
+def test_one_box_is_spoken_of_as_such() -> None:
+    with pytest.raises(DataError, match=r"but of 1 box 100\.0 % as xywh, "):
+        decide(np.array([[40.0, 45.0, 10.0, 12.0]]), np.full((1, 2), 100.0))
+
+
 def test_corners_in_fractions_are_asked_for_as_nothing_tells_x_from_y() -> None:
     xywh, wh = drawn(300)
     with pytest.raises(DataError, match=r"100\.0 % as xyxy:rel, 100\.0 % as yxyx:rel"):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.errors import DataError
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 
 Layout = Literal["xywh", "yxwh", "xyxy", "yxyx", "cxcywh"]
 Unit = Literal["px", "rel"]
@@ -262,8 +262,8 @@ def decide_box_order(
         if not is_clear:
             raise DataError(
                 f"{where}: the order of the four numbers of a box must be clear, but of "
-                f"{num_tested:,} boxes {_ranking(shares)} lie inside their images. "
-                f"Pass --box-order with the one that is meant."
+                f"{counted(num_tested, 'box', 'boxes')} {_ranking(shares)} lie inside their "
+                f"images. Pass --box-order with the one that is meant."
             )
         return decision(best, "measured")
     declared_share = dict(shares).get(declared, 0.0)

@@ -212,8 +212,8 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
     declared_share = shares.get(decision.declared, 0.0)
     best, best_share = decision.shares_inside[0]
     measured = (
-        f"of {decision.boxes_tested:,} boxes {percent(declared_share)} lie inside their images as "
-        f"{decision.declared}, which {raw.format} declares, and {percent(best_share)} as {best}"
+        f"of {counted(decision.boxes_tested, 'box', 'boxes')} {percent(declared_share)} lie inside "
+        f"their images as {decision.declared}, which {raw.format} declares, and {percent(best_share)} as {best}"
     )
     if decision.basis == "overruled":
         message = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.output import check_file_to_write, print_json
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
     from tinysight.boxes.box_order import OrderDecision
@@ -124,7 +124,6 @@ def _order_line(decision: OrderDecision) -> str:
         shares = ", ".join(
             f"{percent(share)} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
         )
-        line += (
-            f"\n            {decision.boxes_tested:,} boxes tested, inside their images: {shares}"
-        )
+        tested = counted(decision.boxes_tested, "box", "boxes")
+        line += f"\n            {tested} tested, inside their images: {shares}"
     return line

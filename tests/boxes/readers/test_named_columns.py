@@ -79,6 +79,12 @@ def test_first_row_of_keras_retinanet_may_be_an_image_without_boxes(tmp_path: Pa
     assert (reading.accepted, len(reading.findings)) == (1, 0)
 
 
+def test_columns_without_a_name_at_the_end_are_passed_over(tmp_path: Path) -> None:
+    text = "filename,class,xmin,ymin,xmax,ymax,,\na.jpg,dog,10,20,40,60,,\n"
+    reading = read(tmp_path, text, image_size_wh=(100, 80))
+    assert (reading.accepted, reading.table.class_names, len(reading.findings)) == (1, ("dog",), 0)
+
+
 @pytest.mark.parametrize("column", ["wnid", "synset"])
 def test_ids_of_wordnet_are_classes(column: str, tmp_path: Path) -> None:
     text = f"file_name,{column},xmin,ymin,xmax,ymax\na.jpg,n02123045,10,20,40,60\n"
@@ -420,7 +426,10 @@ def test_a_name_of_any_length_makes_a_short_message(tmp_path: Path) -> None:
     path.write_text(f"{'[' * 2000},b,c\n1,2,3\n")
     with pytest.raises(DataError, match="must have four columns of a box") as caught:
         read_boxes(path, format="csv")
-    assert f"got the columns {'[' * 40}…, b, c. Rename the columns." in str(caught.value)
+    assert (
+        f"got the columns {'[' * 40}…, b, c. Rename the columns, or export one row for each box."
+        in str(caught.value)
+    )
     path.write_text(f"{'x' * 99},{'x' * 99}\n1,2\n")
     with pytest.raises(DataError) as caught:
         read_boxes(path, format="csv")

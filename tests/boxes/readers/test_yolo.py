@@ -31,6 +31,21 @@ def kinds(reading: Reading) -> dict[str, int]:
     return {count.kind: count.count for count in reading.findings.by_kind()}
 
 
+def test_second_image_of_a_label_file_is_left_out_with_a_finding(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
+    Image.new("L", (300, 300)).save(root / "images/train/a.webp")
+    reading = read_boxes(root)
+    assert reading.table.image_names == ("a.png", "background.png")
+    assert reading.table.xywh_px == pytest.approx(np.array([[80, 30, 40, 40]]))
+    (finding,) = reading.findings
+    assert (finding.kind, finding.action) == ("repeated_image_name", "rejected")
+    assert str(finding) == (
+        f"{root / 'images/train/a.webp'}: an image must have a name of its own without its suffix, "
+        f"as its label file has it, but a.png has the same. Left out; rename one of them, with its "
+        f"label file."
+    )
+
+
 @pytest.mark.parametrize("name", ["notes", "readme"])
 def test_text_of_boxes_called_as_a_remark_is_a_label_file(name: str, tmp_path: Path) -> None:
     for stem in (name, "a"):

@@ -99,7 +99,7 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
         DataError: No four columns of a box are recognised, or two columns have one name.
     """
     plain: dict[str, str] = {}
-    for name in names:
+    for name in filter(None, names):  # tables of a spreadsheet may end in columns without a name
         key = re.sub(r"[^a-z0-9]", "", name.lower())
         if key in plain and name in plain.values():
             raise DataError(
@@ -123,7 +123,7 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
         raise DataError(
             f"{path}: must have four columns of a box, such as xmin, ymin, xmax, ymax or x, y, "
             f"width, height, or one called bbox; got the columns {shown}. "
-            f"Rename the columns."
+            f"Rename the columns, or export one row for each box."
         )
 
     def beside_box(candidates: Sequence[str]) -> str | None:

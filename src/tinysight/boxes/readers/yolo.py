@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import BoxOrder
-from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.findings import WHOLE_FILE, FindingGroup, whole_file_finding
 from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
@@ -40,7 +40,8 @@ _LEAST_TO_DOUBT = 3
 def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     """Read label files, or trees of them, as one source.
 
-    In a tree, images without a label file are images without boxes. Each tree has the class names
+    In a tree, images without a label file are images without boxes; of images that differ in their
+    suffix only, the first counts. Each tree has the class names
     that it states; classes of the same name are one.
 
     Args:
@@ -57,14 +58,16 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         named.setdefault(path.parent if is_yaml else path, []).extend([path] if is_yaml else [])
     files: list[Path] = []
     images: dict[str, Path] = {}
+    twins: dict[str, tuple[Path, Path]] = {}
     name_sets: list[dict[int, str]] = []
     set_of_file: list[int] = []
     keypoints_of_file: list[int] = []
     unread: list[Folder] = []
     for root, yamls in named.items():
         if root.is_dir():
-            labels, below, faults = _walk(root)
+            labels, below, left_out, faults = _walk(root)
             images.update(below)
+            twins.update(left_out)
             unread += faults
         else:
             labels = [root]
@@ -114,7 +117,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_image_listed=np.ones(len(image_names), np.bool_),
         is_class_listed=is_listed,
         marks=tuple(mark for mark in marks if len(mark.rows)),
-        notes=(*notes, *doubt, *(folder.as_finding() for folder in unread)),
+        notes=(*notes, *doubt, _left_out(twins), *(folder.as_finding() for folder in unread)),
         image_paths=image_paths,
     )
 
@@ -139,13 +142,18 @@ def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, .
     )
 
 
-def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
-    """Return the label files below a folder, its images, and its faults.
+def _walk(
+    root: Path,
+) -> tuple[list[Path], dict[str, Path], dict[str, tuple[Path, Path]], list[Folder]]:
+    """Return the label files below a folder, its images, images that are left out, and its faults.
 
-    Images are named by their path without links and suffix.
+    Images are named by their path without links and suffix; of two with one name, which would have
+    one label file, the first counts. What is left out is named with its suffix, and stands with the
+    one that counts.
     """
     texts: list[Path] = []
     images: dict[str, Path] = {}
+    twins: dict[str, tuple[Path, Path]] = {}
     unread: list[Folder] = []
     for folder in walk_folders(root):
         if folder.fault:
@@ -158,9 +166,27 @@ def _walk(root: Path) -> tuple[list[Path], dict[str, Path], list[Folder]]:
                 if lower not in LISTS and (lower not in _REMARKS or _begins_with_box(path)):
                     texts.append(path)
             elif lower.endswith(IMAGE_SUFFIXES):
-                images[os.path.join(real_folder, path.stem)] = path
+                first = images.setdefault(os.path.join(real_folder, path.stem), path)
+                if first is not path:
+                    twins[os.path.join(real_folder, name)] = path, first
     in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
-    return in_labels or [path for path in texts if not _is_image_list(path)], images, unread
+    labels = in_labels or [path for path in texts if not _is_image_list(path)]
+    return labels, images, twins, unread
+
+
+def _left_out(twins: Mapping[str, tuple[Path, Path]]) -> FindingGroup:
+    """Return the findings of images whose name without suffix another has."""
+    return FindingGroup(
+        kind="repeated_image_name",
+        action="rejected",
+        message="an image must have a name of its own without its suffix, as its label file has "
+        "it, but {0} has the same. Left out; rename one of them, with its label file.",
+        files=tuple(str(path) for path, _ in twins.values()),
+        file_index=np.arange(len(twins), dtype=np.int32),
+        record_format="",
+        positions=np.full(len(twins), WHOLE_FILE, np.int64),
+        values=([first.name for _, first in twins.values()],),
+    )
 
 
 def _is_image_list(path: Path) -> bool:
