@@ -42,7 +42,7 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
     assert {"classes", "elbow", "anchors-k2", "anchors-k3", "anchors-to-scale"} <= {*said["charts"]}
     elbow = (out / "charts" / "elbow.svg").read_text(encoding="utf-8")
     # There is no legend in a file.
-    assert "Mean best IoU (blue), proved limit (orange), recall (green), WCSS (purple)" in elbow
+    assert "Mean best IoU (blue), recall (green), WCSS (purple)" in elbow
     sets = json.loads((out / "anchors.json").read_text())["sets"]
     assert [one["k"] for one in sets] == [2, 3]
     html = (out / "report.html").read_bytes()

@@ -138,6 +138,17 @@ def test_the_table_of_sets_rounds_bounds_and_gaps_up(analysis: BoxAnalysis) -> N
     assert exact[3:5] == ["0.81231", "0.00121"], "a copied table has all digits"
 
 
+@pytest.mark.parametrize("certify_s", [0.0, 0.2])
+def test_the_key_has_the_proved_bound_only_where_there_is_one(
+    certify_s: float, drawn_reading: Reading
+) -> None:
+    page = build_boxes_page(analyse_boxes(drawn_reading, (2,), certify_s=certify_s), name="drawn")
+    (elbow,) = (
+        block for block in page.blocks() if isinstance(block, Figure) and block.name == "elbow"
+    )
+    assert ("proved upper bound" in [key.label for key in elbow.keys]) == (certify_s > 0)
+
+
 def test_the_page_and_the_terminal_print_the_same_digits(analysis: BoxAnalysis) -> None:
     anchors = analysis.anchors
     assert anchors is not None

@@ -213,7 +213,8 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
     best, best_share = decision.shares_inside[0]
     measured = (
         f"of {counted(decision.boxes_tested, 'box', 'boxes')} {percent(declared_share)} lie inside "
-        f"their images as {decision.declared}, which {raw.format} declares, and {percent(best_share)} as {best}"
+        f"their images as {decision.declared}, which {raw.format} declares, and "
+        f"{percent(best_share)} as {best}"
     )
     if decision.basis == "overruled":
         message = (

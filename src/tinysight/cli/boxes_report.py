@@ -239,8 +239,10 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             f"Anchors at {width} × {height} px, to scale",
             anchor_charts.anchor_shapes_chart(anchors.sets),
         )
+        are_proved = any(one.upper_bound is not None for one in anchors.curve)
+        limit = ", proved limit (orange)" if are_proved else ""
         bare["elbow"] = (
-            "Mean best IoU (blue), proved limit (orange), recall (green), WCSS (purple)",
+            f"Mean best IoU (blue){limit}, recall (green), WCSS (purple)",
             anchor_charts.elbow_chart(
                 anchors.curve, anchors.choice, chosen_k=anchors.chosen.k, width_px=px
             ),

@@ -150,6 +150,7 @@ def _sets_table(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Table:
 def choice_section(anchors: AnchorAnalysis) -> Section:
     """Build the section on how many anchors to take."""
     choice = anchors.choice
+    are_proved = any(one.upper_bound is not None for one in anchors.curve)
     marked = "" if choice.k is None else f" The elbow of WCSS is at k = {choice.k}."
     figure = Figure(
         name="elbow",
@@ -169,7 +170,7 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         "logarithms of width and height, shares of the image.",
         keys=(
             Key("mean best IoU", BLUE),
-            Key("proved upper bound", VERMILLION),
+            *([Key("proved upper bound", VERMILLION)] if are_proved else []),
             Key("best possible recall", GREEN, is_dashed=True),
             Key("WCSS", PURPLE),
         ),
