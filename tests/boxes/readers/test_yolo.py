@@ -31,6 +31,23 @@ def kinds(reading: Reading) -> dict[str, int]:
     return {count.kind: count.count for count in reading.findings.by_kind()}
 
 
+@pytest.mark.parametrize(("name", "folder"), [("_darknet.labels", "."), ("classes.txt", "labels")])
+def test_names_may_be_listed_beside_the_labels_of_each_part(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    lists = {"train": "cat\ndog\n", "valid": "dog\ncat\n"}
+    for part, listed in lists.items():
+        own = tmp_path / part / folder
+        own.mkdir(parents=True)
+        (own / name).write_text(listed)
+        (own / f"{part}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    reading = read_boxes(tmp_path, image_size_wh=(10, 10))
+    names = [reading.table.class_names[row] for row in reading.table.class_index]
+    assert (names, len(reading.findings)) == (["dog", "cat"], 0)
+    (tmp_path / "data.yaml").write_text("names: [ant, bee]\n")
+    assert read_boxes(tmp_path, image_size_wh=(10, 10)).table.class_names == ("ant", "bee")
+
+
 def test_second_image_of_a_label_file_is_left_out_with_a_finding(tmp_path: Path) -> None:
     root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
     Image.new("L", (300, 300)).save(root / "images/train/a.webp")

@@ -25,6 +25,7 @@ from tinysight.boxes.readers.yolo_names import (
     LISTS,
     read_class_names,
     read_keypoint_numbers,
+    read_listed_names,
     yaml_files,
 )
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
@@ -42,7 +43,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 
     In a tree, images without a label file are images without boxes; of images that differ in their
     suffix only, the first counts. Each tree has the class names
-    that it states; classes of the same name are one.
+    that it states, or else those of a list beside its labels; classes of the same name are one.
 
     Args:
         paths: Label files and roots of trees; a yaml file stands for its folder, of whose yaml
@@ -63,6 +64,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     set_of_file: list[int] = []
     keypoints_of_file: list[int] = []
     unread: list[Folder] = []
+    names_beside = cache(read_listed_names)
     for root, yamls in named.items():
         if root.is_dir():
             labels, below, left_out, faults = _walk(root)
@@ -77,9 +79,12 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
             yamls = yamls or yaml_files(root)
             names = read_class_names(root, yamls)
             num_keypoint_numbers = read_keypoint_numbers(yamls)
-        if labels and names not in name_sets:
-            name_sets.append(names)
-        set_of_file += [name_sets.index(names) for _ in labels]
+        for label in labels:
+            # Roboflow and LabelImg put a list of names beside the labels of each part.
+            own_names = names or (names_beside(label.parent) if root.is_dir() else names)
+            if own_names not in name_sets:
+                name_sets.append(own_names)
+            set_of_file.append(name_sets.index(own_names))
         keypoints_of_file += [num_keypoint_numbers for _ in labels]
     if not files:
         if unread:

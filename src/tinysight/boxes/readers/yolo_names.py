@@ -87,6 +87,11 @@ def read_class_names(folder: Path, yamls: Sequence[Path]) -> dict[int, str]:
                     f"{folder / other.name}."
                 )
         return names
+    return read_listed_names(folder)
+
+
+def read_listed_names(folder: Path) -> dict[int, str]:
+    """Return the class names of a list in a folder, one a line; empty where it has no list."""
     for listed in (folder / name for name in LISTS):
         if listed.is_file():
             lines = [line.strip() for line in _text_of(listed).splitlines()]
