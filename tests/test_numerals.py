@@ -5,7 +5,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tinysight.numerals import counted, duration, in_points, percent, rounded_down, rounded_up
+from tinysight.numerals import (
+    counted,
+    duration,
+    gap_percent,
+    in_points,
+    percent,
+    rounded_down,
+    rounded_up,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,11 @@ from tinysight.numerals import counted, duration, in_points, percent, rounded_do
 )
 def test_bounds_are_rounded_up(value: float, digits: int, times: int, shown: str) -> None:
     assert rounded_up(value, digits, times=times) == shown
+
+
+def test_a_gap_has_the_digits_of_a_proof() -> None:
+    assert gap_percent(0.00121) == "0.121 %"
+    assert gap_percent(0.0012101) == "0.122 %"
 
 
 def test_what_is_printed_is_never_below_the_value_and_by_less_than_a_step_above() -> None:
