@@ -551,6 +551,17 @@ def test_file_where_the_folder_should_be_is_named(server: Server, tmp_path: Path
         fetch(server, tmp_path / "data")
 
 
+def test_folder_with_a_name_that_none_can_have_is_named(server: Server, tmp_path: Path) -> None:
+    dest = tmp_path / ("a" * 300)
+    message = (
+        f"{dest}/images.zip: 700,001 bytes must fit there, found: File name too long. Make room or "
+        f"choose another folder with --dest"
+    )
+    with pytest.raises(DataError, match=message):
+        fetch(server, dest)
+    assert not server.requests
+
+
 def test_tiny_imagenet_is_pinned_by_size_and_checksum() -> None:
     assert ARCHIVES["tiny-imagenet"] is TINY_IMAGENET
     assert TINY_IMAGENET.url == "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

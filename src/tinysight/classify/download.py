@@ -92,7 +92,8 @@ class _Job:
 
     @property
     def part_bytes(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        # Unlike Path.exists this takes a name that no file can have.
+        return os.path.getsize(self.part) if os.path.exists(self.part) else 0
 
     def discard_part(self) -> None:
         self.part.unlink(missing_ok=True)
