@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from tests.classify.conftest import make_recipe
 from tinysight import run_folder
-from tinysight.classify import muon
+from tinysight.classify import explain, muon, picture_predictions, predictions
+from tinysight.classify.explain import explain_run
 from tinysight.classify.lr_finder import lr_range_test
 from tinysight.classify.models import build_model
+from tinysight.classify.picture_predictions import predict_images
 from tinysight.classify.placement import (
     autocast,
     multiplies_bf16,
@@ -31,6 +36,7 @@ from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import StepRecord
 from tinysight.classify.training_state import TrainingState
+from tinysight.errors import RunError
 
 CPU = torch.device("cpu")
 WITH_UNITS = {"amx_tile": True, "amx_bf16": True, "avx512_bf16": False}
@@ -251,3 +257,47 @@ def output_format(settings: TrainSettings) -> torch.dtype:
     with autocast(settings, CPU):
         output: torch.Tensor = nn.Linear(2, 2)(torch.ones(1, 2))
     return output.dtype
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "name"),
+    [
+        ("evaluate", predictions, "load_model_on"),
+        ("evaluate", predictions, "place_images"),
+        ("evaluate", predictions, "predict"),
+        ("explain", predictions, "predict"),
+        ("explain", explain, "compute_run_maps"),
+        ("explain", explain, "measure_run_faithfulness"),
+        ("predict", picture_predictions, "load_model_on"),
+        ("predict", picture_predictions, "class_activation_maps"),
+    ],
+)
+def test_an_accelerator_with_too_little_memory_to_look_at_images_is_told(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    module: ModuleType,
+    name: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."
+        )
+
+    run, picture = tmp_path / "run", tmp_path / "picture.png"
+    train_run(store, make_recipe(train={"epochs": 1}), run, device=CPU)
+    Image.new("RGB", (32, 32)).save(picture)
+    monkeypatch.setattr(module, name, refuse)
+    text = (
+        "cpu: its memory must hold the network, the images and what it computes for a batch of "
+        "them, but is too small: CUDA out of memory. Try --device cpu, or end other programs that "
+        "use this memory."
+    )
+    look = {
+        "evaluate": lambda: evaluate_run(run, store, device=CPU),
+        "explain": lambda: explain_run(run, store, device=CPU),
+        "predict": lambda: predict_images(run, [picture], device=CPU),
+    }
+    with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
+        look[command]()

@@ -29,6 +29,7 @@ from tinysight.classify.maps import compute_run_maps, write_maps
 from tinysight.classify.metrics import softmax
 from tinysight.classify.mistakes import ConfusedPair
 from tinysight.classify.near_duplicates import find_duplicate_pairs
+from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.predictions import evaluate_run, require_same_store
 from tinysight.classify.store import Store, load_samples
 from tinysight.run_tables import (
@@ -117,31 +118,33 @@ def explain_run(
 
     Raises:
         RunError: No trained weights, or weights of another network, or another store, or a folder
-            that cannot be written.
+            that cannot be written, or the memory of the device is too small.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
     require_same_store(run, run_folder.read_run(run), store)
     run_folder.require_writable(run)
-    if not (run / run_folder.PREDICTIONS).exists():
-        evaluate_run(run, store, device=device, on_progress=_part(on_progress, "predictions"))
-    predictions = read_predictions(run)
-    maps = compute_run_maps(
-        run,
-        store,
-        method=method,
-        layer=layer,
-        limit=limit,
-        device=device,
-        on_progress=_part(on_progress, "heat maps"),
-    )
-    faithfulness = measure_run_faithfulness(
-        run,
-        store,
-        layer=layer,
-        limit=FAITHFULNESS_IMAGES,
-        device=device,
-        on_progress=_part(on_progress, "trust in heat maps"),
-    )
+    device = device or torch.device("cpu")
+    with enough_memory_to_look(device):
+        if not (run / run_folder.PREDICTIONS).exists():
+            evaluate_run(run, store, device=device, on_progress=_part(on_progress, "predictions"))
+        predictions = read_predictions(run)
+        maps = compute_run_maps(
+            run,
+            store,
+            method=method,
+            layer=layer,
+            limit=limit,
+            device=device,
+            on_progress=_part(on_progress, "heat maps"),
+        )
+        faithfulness = measure_run_faithfulness(
+            run,
+            store,
+            layer=layer,
+            limit=FAITHFULNESS_IMAGES,
+            device=device,
+            on_progress=_part(on_progress, "trust in heat maps"),
+        )
     samples = load_samples(store.path)
     duplicates = find_duplicate_pairs(
         store.images_u8,

@@ -16,6 +16,7 @@ from tinysight.classify.augment import normalise_batch
 from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.decode import DecodedImage, UndecodableImage, decode_image
 from tinysight.classify.metrics import softmax, top_classes
+from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.predictions import load_model_on
 
 BATCH_SIZE = 64
@@ -88,11 +89,13 @@ def predict_images(
         device: Where to run the network; the CPU when not given.
 
     Raises:
-        RunError: No trained weights, or weights of another network.
+        RunError: No trained weights, or weights of another network, or the memory of the device is
+            too small.
     """
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
-    model, settings, _ = load_model_on(device, run, about)
+    with enough_memory_to_look(device):
+        model, settings, _ = load_model_on(device, run, about)
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     predictions: list[ImagePrediction] = []
     unusable: list[UnusablePicture] = []
@@ -107,8 +110,9 @@ def predict_images(
         if not decoded:
             continue
         pixels = torch.from_numpy(np.stack([image.pixels_u8 for _, image in decoded]))
-        images = normalise_batch(pixels.to(device), mean=mean, std=std)
-        looked = class_activation_maps(model, images, settings=settings)
+        with enough_memory_to_look(device):
+            images = normalise_batch(pixels.to(device), mean=mean, std=std)
+            looked = class_activation_maps(model, images, settings=settings)
         logits = looked.logits.cpu().numpy()
         maps = looked.maps[:, 0].cpu().numpy()
         best = top_classes(logits, top_k)

@@ -10,7 +10,7 @@ from torch import nn
 
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import TrainSettings
-from tinysight.errors import TrainingError
+from tinysight.errors import RunError, TrainingError
 
 # Instructions for products of bf16 numbers, as torch.cpu.get_capabilities names them.
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
@@ -38,9 +38,28 @@ def enough_memory(settings: TrainSettings, device: torch.device) -> Iterator[Non
         part = settings.batch_size // settings.accumulate
         raise TrainingError(
             f"{device}: its memory must hold all images, the network and what it computes for "
-            f"{part} of them at once, but is too small: {str(error).partition('. ')[0]}. "
+            f"{part} of them at once, but is too small: {_what_was_missing(error)}. "
             f"Try train.accumulate={2 * settings.accumulate}, which takes the same steps in "
             f"smaller parts, or --device cpu."
+        ) from error
+
+
+@contextmanager
+def enough_memory_to_look(device: torch.device) -> Iterator[None]:
+    """Turn the want of memory for looking at images with a trained network into a fault likewise.
+
+    The images of a batch are no setting here, so another device or more room is the way out.
+
+    Raises:
+        RunError: The memory was too small for what was done in the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"{device}: its memory must hold the network, the images and what it computes for a "
+            f"batch of them, but is too small: {_what_was_missing(error)}. Try --device cpu, or "
+            f"end other programs that use this memory."
         ) from error
 
 
@@ -98,3 +117,8 @@ def multiplies_bf16(device: torch.device) -> bool:
         found = torch.cpu.get_capabilities()
         return any(found.get(name, False) for name in _BF16_INSTRUCTIONS)
     return False
+
+
+def _what_was_missing(error: torch.OutOfMemoryError) -> str:
+    """The first sentence of torch; the rest is about its allocator."""
+    return str(error).partition(". ")[0]

@@ -29,7 +29,7 @@ from tinysight.classify.metrics import (
     top_classes,
 )
 from tinysight.classify.models import build_model
-from tinysight.classify.placement import place_model, settings_to_look
+from tinysight.classify.placement import enough_memory_to_look, place_model, settings_to_look
 from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.store import Store
@@ -61,30 +61,32 @@ def evaluate_run(
 
     Raises:
         RunError: No trained weights, or weights of another network, or another store, or a folder
-            that cannot be written.
+            that cannot be written, or the memory of the device is too small.
     """
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
     run_folder.require_writable(run)
-    model, settings, metadata = load_model_on(device, run, about)
     rows = np.flatnonzero(~store.is_train)
-    look = partial(
-        predict,
-        model,
-        place_images(store.images_u8, device),
-        rows,
-        store.targets,
-        mean=np.asarray(about["mean"]),
-        std=np.asarray(about["std"]),
-        device=device,
-        settings=settings,
-        on_progress=on_progress,
-    )
-    predictions = look()
+    with enough_memory_to_look(device):
+        model, settings, metadata = load_model_on(device, run, about)
+        look = partial(
+            predict,
+            model,
+            place_images(store.images_u8, device),
+            rows,
+            store.targets,
+            mean=np.asarray(about["mean"]),
+            std=np.asarray(about["std"]),
+            device=device,
+            settings=settings,
+            on_progress=on_progress,
+        )
+        predictions = look()
+        mirrored = look(mirror=True) if flip else None
     metrics = compute_metrics(predictions.logits, predictions.targets)
-    if flip:
-        logits = (predictions.logits + look(mirror=True).logits) / np.float32(2)
+    if mirrored is not None:
+        logits = (predictions.logits + mirrored.logits) / np.float32(2)
         both = compute_metrics(logits, predictions.targets)
         metrics = replace(metrics, with_flip=FlipMetrics(both.accuracy, both.top5, both.loss))
     _write_predictions(run, [str(store.sample_ids[row]) for row in rows], predictions)
