@@ -1,5 +1,6 @@
 import errno
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from tinysight.classify.checkpoint import (
     load_weights,
     save_checkpoint,
     save_model,
+    weights_file,
 )
 from tinysight.errors import RunError
 
@@ -173,6 +175,22 @@ def test_a_model_comes_back_with_what_was_written_about_it(tmp_path: Path) -> No
     weights, about = load_model_weights(tmp_path)
     assert about == {"classes": ["ä", "<b>"], "mean": [0.5, 0.25, 0.125]}
     assert torch.equal(weights["weight"], model.weight)
+
+
+def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
+    about = {name: [name] for name in ("std", "mean", "ä", "recipe", "weights", "size_px", "seed")}
+    path = save_model(tmp_path, nn.Linear(3, 2), about)
+    content = path.read_bytes()
+    weights, _ = load_model_weights(tmp_path)
+    for _ in range(5):
+        assert weights_file(weights, about) == content
+        about = dict(reversed(about.items()))
+    length = int.from_bytes(content[:8], "little")
+    assert length % 8 == 0  # so that tensors are aligned, as safetensors' own files have them
+    header = json.loads(content[8 : 8 + length])
+    assert list(header["__metadata__"]) == sorted(about)
+    assert set(header) == {"__metadata__", "weight", "bias"}
+    assert len(content) == 8 + length + 4 * (3 * 2 + 2)
 
 
 def test_a_run_without_weights_says_how_to_finish_it(tmp_path: Path) -> None:

@@ -227,6 +227,8 @@ def test_safetensors_has_the_same_weights_and_explains_itself(
         about["input"] == "float32 (batch, 3, 32, 32), RGB, in [0, 1], minus mean, divided by std"
     )
     assert {"mean", "std", "recipe", "split_digest", "weights", "test_accuracy"} <= about.keys()
+    again = export_safetensors(run, tmp_path / "again.safetensors")
+    assert again.read_bytes() == out.read_bytes()
 
 
 def test_safetensors_does_not_write_over_the_weights_of_the_run(

@@ -125,10 +125,29 @@ def save_model(run: Path, model: nn.Module, about: Mapping[str, Any]) -> Path:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()}
-    content = safetensors_bytes(weights, metadata=metadata)
+    content = weights_file(weights, about)
     run_folder.replace_file(path, lambda file: file.write(content))
     return path
+
+
+def weights_file(weights: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> bytes:
+    """Return weights as a safetensors file that is the same to the byte each time.
+
+    safetensors writes the metadata in another order each time; here they are in the order of their
+    names. The header is the length of a JSON text in 8 bytes and this text, with spaces at its end
+    so that the tensors begin at a multiple of 8; where they lie is counted from its end.
+
+    Args:
+        weights: Tensors by name, on the CPU, contiguous.
+        about: What a reader must know, kept as JSON texts in the metadata.
+    """
+    metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()}
+    content = safetensors_bytes(dict(weights), metadata=metadata)
+    begin = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:begin]) | {"__metadata__": dict(sorted(metadata.items()))}
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[begin:]
 
 
 def load_model_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

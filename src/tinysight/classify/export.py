@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from tinysight import run_folder
-from tinysight.classify.checkpoint import load_model_weights
+from tinysight.classify.checkpoint import load_model_weights, weights_file
 from tinysight.classify.predictions import load_model, require_same_store
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
@@ -151,8 +150,7 @@ def export_safetensors(run: Path, out: Path) -> Path:
         "input": _SAFETENSORS_INPUT.format(size=about["size_px"]),
         "output": _OUTPUT.format(classes=len(about["classes"])),
     }
-    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
-    content = safetensors_bytes(weights, metadata=texts)
+    content = weights_file(weights, facts)
     run_folder.replace_file(out, lambda file: file.write(content))
     return out
 
