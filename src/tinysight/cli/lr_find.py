@@ -71,13 +71,20 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
         result["points"],
         suggestion_steepest=found.suggestion_steepest,
         suggestion_valley=found.suggestion_valley,
+        is_weak=found.is_weak,
     )
     save_png(chart, arguments.out / CURVE)
     if arguments.json:
         print_json(result)
         return 0
     print(f"steepest slope at learning rate {found.suggestion_steepest:.2g}")
-    print(f"middle of the valley at         {found.suggestion_valley:.2g}")
+    print(f"half way down at                {found.suggestion_valley:.2g}")
+    if found.is_weak:
+        print(
+            f"Both are weak: the loss must fall by more than its noise could, but it fell by "
+            f"{found.fall:.2g}. Take more --steps, other learning rates (--min-lr, --max-lr) or "
+            f"larger batches (--set train.batch_size={2 * recipe.train.batch_size})."
+        )
     if not found.diverged:
         print(f"The loss did not diverge up to {arguments.max_lr:g}: --max-lr can go higher.")
     print(f"{CURVE} and {RESULT} are in {arguments.out}")

@@ -32,14 +32,19 @@ _MOST_NAMED_CLASSES = 60  # beyond, names can no longer be read
 
 
 def lr_range_chart(
-    points: Sequence[Row], *, suggestion_steepest: float, suggestion_valley: float
+    points: Sequence[Row],
+    *,
+    suggestion_steepest: float,
+    suggestion_valley: float,
+    is_weak: bool = False,
 ) -> Chart:
     """Draw the losses of a learning-rate range test and its two suggestions.
 
     Args:
         points: Rows with ``lr``, ``loss`` and ``smoothed_loss``, at least two, by rising ``lr``.
         suggestion_steepest: Learning rate where the smoothed loss falls fastest.
-        suggestion_valley: Learning rate in the middle of the falling stretch.
+        suggestion_valley: Learning rate at which the smoothed loss has fallen half way.
+        is_weak: Whether the loss fell no more than noise alone could make it fall.
     """
     import altair as alt
 
@@ -73,7 +78,7 @@ def lr_range_chart(
     ]
     suggestions = (
         ("steepest", suggestion_steepest, VERMILLION),
-        ("valley", suggestion_valley, GREEN),
+        ("half way", suggestion_valley, GREEN),
     )
     for number, (name, lr, colour) in enumerate(suggestions):
         nearest = min(points, key=lambda point: abs(math.log(point["lr"] / lr)))
@@ -95,8 +100,10 @@ def lr_range_chart(
         ]
     title = (
         f"The loss falls fastest at learning rate {suggestion_steepest:.2g}; "
-        f"the middle of its valley is at {suggestion_valley:.2g}"
+        f"it is half way down at {suggestion_valley:.2g}"
     )
+    if is_weak:
+        title = "The loss falls no more than its noise could; no learning rate stands out"
     subtitle = (
         f"Training loss over {len(points)} steps with a growing learning rate. "
         f"Dots: batches; line: smoothed."
