@@ -1,11 +1,13 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from tests.report.runs import make_run
 from tinysight import run_folder
 from tinysight.classify.settings import Recipe
 from tinysight.errors import RunError
@@ -98,8 +100,9 @@ def test_a_folder_without_a_recipe_is_no_run(tmp_path: Path) -> None:
         run_folder.read_recipe(tmp_path)
 
 
-def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text("[")
+@pytest.mark.parametrize("content", [b"[", '# "smörgås"'.encode("latin-1")])
+def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "recipe.toml").write_bytes(content)
     with pytest.raises(RunError, match=r"recipe\.toml: must be TOML"):
         run_folder.read_recipe(tmp_path)
 
@@ -130,6 +133,26 @@ def test_a_run_of_another_kind_is_named(tmp_path: Path, content: str, message: s
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(RunError, match=message):
         run_folder.read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("store",), "store is missing"), (("mean", "std"), "mean, std are missing")],
+)
+def test_a_run_that_does_not_say_what_it_was_trained_on_is_named(
+    tmp_path: Path, names: tuple[str, ...], said: str
+) -> None:
+    run = make_run(tmp_path / "run")
+    about = run_folder.read_run(run)
+    run_folder.write_json(
+        run / run_folder.RUN, {name: about[name] for name in about if name not in names}
+    )
+    text = (
+        f"{run / 'run.json'}: must say what the run was trained on, but {said}. Copy the file anew "
+        f"from where the run was trained, or use the version of tinysight that wrote it."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
+        run_folder.read_run(run)
 
 
 def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:

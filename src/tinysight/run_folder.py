@@ -78,6 +78,11 @@ _FILES = {
     *(MISTAKES_SHEET, MAPS_SHEET, REPORT, COMPARISON),
 }
 
+_FACTS = (
+    *("tinysight", "recipe_name", "store", "split", "split_seed", "split_digest"),
+    *("train_images", "test_images", "size_px", "mean", "std", "classes"),
+)
+
 _CHECKPOINT = re.compile(r"step-\d{8,}\.pt")
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -192,7 +197,7 @@ def read_run(run: Path) -> Record:
     """Read what a run was trained on.
 
     Raises:
-        RunError: Not a run folder, or one of another format version.
+        RunError: Not a run folder, or one of another format version, or a fact is missing.
     """
     about = read_json(run / RUN)
     version = about.get("format_version")
@@ -200,6 +205,13 @@ def read_run(run: Path) -> Record:
         raise RunError(
             f"{run / RUN}: format_version must be {FORMAT_VERSION}, got {version!r}. "
             f"Use the version of tinysight that wrote this run."
+        )
+    missing = [name for name in _FACTS if name not in about]
+    if missing:
+        raise RunError(
+            f"{run / RUN}: must say what the run was trained on, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. Copy the file anew from where the "
+            f"run was trained, or use the version of tinysight that wrote it."
         )
     return about
 
@@ -283,7 +295,7 @@ def read_recipe(run: Path) -> Record:
     """Read the settings of a run.
 
     Raises:
-        RunError: The file is missing or is not TOML.
+        RunError: The file is missing or is not TOML in UTF-8.
     """
     path = run / RECIPE
     try:
@@ -293,7 +305,7 @@ def read_recipe(run: Path) -> Record:
             f"{path}: must be a readable file, but {error.strerror}. "
             f"Name a run folder that `tinysight train` wrote."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not UTF-8, or not TOML
         raise RunError(f"{path}: must be TOML, but {error}. Train the run again.") from error
 
 
