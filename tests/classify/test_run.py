@@ -103,6 +103,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert weights.keys() == others.keys()
     for name, tensor in weights.items():
         assert torch.equal(tensor, others[name]), name
+    assert (one / run_folder.MODEL).read_bytes() == (other / run_folder.MODEL).read_bytes()
     last = load_checkpoint(run_folder.checkpoint_files(one)[0])
     other_last = load_checkpoint(run_folder.checkpoint_files(other)[0])
     for part in ("model", "average"):
@@ -495,6 +496,22 @@ def test_a_checkpoint_of_another_network_is_refused(
     run_folder.write_recipe(tmp_path / "run", other.model_dump())
     with pytest.raises(RunError, match=r"step-00000015\.pt: .* Use the recipe that the weights"):
         run(store, other, tmp_path / "run", resume=True)
+
+
+def test_a_history_with_a_hole_is_not_gone_on_with(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    folder, stop = tmp_path / "run", StopRequest()
+    run(store, recipe, folder, stop=stop, listener=Listener(stop, after_step=12))
+    history = folder / run_folder.HISTORY
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[1:]))
+    text = (
+        f"{history}: must have a line for each of the 2 epochs that the newest checkpoint has "
+        f"behind it, but has 1. Copy the file anew from where the run was, or choose another --out "
+        f"and train again."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
+        run(store, recipe, folder, resume=True)
 
 
 def test_a_resumed_run_keeps_its_store(store: Store, recipe: Recipe, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,9 +89,13 @@ def test_train_is_the_library_call(packed_shapes: Path, finished: Path, tmp_path
         listener=TrainingProgress(2),
     )
     evaluate_run(tmp_path / "run", store, device=device)
-    ours, theirs = (load_file(run / run_folder.MODEL) for run in (finished, tmp_path / "run"))
-    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-    for name in (run_folder.METRICS, run_folder.PREDICTIONS, run_folder.RECIPE, run_folder.STEPS):
+    for name in (
+        run_folder.METRICS,
+        run_folder.MODEL,
+        run_folder.PREDICTIONS,
+        run_folder.RECIPE,
+        run_folder.STEPS,
+    ):
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
 
 
@@ -161,6 +166,22 @@ def test_a_store_that_moved_can_be_named(
         moved.rename(packed_shapes)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "explain", "export"])
+def test_a_store_in_a_place_that_cannot_be_looked_at_is_named(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    run, store = tmp_path / "run", tmp_path / ("a" * 300)
+    shutil.copytree(finished, run)
+    about = run_folder.read_run(run)
+    run_folder.write_json(run / run_folder.RUN, about | {"store": str(store)})
+    words = [command, str(run)]
+    assert main(words + (["--out", str(tmp_path / "x.onnx")] if command == "export" else [])) == 1
+    assert (
+        f"tinysight: {run}: its store must still be where it was, none is seen at {store}. "
+        f"Name the place where it is now with --store.\n"
+    ) in capsys.readouterr().err
+
+
 def test_a_tuning_run_prints_no_test_accuracy(
     packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,6 +249,32 @@ def test_lr_find_writes_curve_and_numbers(
     assert result == json.loads((out / "lr_range.json").read_text())
     assert {"suggestion_steepest", "suggestion_valley", "points"} <= result.keys()
     assert (out / "lr_range.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("weak_below", "is_weak"), [(1e9, True), (-1e9, False)])
+def test_lr_find_says_when_its_suggestions_are_worth_nothing(
+    packed_shapes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    weak_below: float,
+    is_weak: bool,
+) -> None:
+    monkeypatch.setattr("tinysight.classify.lr_finder.WEAK_BELOW", weak_below)
+    out = tmp_path / "lr"
+    words = ["lr-find", str(packed_shapes), "--out", str(out), "--recipe", "smoke", "--steps", "12"]
+    words += ["--set", "train.batch_size=8", "--min-lr", "1e-4", "--max-lr", "0.1"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((out / "lr_range.json").read_text())
+    assert f"half way down at                {result['suggestion_valley']:.2g}\n" in printed
+    assert result["is_weak"] is is_weak
+    message = (
+        f"Both are weak: the loss must fall by more than its noise could, but it fell by "
+        f"{result['fall']:.2g}. Take more --steps, other learning rates (--min-lr, --max-lr) or "
+        f"larger batches (--set train.batch_size=16).\n"
+    )
+    assert (message in printed) is is_weak
 
 
 def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

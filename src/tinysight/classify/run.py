@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from tinysight.classify.models import build_model
 from tinysight.classify.placement import enough_memory, settle_precision
 from tinysight.classify.predictions import require_same_store
 from tinysight.classify.processes import Processes
+from tinysight.classify.run_lock import sole_training
 from tinysight.classify.run_settings import read_settings
 from tinysight.classify.schedule import require_sizes_fit, schedule_at
 from tinysight.classify.settings import Recipe
@@ -138,7 +140,8 @@ def train_run(
         recipe_name: Written down with the run.
 
     Raises:
-        RunError: The folder holds another run, or there is nothing to resume.
+        RunError: The folder holds another run, or another training writes into it, or there is
+            nothing to resume.
         RecipeError: The recipe does not fit the images or the processes; nothing was written.
         TrainingError: The loss is no longer finite, or the memory of the GPU is too small.
     """
@@ -155,87 +158,86 @@ def train_run(
         for path in (run, store.path):
             _require_path_is_text(path)
         _require_empty_folder(run, recipe)
-    with enough_memory(recipe.train, device):
-        data = training_data(store, recipe, device)
-        model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
-        state = TrainingState(model, recipe, len(data.train_rows), device)
-    if processes.is_first:
-        run_folder.remove_unfinished_files(run)
-        if not resume:
-            _begin_run(store, recipe, run, device, processes, recipe_name=recipe_name)
-    processes.wait()
-    _resume_from_newest(state, run)
-    history = []
-    if processes.is_first:
-        history = run_folder.keep_records(
-            run / run_folder.HISTORY, lambda row: row["epoch"] < state.recorded_epochs
-        )
-        steps_done = history[-1]["steps"] if history else 0
-        run_folder.keep_records(run / run_folder.STEPS, lambda row: row["step"] < steps_done)
-    steps = len(state.step_losses)
-    events = open_event_writer(run / run_folder.EVENTS) if processes.is_first else None
-
-    def save(state: TrainingState) -> None:
+    with sole_training(run) if processes.is_first else nullcontext():
+        with enough_memory(recipe.train, device):
+            data = training_data(store, recipe, device)
+            model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
+            state = TrainingState(model, recipe, len(data.train_rows), device)
         if processes.is_first:
-            save_checkpoint(run, state.state_dict())
+            run_folder.remove_unfinished_files(run)
+            if not resume:
+                _begin_run(store, recipe, run, device, processes, recipe_name=recipe_name)
         processes.wait()
-
-    def on_step(record: StepRecord) -> None:
+        _resume_from_newest(state, run)
+        history = []
         if processes.is_first:
-            listener.on_step(record)
+            history = _history_of(state, run)
+            steps_done = history[-1]["steps"] if history else 0
+            run_folder.keep_records(run / run_folder.STEPS, lambda row: row["step"] < steps_done)
+        steps = len(state.step_losses)
+        events = open_event_writer(run / run_folder.EVENTS) if processes.is_first else None
 
-    def on_epoch(record: EpochRecord) -> None:
-        if not processes.is_first:
-            return
-        row = history_row(record, is_tuning=bool(len(data.tuning_rows)))
-        history.append(row)
-        run_folder.append_records(run / run_folder.STEPS, step_rows(record, recipe))
-        run_folder.write_records(run / run_folder.HISTORY, history)
+        def save(state: TrainingState) -> None:
+            if processes.is_first:
+                save_checkpoint(run, state.state_dict())
+            processes.wait()
+
+        def on_step(record: StepRecord) -> None:
+            if processes.is_first:
+                listener.on_step(record)
+
+        def on_epoch(record: EpochRecord) -> None:
+            if not processes.is_first:
+                return
+            row = history_row(record, is_tuning=bool(len(data.tuning_rows)))
+            history.append(row)
+            run_folder.append_records(run / run_folder.STEPS, step_rows(record, recipe))
+            run_folder.write_records(run / run_folder.HISTORY, history)
+            if events:
+                events.write(row)
+            listener.on_epoch(record, row)
+
+        steps_before = state.step
+        if processes.is_first:
+            listener.on_start(state.step, steps * recipe.train.epochs)
+        with enough_memory(recipe.train, device):
+            is_finished = train(
+                state,
+                data,
+                recipe,
+                device=device,
+                processes=processes,
+                stop=stop or StopRequest(),
+                save=save,
+                on_step=on_step,
+                on_epoch=on_epoch,
+            )
+        # A run that had ended keeps its file: what was made of it names its checksum.
+        has_ended = state.step == steps_before and (run / run_folder.MODEL).exists()
+        if is_finished and processes.is_first and not has_ended:
+            averaged = state.average
+            about = run_folder.read_run(run)
+            save_model(
+                run,
+                averaged or state.model,
+                {
+                    "format_version": run_folder.FORMAT_VERSION,
+                    "weights": "ema" if averaged else "raw",
+                    "recipe": recipe.model_dump(),
+                    **{key: about[key] for key in ("classes", "mean", "std", "size_px")},
+                },
+            )
         if events:
-            events.write(row)
-        listener.on_epoch(record, row)
-
-    steps_before = state.step
-    if processes.is_first:
-        listener.on_start(state.step, steps * recipe.train.epochs)
-    with enough_memory(recipe.train, device):
-        is_finished = train(
-            state,
-            data,
-            recipe,
-            device=device,
-            processes=processes,
-            stop=stop or StopRequest(),
-            save=save,
-            on_step=on_step,
-            on_epoch=on_epoch,
+            events.close()
+        return RunResult(
+            is_finished=is_finished,
+            epochs=state.recorded_epochs,
+            steps=state.step,
+            new_steps=state.step - steps_before,
+            last=history[-1] if history else {},
+            seconds=state.seconds,
+            run=run,
         )
-    # A run that had ended keeps its file: what was made of it names its checksum.
-    has_ended = state.step == steps_before and (run / run_folder.MODEL).exists()
-    if is_finished and processes.is_first and not has_ended:
-        averaged = state.average
-        about = run_folder.read_run(run)
-        save_model(
-            run,
-            averaged or state.model,
-            {
-                "format_version": run_folder.FORMAT_VERSION,
-                "weights": "ema" if averaged else "raw",
-                "recipe": recipe.model_dump(),
-                **{key: about[key] for key in ("classes", "mean", "std", "size_px")},
-            },
-        )
-    if events:
-        events.close()
-    return RunResult(
-        is_finished=is_finished,
-        epochs=state.recorded_epochs,
-        steps=state.step,
-        new_steps=state.step - steps_before,
-        last=history[-1] if history else {},
-        seconds=state.seconds,
-        run=run,
-    )
 
 
 def training_data(store: Store, recipe: Recipe, device: torch.device) -> TrainingData:
@@ -429,6 +431,19 @@ def _resume_from_newest(state: TrainingState, run: Path) -> None:
         return
     if faults:
         raise faults[0]
+
+
+def _history_of(state: TrainingState, run: Path) -> list[run_folder.Record]:
+    """Return the lines of the epochs that a state has behind it, and drop the others."""
+    path = run / run_folder.HISTORY
+    history = run_folder.keep_records(path, lambda row: row["epoch"] < state.recorded_epochs)
+    if len(history) != state.recorded_epochs:
+        raise RunError(
+            f"{path}: must have a line for each of the {state.recorded_epochs} epochs that the "
+            f"newest checkpoint has behind it, but has {len(history)}. Copy the file anew from "
+            f"where the run was, or choose another --out and train again."
+        )
+    return history
 
 
 def describe_environment(device: torch.device, processes: Processes) -> dict[str, Any]:
