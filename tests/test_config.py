@@ -162,6 +162,14 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"schedule.full_size_epoch \(=10\) must be below train.epochs \(=10\), so that "
             r"training ends at the last size",
         ),
+        (
+            ["augment.pad_px=10000000000000000000"],
+            r"augment.pad_px: must be less than or equal to 1048576, got 10000000000000000000\.",
+        ),
+        (
+            ["augment.dropout_max_px=10000000000000000000"],
+            r"augment.dropout_max_px: must be less than or equal to 1048576, got 1",
+        ),
         (["train.epochs=3.5"], r"train.epochs: must be a valid integer, got 3.5\."),
         (["train.epochs=true"], r"train.epochs: must be a valid integer, got True\."),
         (["model=3"], r"model: must be a table of settings, got 3\."),

@@ -82,6 +82,15 @@ def test_a_torn_line_in_the_middle_is_a_fault(tmp_path: Path) -> None:
         run_folder.read_records(path)
 
 
+@pytest.mark.parametrize("text", ['{"a": 1}\n3\n', '{"a": 1}\n3'])
+def test_a_line_that_is_no_record_is_a_fault(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    message = r"a\.jsonl: line 2 must be one JSON object, got int\. Train the run again\.$"
+    with pytest.raises(RunError, match=message):
+        run_folder.read_records(path)
+
+
 def test_lines_that_will_be_written_again_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     run_folder.write_records(path, [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}])

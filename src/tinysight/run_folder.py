@@ -266,7 +266,7 @@ def read_records(path: Path) -> list[Record]:
     """Read JSON lines; an absent file holds none, a torn last line is left out.
 
     Raises:
-        RunError: A line other than the last is not JSON.
+        RunError: A line is no JSON object, other than a last one that is torn.
     """
     if not path.exists():
         return []
@@ -276,13 +276,19 @@ def read_records(path: Path) -> list[Record]:
         if not line:
             continue
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError as error:
             if number == len(lines):
                 break
             raise RunError(
                 f"{path}: line {number} must be JSON, but {error}. Train the run again."
             ) from error
+        if not isinstance(record, dict):
+            raise RunError(
+                f"{path}: line {number} must be one JSON object, got {type(record).__name__}. "
+                f"Train the run again."
+            )
+        records.append(record)
     return records
 
 

@@ -170,7 +170,9 @@ def read_table(path: Path) -> tuple[pa.Table, Record]:
         about: Record = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
-        raise RunError(f"{path}: must be a whole Parquet file, but {reason} {again}") from error
+        raise RunError(
+            f"{path}: must be a whole Parquet file, but {reason.rstrip('.')}. {again}"
+        ) from error
     version = about.get("format_version")
     if version != FORMAT_VERSION:
         raise RunError(f"{path}: format_version must be {FORMAT_VERSION}, got {version!r}. {again}")
@@ -224,7 +226,9 @@ def read_predictions(run: Path) -> SavedPredictions:
         )
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
-        raise RunError(f"{path}: must be a whole Parquet file, but {reason} {again}") from error
+        raise RunError(
+            f"{path}: must be a whole Parquet file, but {reason.rstrip('.')}. {again}"
+        ) from error
 
 
 def read_matrix(table: pa.Table, name: str) -> npt.NDArray[Any]:

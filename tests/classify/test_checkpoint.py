@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -9,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tinysight import run_folder
@@ -171,9 +173,10 @@ def test_weights_of_another_network_are_refused_and_change_nothing() -> None:
 
 def test_a_model_comes_back_with_what_was_written_about_it(tmp_path: Path) -> None:
     model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-    save_model(tmp_path, model, {"classes": ["ä", "<b>"], "mean": [0.5, 0.25, 0.125]})
+    written = {"recipe": {}, "weights": "raw", "classes": ["ä", "<b>"], "mean": [0.5, 0.25, 0.125]}
+    save_model(tmp_path, model, written)
     weights, about = load_model_weights(tmp_path)
-    assert about == {"classes": ["ä", "<b>"], "mean": [0.5, 0.25, 0.125]}
+    assert about == written
     assert torch.equal(weights["weight"], model.weight)
 
 
@@ -206,3 +209,17 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"model\.safetensors: must be a whole safetensors file"):
         load_model_weights(tmp_path)
     assert run_folder.MODEL == path.name
+
+
+def test_weights_that_another_program_wrote_are_named(tmp_path: Path) -> None:
+    path = save_model(tmp_path, nn.Linear(3, 2), {"weights": "raw"})
+    message = (
+        f"{path}: must have the metadata that training wrote, but recipe is missing: another "
+        f"program wrote the file. Move it away and write it again with `tinysight train … --out "
+        f"{tmp_path} --resume`."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(message)}$"):
+        load_model_weights(tmp_path)
+    save_file(load_file(path), path)
+    with pytest.raises(RunError, match="but recipe and weights are missing: another program"):
+        load_model_weights(tmp_path)

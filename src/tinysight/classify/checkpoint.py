@@ -154,7 +154,7 @@ def load_model_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     """Read the weights of a trained network and what was written about it.
 
     Raises:
-        RunError: No weights yet, or the file is damaged.
+        RunError: No weights yet, or the file is damaged or was not written by training.
     """
     path = run / run_folder.MODEL
     if not path.exists():
@@ -170,4 +170,11 @@ def load_model_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         raise RunError(
             f"{path}: must be a whole safetensors file, but {error}. Train the run again."
         ) from error
+    missing = [key for key in ("recipe", "weights") if key not in metadata]
+    if missing:
+        raise RunError(
+            f"{path}: must have the metadata that training wrote, but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing: another program wrote the file. "
+            f"Move it away and write it again with `tinysight train … --out {run} --resume`."
+        )
     return weights, metadata

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LEAST_IMAGE_PX = 32  # of the networks
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+_MOST_PX = 2**20  # far beyond any image; draws are int64
 
 
 class _Settings(BaseModel):
@@ -38,7 +39,7 @@ class ModelSettings(_Settings):
 class AugmentSettings(_Settings):
     """What happens to a training image, in the order of the fields, one draw per image."""
 
-    pad_px: Annotated[int, Field(ge=0)] = 8
+    pad_px: Annotated[int, Field(ge=0, le=_MOST_PX)] = 8
     """Padding on each side before the random crop back to the image's size; 0 for no crop."""
     pad_mode: Literal["reflect", "mean"] = "reflect"
     """What padding and rotation show outside the image: its mirror image, or the mean colour of
@@ -66,9 +67,9 @@ class AugmentSettings(_Settings):
     at both ends of that range."""
     dropout_probability: Probability = 0.0
     """Chance of coarse dropout: one rectangle filled with the mean colour."""
-    dropout_min_px: Annotated[int, Field(ge=1)] = 8
+    dropout_min_px: Annotated[int, Field(ge=1, le=_MOST_PX)] = 8
     """Shortest side of the dropped rectangle, pixels."""
-    dropout_max_px: Annotated[int, Field(ge=1)] = 16
+    dropout_max_px: Annotated[int, Field(ge=1, le=_MOST_PX)] = 16
     """Longest side of the dropped rectangle, pixels."""
     mix_probability: Probability = 0.0
     """Chance that an image is mixed with its neighbour in the shuffled order."""
