@@ -163,6 +163,18 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"training ends at the last size",
         ),
         (
+            ["schedule.max_lr=1e300"],
+            r"schedule.max_lr: must be less than or equal to 10{30}, got 1e\+300\.",
+        ),
+        (
+            ["optimizer.muon_lr_ratio=1e300"],
+            r"optimizer.muon_lr_ratio: must be less than or equal to 1000000, got 1e\+300\.",
+        ),
+        (
+            ["optimizer.weight_decay=1e300"],
+            r"optimizer.weight_decay: must be less than or equal to 1000000, got 1e\+300\.",
+        ),
+        (
             ["augment.pad_px=10000000000000000000"],
             r"augment.pad_px: must be less than or equal to 1048576, got 10000000000000000000\.",
         ),

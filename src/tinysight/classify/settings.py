@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 LEAST_IMAGE_PX = 32  # of the networks
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-_MOST_PX = 2**20  # far beyond any image; draws are int64
+# Far beyond any use: draws of pixels must be int64, and steps of the weights float32.
+_MOST_PX = 2**20
+_MOST_LR = 1e30
+_MOST_FACTOR = 1e6
 
 
 class _Settings(BaseModel):
@@ -113,7 +116,7 @@ class OptimizerSettings(_Settings):
     name: Literal["sgd", "adamw", "muon"] = "sgd"
     """Optimizer, torch's own. Muon moves the convolution filters, all but those that see the
     pixels; SGD moves everything else."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0.0, le=_MOST_FACTOR)] = 5e-4
     """Weight decay; torch's meaning for each optimizer. With muon, filters shrink in each step by
     the same share as under SGD."""
     decay_norms_and_biases: bool = False
@@ -122,7 +125,7 @@ class OptimizerSettings(_Settings):
     """Whether weight decay also pulls on the filters that see the pixels."""
     nesterov: bool = True
     """Nesterov momentum (SGD only; Muon always has it)."""
-    muon_lr_ratio: Annotated[float, Field(gt=0.0)] = 0.2
+    muon_lr_ratio: Annotated[float, Field(gt=0.0, le=_MOST_FACTOR)] = 0.2
     """Learning rate of Muon as a share of that of the schedule, which is SGD's."""
     muon_iterations: Annotated[int, Field(ge=1, lt=100)] = 5
     """Newton-Schulz iterations with which Muon makes a step orthogonal; fewer are rougher and
@@ -134,7 +137,7 @@ class ScheduleSettings(_Settings):
 
     kind: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     """Rise to ``max_lr`` and fall; fall from ``max_lr`` along a cosine; stay at ``max_lr``."""
-    max_lr: Annotated[float, Field(gt=0.0)] = 0.1
+    max_lr: Annotated[float, Field(gt=0.0, le=_MOST_LR)] = 0.1
     """Highest learning rate."""
     div_factor: Annotated[float, Field(ge=1.0)] = 25.0
     """One-cycle starts at ``max_lr / div_factor``; the warm-up of the others as well."""
