@@ -78,6 +78,20 @@ def test_only_a_true_0_or_100_percent_reads_so(share: float, digits: int, text: 
 
 
 @pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [(1 / 16, 1, "6.3 %"), (5 / 16, 1, "31.3 %"), (3 / 16, 1, "18.8 %"), (1 / 8, 0, "13 %")],
+)
+def test_halves_of_a_last_digit_are_rounded_up(share: float, digits: int, text: str) -> None:
+    assert percent(share, digits) == text
+
+
+def test_a_share_of_32_bits_is_rounded_once() -> None:
+    share = np.float32(0.0245)  # a little less; 100 times that is 2.45 in 32 bits
+    assert 100 * float(share) < 2.45
+    assert percent(share) == "2.4 %"
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0.04, "0.0 s"), (2.14, "2.1 s"), (48.2, "48 s"), (61, "1 min"), (2052, "34 min"),

@@ -20,8 +20,8 @@ from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
 from tinysight.classify import explain
 from tinysight.classify.explain import FILES, encode_picture, explain_run
+from tinysight.classify.explanation_tables import probs_of
 from tinysight.classify.label_errors import find_label_errors
-from tinysight.classify.metrics import softmax
 from tinysight.classify.pack import pack_store
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.run import train_run
@@ -155,7 +155,7 @@ def test_there_is_a_picture_of_every_image_that_is_named(explained: Path, shapes
 
 def test_label_issues_are_those_of_all_predictions(explained: Path) -> None:
     predictions = read_predictions(explained)
-    probs = softmax(predictions.logits.astype(np.float32))
+    probs = probs_of(predictions)
     expected = find_label_errors(probs, predictions.targets)
     table, _ = read_table(explained / run_folder.LABEL_ISSUES)
     assert table["sample_id"].to_pylist() == predictions.sample_ids[expected.rows].tolist()
@@ -164,6 +164,20 @@ def test_label_issues_are_those_of_all_predictions(explained: Path) -> None:
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
     summary = run_folder.read_explanation(explained)
     assert summary["label_issues"] == {"found": len(expected.rows), "of_images": 27}
+
+
+def test_an_image_has_the_same_probabilities_among_label_issues_as_in_the_gallery(
+    explained: Path,
+) -> None:
+    gallery = read_table(explained / run_folder.GALLERY)[0].to_pylist()
+    shown = {row["sample_id"]: row for row in gallery}
+    issues = read_table(explained / run_folder.LABEL_ISSUES)[0].to_pylist()
+    assert issues
+    for issue in issues:
+        row = shown[issue["sample_id"]]
+        probs = dict(zip(row["top5"], row["top5_probs"], strict=True))
+        assert issue["suggested_prob"] == probs[issue["suggested"]]
+        assert issue["target_prob"] == probs[issue["target"]]
 
 
 def test_duplicates_of_both_kinds_are_written(explained: Path, shapes: Store) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from tinysight.classify.explanation_tables import (
     count_duplicates,
     duplicate_columns,
     gallery_columns,
+    probs_of,
     summarize_mistakes,
 )
 from tinysight.classify.label_errors import LabelErrors
@@ -56,6 +59,22 @@ def errors(places: list[int]) -> LabelErrors:
 
 
 ALL = np.arange(12)
+
+
+def test_probabilities_that_were_written_in_full_stay_as_they_are(
+    predictions: SavedPredictions,
+) -> None:
+    two = dataclasses.replace(
+        predictions,
+        top_classes=predictions.top_classes[:, :2],
+        top_probs=predictions.top_probs[:, :2],
+    )
+    probs = probs_of(two)
+    images = np.arange(12)
+    assert (probs[images[:, None], two.top_classes] == two.top_probs).all()
+    at_target = probs[images, two.targets]
+    np.testing.assert_allclose(at_target, np.exp(-two.losses.astype(np.float64)), rtol=1e-6)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=0.01)
 
 
 def test_pictures_are_of_the_gallery_the_suspects_and_both_sides_of_duplicates(

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tinysight.classify.picture_predictions import predict_images
 from tinysight.cli import main, predict
+from tinysight.numerals import percent
 from tinysight.report import pictures
 
 QUICK = ("--recipe", "smoke", "--set", "train.epochs=2", "--set", "train.batch_size=8")
@@ -35,7 +36,9 @@ def test_predict_prints_the_likeliest_classes_of_each_picture(
     heading, *lines = first.split("\n")
     assert heading == f"{photo}: 120x80 px (grey, resized, cropped to its centre)"
     (prediction,) = predict_images(finished, [photo], top_k=2).predictions
-    assert [line.split()[0] for line in lines] == [f"{prob:.2%}" for prob in prediction.probs]
+    assert [line.split("%")[0].strip() for line in lines] == [
+        percent(prob).removesuffix(" %") for prob in prediction.probs
+    ]
     assert printed.err == ""
 
 

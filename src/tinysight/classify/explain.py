@@ -21,12 +21,12 @@ from tinysight.classify.explanation_tables import (
     duplicate_columns,
     gallery_columns,
     label_issue_columns,
+    probs_of,
     summarize_mistakes,
 )
 from tinysight.classify.faithfulness import Faithfulness, measure_run_faithfulness
 from tinysight.classify.label_errors import find_label_errors
 from tinysight.classify.maps import compute_run_maps, write_maps
-from tinysight.classify.metrics import softmax
 from tinysight.classify.mistakes import ConfusedPair
 from tinysight.classify.near_duplicates import find_duplicate_pairs
 from tinysight.classify.placement import enough_memory_to_look
@@ -151,7 +151,7 @@ def explain_run(
         samples["sha256"].to_pylist(),
         on_progress=_part(on_progress, "duplicates"),
     )
-    probs = softmax(predictions.logits.astype(np.float32))
+    probs = probs_of(predictions)
     errors = find_label_errors(probs, predictions.targets)
     explained = np.flatnonzero(np.isin(predictions.sample_ids, maps.sample_ids))
     shown = choose_shown_images(store, predictions, explained, errors, duplicates)
@@ -223,7 +223,7 @@ def explain_run(
         run=run,
         images=len(maps.sample_ids),
         of_images=maps.of_images,
-        accuracy=1 - mistakes["mistakes"] / len(predictions.targets),
+        accuracy=(len(predictions.targets) - mistakes["mistakes"]) / len(predictions.targets),
         mistakes=mistakes["mistakes"],
         method=maps.method,
         layer=maps.layer,

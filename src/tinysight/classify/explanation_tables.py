@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.classify.label_errors import LabelErrors
+from tinysight.classify.metrics import softmax
 from tinysight.classify.mistakes import (
     MOST_RANKED_CLASSES,
     choose_gallery,
@@ -50,6 +51,19 @@ class ShownImages:
     reasons: tuple[tuple[str, ...], ...]
     mistakes_shown: int
     rows: Rows
+
+
+def probs_of(predictions: SavedPredictions) -> NDArray[np.float64]:
+    """Return the probabilities of all classes, (N, C) float64, rows summing to 1 within 0.01.
+
+    Those of the right class and of the first guesses are as they were written; only the others
+    come from logits of half precision. So an image has the same figures wherever it is shown.
+    """
+    probs = softmax(predictions.logits.astype(np.float32))
+    images = np.arange(len(probs))
+    probs[images, predictions.targets] = np.exp(-predictions.losses)
+    probs[images[:, None], predictions.top_classes] = predictions.top_probs
+    return probs
 
 
 def choose_shown_images(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.numerals import percent
 
 if TYPE_CHECKING:
     from tinysight.classify.picture_predictions import PicturePredictions, UnusablePicture
@@ -90,7 +91,7 @@ def _print_words(found: PicturePredictions) -> None:
         done = f" ({', '.join(prediction.repairs)})" if prediction.repairs else ""
         print(f"{prediction.file}: {prediction.width_px}x{prediction.height_px} px{done}")
         for class_index, prob in zip(prediction.classes, prediction.probs, strict=True):
-            print(f"  {prob:7.2%}  {found.class_names[class_index]}")
+            print(f"  {percent(prob):>11}  {found.class_names[class_index]}")
 
 
 def _as_json(found: PicturePredictions, run: Path, sheet: Path | None) -> dict[str, Any]:
@@ -124,7 +125,6 @@ def _as_json(found: PicturePredictions, run: Path, sheet: Path | None) -> dict[s
 
 def _draw(found: PicturePredictions, out: Path, run: Path) -> None:
     """Draw each picture as the network saw it and, beside it, what spoke for its first guess."""
-    from tinysight.numerals import percent
     from tinysight.report.heat_maps import overlay_heat_map
     from tinysight.report.pictures import contact_sheet
     from tinysight.run_folder import replace_file

@@ -29,7 +29,6 @@ from tinysight.run_folder import Record
 
 _MOST_LISTED = 300
 _MOST_MAP_SIDE = 16  # a picture of 64 pixels shows no finer map
-_DIGITS = 4
 
 
 class PictureShelf:
@@ -132,11 +131,11 @@ def _gallery(results: RunResults, explanation: Explanation, shelf: PictureShelf)
             "picture": [shelf.number_of(sample_id) for sample_id in gallery["sample_id"]],
             "target": gallery["target"],
             "predicted": gallery["predicted"],
-            "target_prob": _rounded_probs(gallery["target_prob"]),
-            "predicted_prob": _rounded_probs(gallery["predicted_prob"]),
-            "loss": _rounded(gallery["loss"]),
+            # In full: who rounds a figure that was rounded before may get another one.
+            "predicted_prob": gallery["predicted_prob"],
+            "loss": gallery["loss"],
             "top5": gallery["top5"],
-            "top5_probs": [_rounded_probs(row) for row in gallery["top5_probs"]],
+            "top5_probs": gallery["top5_probs"],
             "why": [[reasons.index(reason) for reason in why] for why in gallery["why"]],
             "ramp": base64.b64encode(heat_ramp().tobytes()).decode(),
             "map_hw": _shown_hw((map_hw[0], map_hw[1])),
@@ -176,19 +175,6 @@ def _trust_table(faithfulness: Sequence[Record]) -> Table:
         "shows what the network goes by has a lower deletion and a higher insertion than places "
         "in a random order.",
     )
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, _DIGITS) for value in values]
-
-
-def _rounded_probs(values: Sequence[float]) -> list[float]:
-    """Round probabilities, none of them to 0 or 1 that was not: the page says which are."""
-    least = 10.0**-_DIGITS
-    return [
-        value if value in (0, 1) else min(max(round(value, _DIGITS), least), 1 - least)
-        for value in values
-    ]
 
 
 def _shown_hw(map_hw: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tinysight import run_folder
-from tinysight.numerals import counted
+from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import overlay_heat_map
 from tinysight.report.pictures import contact_sheet
 from tinysight.report.run_results import short_names
@@ -97,7 +97,7 @@ def _draw_mistakes(mistakes: list[_Mistake], title: str) -> Image.Image:
     return contact_sheet(
         [mistake.picture for mistake in mistakes],
         [
-            (mistake.target, f"taken for {mistake.predicted}", _share(mistake.predicted_prob))
+            (mistake.target, f"taken for {mistake.predicted}", percent(mistake.predicted_prob))
             for mistake in mistakes
         ],
         _COLUMNS,
@@ -120,7 +120,7 @@ def _draw_maps(mistakes: list[_Mistake], title: str, method: str) -> Image.Image
         ):
             pictures.append(overlay_heat_map(mistake.picture, heat_map, scale=scale))
             nothing = "" if heat_map.any() else ", nothing speaks for it"
-            captions.append((f"{name}?", _share(probability) + nothing))
+            captions.append((f"{name}?", percent(probability) + nothing))
     return contact_sheet(
         pictures,
         captions,
@@ -147,12 +147,6 @@ def _among(summary: run_folder.Record) -> str:
 
 def _scale(mistakes: list[_Mistake], wanted_px: int) -> int:
     return max(1, round(wanted_px / len(mistakes[0].picture)))
-
-
-def _share(probability: float) -> str:
-    if probability < 0.01:
-        return "under 1 %"
-    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 def _save_png(sheet: Image.Image, path: Path) -> None:

@@ -104,7 +104,20 @@ def test_scripts_write_percent_as_the_package_does(visit: Visitor, report_html: 
     seen = visit(report_html)
     cases = [
         (share, digits)
-        for share in (0, 1, 0.0004, 0.00051, 0.9996, 0.9993, 0.4868, 1e-9, 1 - 1e-9, 1 / 3)
+        for share in (
+            0,
+            1,
+            0.0004,
+            0.00051,
+            0.9996,
+            0.9993,
+            0.4868,
+            1e-9,
+            1 - 1e-9,
+            1 / 3,
+            1 / 16,
+            5 / 16,
+        )
         for digits in (0, 1, 2)
     ]
     shown = seen.page.evaluate(
