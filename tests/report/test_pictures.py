@@ -84,6 +84,38 @@ def test_a_title_that_is_wider_than_its_sheet_takes_more_lines() -> None:
     assert not has_ink(two, (two.width - 15, 0, two.width, two.height))
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("dog", ["dog"]),
+        ("Rhodesian ridgeback", ["Rhodesian", "ridgeback"]),
+        ("Rhodesian_ridgeback", ["Rhodesian_", "ridgeback"]),
+        ("Rhodesian ridgeback, African lion hound", ["Rhodesian", "ridgeback…"]),
+    ],
+)
+def test_a_name_too_long_for_its_image_goes_on_below_and_says_where_it_is_cut(
+    name: str, lines: list[str]
+) -> None:
+    side_px = round(font_of(12).getlength("ridgeback…"))
+    drawn, expected = (
+        np.asarray(contact_sheet(plain_images(1, side=side_px), [caption], 1, scale=1))
+        for caption in (name, lines)
+    )
+    assert drawn.shape == expected.shape
+    # The same letters; the lines of one text are all of the first colour.
+    assert ((drawn < 200) >= (expected < 200)).all()
+
+
+def test_only_a_row_with_a_long_caption_is_higher_for_it() -> None:
+    images = plain_images(4, side=32)
+    short = contact_sheet(images, ["dog"] * 4, 2)
+    long = contact_sheet(images, ["dog", "dog and cat", "dog", "dog"], 2)
+    line_px = round(1.4 * 12)
+    assert long.height == short.height + line_px
+    tops = [[box_of(sheet, colour)[1] for colour in COLOURS[:4]] for sheet in (short, long)]
+    assert [after - before for before, after in zip(*tops, strict=True)] == [line_px] * 4
+
+
 def test_long_caption_does_not_reach_into_the_next_image() -> None:
     name = "Rhodesian ridgeback, African lion hound"
     sheet = contact_sheet(plain_images(2, side=32), [name, ""], 2)

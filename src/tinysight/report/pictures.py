@@ -17,6 +17,7 @@ _INK, _QUIET, _GROUND = "#1F2328", "#59636E", "#FFFFFF"
 _GAP_PX = 10
 _GAP_WITHIN_PX, _GAP_BETWEEN_PX = 4, 20  # of images that belong together
 _MARGIN_PX = 16
+_MOST_LINES = 2  # of one text of a caption
 _ELLIPSIS = "…"
 _HAS_TOO = frozenset("©«°±´·»‘’“”…‹›⁄™")  # of the font, beside ASCII
 _UNKNOWN = "?"
@@ -43,9 +44,9 @@ def contact_sheet(
 
     Args:
         images_u8: (N, H, W, 3) RGB or (N, H, W) grey, uint8, N at least 1, all of one size.
-        captions: One a image: a text, or a text for each line. A line that is too long for its
-            image is shortened with an ellipsis. The first line is darker than the others. All
-            texts are drawn as :func:`drawable_text` returns them.
+        captions: One an image: a text, or several below each other, the first one darker. A text
+            that is too long for its image goes on in a second line, and if that is not enough
+            ends in an ellipsis. All texts are drawn as :func:`drawable_text` returns them.
         columns: Images in a row, at least 1.
         scale: Pixels of the sheet for each pixel of an image; pixels stay square and sharp.
         title: Stands above all images, in as many lines as it needs.
@@ -61,41 +62,43 @@ def contact_sheet(
             f"`captions` must be one for each of at least one image, got {len(captions)} captions "
             f"for {len(images_u8)} images"
         )
-    lines_of = [[text] if isinstance(text, str) else list(text) for text in captions]
     height_px, width_px = (scale * side for side in images_u8[0].shape[:2])
     font = font_of(caption_px)
     line_px = round(1.4 * caption_px)
-    lines_px = line_px * max(len(lines) for lines in lines_of) + 2
+    lines_of = [list(_caption_lines(caption, font, width_px)) for caption in captions]
     columns = min(columns, len(lines_of))
-    rows = -(-len(lines_of) // columns)
+    # Only rows with a long caption are higher for it.
+    captions_px = [
+        line_px * max(1, *(len(lines) for lines in lines_of[start : start + columns])) + 2
+        for start in range(0, len(lines_of), columns)
+    ]
     gap_px, group_gap_px = (_GAP_PX, 0) if group == 1 else (_GAP_WITHIN_PX, _GAP_BETWEEN_PX)
     lefts_px = [
         _MARGIN_PX + column * (width_px + gap_px) + column // group * group_gap_px
         for column in range(columns)
     ]
-    row_px = lines_px + height_px + _GAP_PX
     sheet_px = lefts_px[-1] + width_px + _MARGIN_PX
     title_font, title_line_px = font_of(round(1.4 * caption_px)), round(1.8 * caption_px)
     title_lines = list(_lines_of(title or "", title_font, sheet_px - 2 * _MARGIN_PX))
     title_px = title_line_px * len(title_lines) + (round(0.8 * caption_px) if title_lines else 0)
-    sheet = Image.new(
-        "RGB", (sheet_px, 2 * _MARGIN_PX + rows * row_px - _GAP_PX + title_px), _GROUND
-    )
+    tops_px = [
+        _MARGIN_PX + title_px + sum(captions_px[:row]) + row * (height_px + _GAP_PX)
+        for row in range(len(captions_px))
+    ]
+    low_px = tops_px[-1] + captions_px[-1] + height_px
+    sheet = Image.new("RGB", (sheet_px, low_px + _MARGIN_PX), _GROUND)
     draw = ImageDraw.Draw(sheet)
     for line, text in enumerate(title_lines):
         place = (_MARGIN_PX, _MARGIN_PX + line * title_line_px)
         draw.text(place, text, _INK, title_font, anchor="la")
     for number, lines in enumerate(lines_of):
         row, column = divmod(number, columns)
-        x_px = lefts_px[column]
-        y_px = _MARGIN_PX + title_px + row * row_px
-        for line, text in enumerate(lines):
-            place = (x_px, y_px + line * line_px)
-            text = shorten_text(text, font, width_px)
-            draw.text(place, text, _QUIET if line else _INK, font, anchor="la")
+        x_px, y_px = lefts_px[column], tops_px[row]
+        for line, (text, ink) in enumerate(lines):
+            draw.text((x_px, y_px + line * line_px), text, ink, font, anchor="la")
         image = Image.fromarray(np.ascontiguousarray(images_u8[number]))
         image = image.resize((width_px, height_px), Image.Resampling.NEAREST)
-        sheet.paste(image, (x_px, y_px + lines_px))
+        sheet.paste(image, (x_px, y_px + captions_px[row]))
     return sheet
 
 
@@ -145,14 +148,33 @@ def shorten_text(text: str, font: Font, room_px: float) -> str:
     return _ELLIPSIS
 
 
+def _caption_lines(
+    caption: str | Sequence[str], font: Font, room_px: float
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a caption, each with its colour."""
+    for number, text in enumerate([caption] if isinstance(caption, str) else caption):
+        lines = list(_lines_of(text, font, room_px))
+        if len(lines) > _MOST_LINES:
+            rest = " ".join(lines[_MOST_LINES - 1 :])
+            lines[_MOST_LINES - 1 :] = [shorten_text(rest, font, room_px)]
+        for line in lines:
+            yield line, _QUIET if number else _INK
+
+
 def _lines_of(text: str, font: Font, room_px: float) -> Iterator[str]:
-    """Yield a text in lines that fit; a word that is too long for any is shortened."""
+    """Yield a text in lines that fit, broken between words, and within a word that fits no line."""
     line = ""
     for word in drawable_text(text).split():
         longer = f"{line} {word}" if line else word
         if line and font.getlength(longer) > room_px:
-            yield shorten_text(line, font, room_px)
+            yield line
             longer = word
+        while len(longer) > 1 and font.getlength(longer) > room_px:
+            fits = len(longer) - 1
+            while fits > 1 and font.getlength(longer[:fits]) > room_px:
+                fits -= 1
+            yield longer[:fits]
+            longer = longer[fits:]
         line = longer
     if line:
-        yield shorten_text(line, font, room_px)
+        yield line
