@@ -141,6 +141,26 @@ def test_many_classes_are_listed_in_part_and_in_whole_as_json() -> None:
     assert len(list(data_show._class_lines(entries[:40]))) == 41
 
 
+def test_a_class_whose_id_is_its_name_is_named_once() -> None:
+    from tinysight.classify.manifest import ClassEntry
+    from tinysight.cli import data_show
+
+    cat, maine_coon = (
+        ClassEntry(wnid=name, name=name, train=7, test=3) for name in ("cat", "maine coon")
+    )
+    dog = ClassEntry(wnid="n02084071", name="dog", train=7, test=3)
+    assert list(data_show._class_lines([cat, maine_coon])) == [
+        "classes     2",
+        "         0      7 train     3 test  cat",
+        "         1      7 train     3 test  maine coon",
+    ]
+    assert list(data_show._class_lines([cat, dog])) == [
+        "classes     2",
+        "         0                 7 train     3 test  cat",
+        "         1  n02084071      7 train     3 test  dog",
+    ]
+
+
 def test_store_without_equal_files_says_so() -> None:
     from tinysight.cli import data_show
 

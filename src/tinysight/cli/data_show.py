@@ -164,9 +164,12 @@ def _class_lines(classes: Sequence[ClassEntry]) -> Iterator[str]:
     shown = classes
     if len(classes) > _MOST_LISTED_CLASSES:
         shown = classes[:_FIRST_LISTED_CLASSES]
-    for index, entry in enumerate(shown):
+    # A class of a plain folder has one word for both, and that is said once.
+    wnids = ["" if entry.wnid == entry.name else f"{entry.wnid}  " for entry in shown]
+    width = max(map(len, wnids), default=0)
+    for index, (wnid, entry) in enumerate(zip(wnids, shown, strict=True)):
         yield (
-            f"      {index:>4}  {entry.wnid}  {entry.train:>5,} train {entry.test:>5,} test  "
+            f"      {index:>4}  {wnid:<{width}}{entry.train:>5,} train {entry.test:>5,} test  "
             f"{entry.name}"
         )
     if len(shown) < len(classes):
