@@ -32,7 +32,10 @@ def test_classes_that_never_learn_are_named_with_their_accuracy() -> None:
         "2 of 10 classes are no more often recognised than by guessing (which reaches 10.0 %): "
         "class 9 0.0 %, class 8 10.0 %."
     )
-    assert "`tinysight explain RUN`" in observation.advice
+    assert observation.advice == (
+        "`tinysight explain RUN` and then `tinysight report RUN` show what their images are taken "
+        "for; look for wrong labels, for classes that look alike, and for too few images."
+    )
 
 
 def test_many_classes_are_counted_and_the_worst_are_named() -> None:
@@ -170,6 +173,25 @@ def test_suspected_labels_are_a_list_and_not_a_count() -> None:
         "660 of 33,000 test labels are suspected to be wrong (2.0 %). The network itself misses "
         "30.0 % of these images, so it is a list to look through, not a count of errors."
     )
+
+
+def test_advice_on_an_explained_run_names_no_command_that_made_the_page() -> None:
+    explanation = make_explanation(two_labels=1, across_split=1)
+    explanation["label_issues"]["found"] = 660
+    observations = judge(make_metrics([0.8] * 8 + [0.3, 0.0]), explanation=explanation)
+    advice = {each.kind: each.advice for each in observations}
+    assert advice["classes-never-learned"] == (
+        "The page of the run shows what their images are taken for; look for wrong labels, for "
+        "classes that look alike, and for too few images."
+    )
+    assert advice["weak-classes"] == ("The page of the run shows what their images are taken for.")
+    assert advice["two-labels"] == (
+        "The page of the run shows the pairs; give both images one label, or remove them."
+    )
+    assert advice["seen-before"] == (
+        "The page of the run shows the pairs; remove one image of each and pack again."
+    )
+    assert advice["label-issues"] == "The page of the run shows them, the most suspicious first."
 
 
 def test_nothing_doubtful_is_not_mentioned() -> None:

@@ -130,7 +130,7 @@ def _observations(
         has = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
         yield from (found for found in schedule if has or found.severity != "good")
     if metrics is not None:
-        yield from judge_classes(metrics)
+        yield from judge_classes(metrics, is_explained=explanation is not None)
         yield from judge_calibration(metrics, recipe)
     elif recipe.train.tuning_fraction == 0:
         yield Observation(

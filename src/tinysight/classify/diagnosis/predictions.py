@@ -24,16 +24,24 @@ _MOST_NAMED = 5
 Record = Mapping[str, Any]
 
 
-def judge_classes(metrics: Record) -> Iterator[Observation]:
+def judge_classes(metrics: Record, *, is_explained: bool) -> Iterator[Observation]:
     """Look for classes that are recognised no better than by guessing, or far below the average.
 
     Args:
         metrics: Content of ``metrics.json``.
+        is_explained: Whether the page of the run shows what the images of a class are taken for;
+            the advice is then to look, and otherwise how to get there.
     """
     classes = [entry for entry in metrics["classes"] if entry["images"] >= MIN_CLASS_IMAGES]
     num_classes = len(metrics["classes"])
     if not classes or not has_learned(metrics["accuracy"], metrics["images"], num_classes):
         return
+    shows = (
+        "The page of the run shows"
+        if is_explained
+        else "`tinysight explain RUN` and then `tinysight report RUN` show"
+    )
+    taken_for = f"{shows} what their images are taken for"
     never = [
         entry
         for entry in classes
@@ -45,8 +53,8 @@ def judge_classes(metrics: Record) -> Iterator[Observation]:
             "warning",
             f"{_of_classes(len(never), num_classes)} no more often recognised than by "
             f"guessing (which reaches {percent(1 / num_classes)}): {_named(never)}.",
-            "`tinysight explain RUN` and `tinysight report RUN` show what their images are taken "
-            "for; look for wrong labels, for classes that look alike, and for too few images.",
+            f"{taken_for}; look for wrong labels, for classes that look alike, and for too few "
+            f"images.",
         )
     average = metrics["accuracy"]
     weak = [
@@ -63,8 +71,7 @@ def judge_classes(metrics: Record) -> Iterator[Observation]:
             "note",
             f"{_of_classes(len(weak), num_classes)} recognised less than half as often as "
             f"the average image ({percent(average)}): {_named(weak)}.",
-            "`tinysight explain RUN` and `tinysight report RUN` show what their images are taken "
-            "for.",
+            f"{taken_for}.",
         )
     if not never and not weak:
         worst = min(classes, key=lambda entry: float(entry["accuracy"]))
@@ -165,7 +172,7 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             "note",
             f"{counted(two_labels, 'pair')} of equal or nearly equal images {_have(two_labels)} "
             f"two different labels. At least one label of each pair is wrong or incomplete.",
-            "`tinysight report RUN` shows the pairs; give both images one label, or remove them.",
+            "The page of the run shows the pairs; give both images one label, or remove them.",
         )
     across = duplicates.get("across_split", 0)
     if across:
@@ -177,7 +184,7 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             f"in the training part and one in the test part: at most "
             f"{in_points(most / test_images)} of the test accuracy can come from having seen "
             f"them.",
-            "`tinysight report RUN` shows the pairs; remove one image of each and pack again.",
+            "The page of the run shows the pairs; remove one image of each and pack again.",
         )
     issues = explanation.get("label_issues", {})
     if issues.get("found"):
@@ -189,7 +196,7 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             f"{found:,} of {of_images:,} test labels are suspected to be wrong "
             f"({percent(found / of_images)}). The network itself misses {missed} of these images, "
             f"so it is a list to look through, not a count of errors.",
-            "`tinysight report RUN` shows them, the most suspicious first.",
+            "The page of the run shows them, the most suspicious first.",
         )
 
 
