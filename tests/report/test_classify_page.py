@@ -355,13 +355,61 @@ def test_page_says_how_the_run_was_made_but_not_where_files_lay(run: Path, page:
         for key, value in block.items
     }
     assert facts["Store"] == "store"
-    assert facts["Command"] == "tinysight train store --out run"
+    assert facts["Command, folders left out"] == "tinysight train store --out run"
     assert facts["batch_size"] == "32"
     assert facts["Started"] == "2026-01-02 03:04:05 UTC"
     html = render_page(page)
     assert "/somewhere" not in html
     assert "/home/me" not in html
     assert str(run.parent) not in html
+
+
+@pytest.mark.parametrize(
+    ("typed", "facts"),
+    [
+        (["train", "store", "--out", "a"], {"Command": "tinysight train store --out a"}),
+        (
+            ["train", "my store", "--out", "a", "--set", "model.name='x'"],
+            {"Command": "tinysight train 'my store' --out a --set 'model.name='\"'\"'x'\"'\"''"},
+        ),
+        (
+            ["train", "/data/my store/", "--out=runs/a", "--set", "train.epochs=2"],
+            {
+                "Command, folders left out": "tinysight train 'my store' --out=a "
+                "--set train.epochs=2"
+            },
+        ),
+        (
+            ["demo", "--out", r"C:\Users\me\demo"],
+            {"Command, folders left out": "tinysight demo --out demo"},
+        ),
+        (["-f", "/home/me/kernel.json"], {}),
+        ([], {}),
+    ],
+)
+def test_the_command_can_be_typed_as_it_stands_or_says_what_is_left_out(
+    tmp_path: Path, typed: list[str], facts: dict[str, str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    environment = run_folder.read_json(run / run_folder.ENVIRONMENT)
+    run_folder.write_json(run / run_folder.ENVIRONMENT, environment | {"command": typed})
+    found = {
+        key: value
+        for block in page_of(run).blocks()
+        if isinstance(block, Facts)
+        for key, value in block.items
+        if key.startswith("Command")
+    }
+    assert found == facts
+
+
+def test_a_recipe_from_a_file_is_named_without_its_folders(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    about = run_folder.read_run(run) | {"recipe_name": "/home/me/recipes/long.toml"}
+    run_folder.write_json(run / run_folder.RUN, about)
+    html = render_page(page_of(run))
+    assert "long.toml" in html
+    assert "/home/me" not in html
 
 
 def test_same_run_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:

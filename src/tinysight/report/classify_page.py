@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -35,6 +37,9 @@ from tinysight.report.run_results import RunResults
 from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
 from tinysight.run_folder import Record
+
+_COMMANDS_THAT_TRAIN = ("train", "demo")
+_SEPARATORS = re.compile(r"[/\\]")  # of folders, on the machine that trained
 
 
 class Observation(Protocol):
@@ -209,11 +214,9 @@ def _data_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
 
 def _run_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
     environment = results.environment
-    # Where files lay on the machine that trained is nobody's business, and no use elsewhere.
-    words = [PurePath(word).name if "/" in word else word for word in _words(environment)]
     facts = [
-        ("Recipe", results.about["recipe_name"]),
-        ("Command", " ".join(["tinysight", *words]) if words else ""),
+        ("Recipe", _without_folders(results.about["recipe_name"])),
+        _command(environment),
         ("Started", environment.get("started_at", "").replace("T", " ").replace("Z", " UTC")),
         ("Weights", _weights(results)),
         ("Device", show_setting(environment.get("device", ""))),
@@ -225,8 +228,22 @@ def _run_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in facts if value)
 
 
-def _words(environment: Record) -> Sequence[str]:
-    return [str(word) for word in environment.get("command", ())]
+def _command(environment: Record) -> tuple[str, str]:
+    """Return the command that began the run, ready to be typed, and what it is called."""
+    typed = [str(word) for word in environment.get("command", ())]
+    # Words of another program that trained through the library are no command of this one.
+    if not typed or typed[0] not in _COMMANDS_THAT_TRAIN:
+        return "Command", ""
+    # Where files lay on the machine that trained is nobody's business, and no use elsewhere.
+    words = [_without_folders(word) for word in typed]
+    name = "Command" if words == typed else "Command, folders left out"
+    return name, shlex.join(["tinysight", *words])
+
+
+def _without_folders(word: str) -> str:
+    """Return a word with the last name of its path alone: ``--out=runs/a`` as ``--out=a``."""
+    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{sign}{_SEPARATORS.split(value.rstrip('/'))[-1] or value}"
 
 
 def _weights(results: RunResults) -> str:
