@@ -51,7 +51,7 @@ def write_run_report(runs: Path | Sequence[Path], out: Path | None = None) -> Ru
         raise RunError("A report must be about at least one run, none was named.")
     is_one = len(folders) == 1
     out = out or folders[0] / (run_folder.REPORT if is_one else run_folder.COMPARISON)
-    results = [load_run_results(folder) for folder in folders]
+    results = [load_run_results(folder, with_hits=not is_one) for folder in folders]
     page = (
         build_run_page(results[0], diagnose_run(folders[0]))
         if is_one

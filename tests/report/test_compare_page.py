@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.report.runs import make_run
@@ -15,7 +20,7 @@ from tinysight.report.run_results import load_run_results
 
 
 def page_of(*runs: Path) -> Page:
-    return build_comparison_page([load_run_results(run) for run in runs])
+    return build_comparison_page([load_run_results(run, with_hits=True) for run in runs])
 
 
 def change_metrics(run: Path, **changes: Any) -> Path:
@@ -140,6 +145,76 @@ def test_a_single_class_or_setting_is_spoken_of_as_such(tmp_path: Path) -> None:
     )
 
 
+def predict(run: Path, is_right: Sequence[bool]) -> Path:
+    """Write the predictions of a run, and the accuracy that follows."""
+    count = len(is_right)
+    guesses = np.where(is_right, 0, 1)
+    pq.write_table(
+        pa.table(
+            {
+                "sample_id": [f"test/{number}" for number in range(count)],
+                "target": np.zeros(count, np.int32),
+                "top5": fixed_lists(np.stack([guesses, 1 - guesses], axis=1).astype(np.int32)),
+                "top5_probs": fixed_lists(np.tile(np.array([0.8, 0.2], np.float32), (count, 1))),
+                "loss": np.ones(count, np.float32),
+                "logits": fixed_lists(np.zeros((count, 2), np.float16)),
+            }
+        ),
+        run / run_folder.PREDICTIONS,
+    )
+    return change_metrics(run, accuracy=sum(is_right) / count, images=count)
+
+
+def fixed_lists(matrix: npt.NDArray[Any]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+
+def test_accuracies_have_intervals_and_leads_are_counted_image_by_image(tmp_path: Path) -> None:
+    both, none = [True] * 130, [False] * 140
+    runs = [
+        predict(make_run(tmp_path / "a"), [*both, *none, *[True] * 10, *[False] * 20]),
+        predict(make_run(tmp_path / "b"), [*both, *none, *[False] * 10, *[True] * 20]),
+    ]
+    page = page_of(*runs)
+    table = named(page, "metrics")
+    assert table.rows[:5] == (
+        ("Test accuracy", "46.7 %", "50.0 %"),
+        ("95 % interval of it", "41.1 % to 52.3 %", "44.4 % to 55.6 %"),
+        ("Ahead of a, points", None, "+3.3 (-0.3 to +6.9)"),
+        ("Images that it alone recognises : a alone", None, "20 : 10"),
+        ("So uneven by chance", None, "9.9 %"),
+    )
+    assert table.shown == len(table.rows)
+    assert "Another seed in training changes an accuracy as well" in table.caption
+    assert "exact McNemar test" in table.caption
+    assert page.headline == "b is 3.3 points ahead of a"
+    assert page.lead == (
+        "It recognises 50.0 % of its test images, a 46.7 %. That may be chance: the "
+        "probability that two equally good networks differ at least so much on these images is "
+        "9.9 %."
+    )
+
+
+def test_a_lead_that_is_no_chance_is_called_so(tmp_path: Path) -> None:
+    runs = [
+        predict(make_run(tmp_path / "a"), [True] * 130 + [False] * 170),
+        predict(make_run(tmp_path / "b"), [True] * 150 + [False] * 150),
+    ]
+    assert page_of(*runs).lead.endswith(
+        "That is more than chance: the probability that two equally good networks differ at least "
+        "so much on these images is below 0.1 %."
+    )
+
+
+def test_runs_without_predictions_have_intervals_alone(tmp_path: Path) -> None:
+    table = named(page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b")), "metrics")
+    assert [row[0] for row in table.rows[:3]] == [
+        "Test accuracy", "95 % interval of it", "Among the first five",
+    ]  # fmt: skip
+    assert table.rows[1][1] == "49.3 % to 60.5 %"
+    assert "McNemar" not in table.caption
+
+
 def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
     other = make_run(tmp_path / "b")
     about = run_folder.read_json(other / run_folder.RUN)
@@ -147,6 +222,7 @@ def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "a"), other)
     (callout,) = [block for block in page.blocks() if isinstance(block, Callout)]
     assert callout.text.startswith("These runs were tested on different images")
+    assert "McNemar" not in named(page, "metrics").caption
     assert page.headline == "Runs side by side"  # and none of them is called ahead
     assert page.lead == callout.text
 

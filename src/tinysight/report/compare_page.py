@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tinysight.numerals import counted, duration, in_points, percent
+from tinysight.report.chance import PairedHits, accuracy_interval, pair_hits
 from tinysight.report.chart_style import RUN_COLOURS
 from tinysight.report.class_charts import class_change_chart
 from tinysight.report.classify_page import show_setting
@@ -37,6 +38,8 @@ from tinysight.report.training_charts import (
 
 _MOST_RUNS = len(RUN_COLOURS)
 _LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
+
+_CHANCE = 0.05  # of two equally good networks; what is rarer is not put down to chance
 
 _OTHER_TESTS = "These runs were tested on different images, so their figures do not compare."
 
@@ -89,14 +92,15 @@ def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, st
     if _have_other_tests(runs):
         return "Runs side by side", _OTHER_TESTS
     scored = [
-        (run.metrics["accuracy"], name, run.metrics["images"])
+        (run.metrics["accuracy"], name, run.metrics["images"], run)
         for run, name in zip(runs, names, strict=True)
         if run.metrics
     ]
     if len(scored) < 2:
         return "Runs side by side", "Fewer than two of them were evaluated on their test part."
     scored.sort(key=lambda score: -score[0])
-    (best, best_name, best_of), (second, second_name, second_of) = scored[:2]
+    (best, best_name, best_of, best_run), (second, second_name, second_of, second_run) = scored[:2]
+    may_be_chance = _may_be_chance(_paired(best_run, second_run))
     if best == second:
         return (
             f"{best_name} and {second_name} are level",
@@ -107,12 +111,29 @@ def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, st
         return (
             f"{best_name} is less than {in_points(_LEAST_LEAD)} ahead of {second_name}",
             f"It recognises {right:,} of its {counted(best_of, 'test image')}, {second_name} "
-            f"{second_right:,} of {second_of:,}.",
+            f"{second_right:,} of {second_of:,}.{may_be_chance}",
         )
     return (
         f"{best_name} is {in_points(best - second)} ahead of {second_name}",
-        f"It recognises {percent(best)} of its test images, {second_name} {percent(second)}.",
+        f"It recognises {percent(best)} of its test images, {second_name} {percent(second)}."
+        f"{may_be_chance}",
     )
+
+
+def _may_be_chance(paired: PairedHits | None) -> str:
+    if paired is None:
+        return ""
+    verdict = "That may be chance" if paired.chance >= _CHANCE else "That is more than chance"
+    return (
+        f" {verdict}: the probability that two equally good networks differ at least so much on "
+        f"these images is {percent(paired.chance)}."
+    )
+
+
+def _paired(first: RunResults, second: RunResults) -> PairedHits | None:
+    if first.hits is None or second.hits is None:
+        return None
+    return pair_hits(first.hits, second.hits)
 
 
 def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
@@ -128,10 +149,54 @@ def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Sectio
     rows: list[tuple[Cell, ...]] = [
         (label, *(_of(run, pick) for run in runs)) for label, pick in _METRICS
     ]
+    caption = _ABOUT_INTERVALS if any(run.metrics for run in runs) else ""
+    leads = [] if _have_other_tests(runs) else list(_lead_rows(runs, names))
+    if leads:
+        rows[2:2] = leads  # below the accuracy and its interval
+        caption += _ABOUT_LEADS
     # Values of a row have one unit and those of a column many, so they come as texts.
     columns = (Column("Measure"), *(Column(name) for name in names))
-    blocks.append(Table("metrics", "Measures", columns, tuple(rows), shown=len(rows)))
+    blocks.append(Table("metrics", "Measures", columns, tuple(rows), caption, shown=len(rows)))
     return Section("measures", "What came out", tuple(blocks))
+
+
+def _lead_rows(runs: Sequence[RunResults], names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    """Yield how far each run is ahead of the first, where any can be compared image by image."""
+    pairs = [None, *(_paired(runs[0], run) for run in runs[1:])]
+    if not any(pairs):
+        return
+    for label, show in (
+        (f"Ahead of {names[0]}, points", _show_lead),
+        (
+            f"Images that it alone recognises : {names[0]} alone",
+            lambda pair: f"{pair.only_second:,} : {pair.only_first:,}",
+        ),
+        ("So uneven by chance", lambda pair: percent(pair.chance)),
+    ):
+        yield (label, *(None if pair is None else show(pair) for pair in pairs))
+
+
+def _show_lead(pair: PairedHits) -> str:
+    low, high = pair.lead_interval
+    return f"{100 * pair.lead:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
+
+
+def _show_interval(run: RunResults) -> str:
+    metrics = run.metrics or {}
+    low, high = accuracy_interval(metrics["accuracy"], metrics["images"])
+    return f"{percent(low)} to {percent(high)}"
+
+
+_ABOUT_INTERVALS = (
+    "An interval holds the accuracy on all images of this kind in 95 % of draws of so many test "
+    "images (Wilson). Another seed in training changes an accuracy as well, which is not in it."
+)
+_ABOUT_LEADS = (
+    " These runs share their test images, so a lead rests on those that only one of two runs "
+    "recognises: its interval (95 %, Agresti and Min) may leave out 0 where the intervals of both "
+    "accuracies overlap. The share below is how often two equally good networks are at least so "
+    "uneven (exact McNemar test); with many runs, some lead is rare by chance."
+)
 
 
 def _have_other_tests(runs: Sequence[RunResults]) -> bool:
@@ -148,6 +213,7 @@ def _of(run: RunResults, pick: Any) -> Cell:
 
 _METRICS = (
     ("Test accuracy", lambda run: percent(run.metrics["accuracy"])),
+    ("95 % interval of it", _show_interval),
     ("Among the first five", lambda run: percent(run.metrics["top5"])),
     ("Test loss", lambda run: f"{run.metrics['loss']:.3f}"),
     ("Calibration error", lambda run: percent(run.metrics["calibration_error"])),

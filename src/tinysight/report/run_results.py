@@ -53,6 +53,8 @@ class RunResults:
         metrics: Content of ``metrics.json``, or None for a run that was not evaluated.
         explanation: None for a run that was not explained.
         has_weights: Whether the trained weights were written, which a finished run does.
+        hits: Whether the first guess is right, by sample id of a test image; None where that was
+            not asked for or not written.
     """
 
     name: str
@@ -64,6 +66,7 @@ class RunResults:
     metrics: Record | None
     explanation: Explanation | None
     has_weights: bool
+    hits: Mapping[str, bool] | None = None
 
     # Once: a page asks for them at every link, and there may be thousands of classes.
     @cached_property
@@ -81,11 +84,12 @@ class RunResults:
         return tuple(str(entry["index"]) for entry in classes)
 
 
-def load_run_results(run: Path) -> RunResults:
+def load_run_results(run: Path, *, with_hits: bool = False) -> RunResults:
     """Read a run folder.
 
     Args:
         run: Folder that ``tinysight train`` wrote, at whatever stage.
+        with_hits: Whether to read which test images it recognises, to compare it with other runs.
 
     Raises:
         RunError: Not a run folder, or a file in it is damaged.
@@ -101,6 +105,7 @@ def load_run_results(run: Path) -> RunResults:
         metrics=_read_if_there(run / run_folder.METRICS),
         explanation=_load_explanation(run) if run_folder.is_explained(run) else None,
         has_weights=(run / run_folder.MODEL).exists(),
+        hits=_load_hits(run) if with_hits else None,
     )
 
 
@@ -123,6 +128,16 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def _read_if_there(path: Path) -> Record | None:
     return run_folder.read_json(path) if path.exists() else None
+
+
+def _load_hits(run: Path) -> dict[str, bool] | None:
+    from tinysight.run_tables import read_predictions
+
+    if not (run / run_folder.PREDICTIONS).exists():
+        return None
+    predictions = read_predictions(run)
+    is_right = predictions.top_classes[:, 0] == predictions.targets
+    return dict(zip(predictions.sample_ids.tolist(), is_right.tolist(), strict=True))
 
 
 def _load_explanation(run: Path) -> Explanation:
