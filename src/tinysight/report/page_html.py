@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _PERCENT = re.compile(r"(?<=\d) %")
+_JOINT = re.compile(r"(?<=\w)([_/\\]|\.(?=[^\W\d]))(?=\w)")  # in names of files, not in numbers
 _CODE = re.compile(r"`([^`]+)`")
 _MEDIA_TYPES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
 
@@ -108,6 +109,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _as_prose
+    environment.filters["breakable"] = _as_breakable
     environment.filters["page_colour"] = page_colour
     environment.filters["script"] = _as_script
     environment.filters["json"] = _as_json
@@ -123,6 +125,13 @@ def _as_prose(text: str) -> Markup:
 
     escaped = _PERCENT.sub("\u00a0%", str(escape(text)))
     return Markup(_CODE.sub(r"<code>\1</code>", escaped))
+
+
+def _as_breakable(text: str) -> Markup:
+    """Return a text as markup in which a name that is too long for a line is broken at a joint."""
+    from markupsafe import Markup, escape
+
+    return Markup(_JOINT.sub(r"\1<wbr>", str(escape(text))))
 
 
 def _as_script(source: str) -> Markup:

@@ -99,6 +99,25 @@ def test_a_wide_table_scrolls_in_its_own_box(visit: Visitor, boxes_html: Path) -
         assert box.evaluate("place => getComputedStyle(place).overflowX") == "auto"
 
 
+def test_what_was_found_has_room_for_its_sentence_on_a_phone(
+    visit: Visitor, tmp_path: Path
+) -> None:
+    from tinysight.cli import main
+
+    boxes = [(0, 0, -20, -20, 60, 60), (0, 0, 10, 10, 60, 60)]
+    source = write_coco(make_table(boxes, image_wh=[(640, 640)]), tmp_path / "outside.json")
+    words = ["boxes", "report", source, "--k", "1", "--certify", 0, "--out", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    seen = visit(tmp_path / "out" / "report.html", width_px=390)
+    sentence = seen.page.locator("#findings td.prose").first
+    box = sentence.bounding_box()
+    assert box is not None
+    assert box["width"] >= 16 * 16
+    assert box["height"] < box["width"]
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    seen.keep_screenshot("boxes-findings-390")
+
+
 @pytest.mark.parametrize("width_px", [400, 1200])
 def test_a_pair_of_width_and_height_is_never_broken(
     visit: Visitor, boxes_html: Path, width_px: int

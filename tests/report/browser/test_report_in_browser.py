@@ -53,6 +53,53 @@ def test_page_fits_and_draws_every_chart(visit: Visitor, report_html: Path, widt
     seen.keep_screenshot(f"report-{width_px}-dark")
 
 
+BROKEN_WORDS = """
+(selector) => [...document.querySelectorAll(selector)].flatMap((place) => {
+  const broken = [];
+  const texts = document.createTreeWalker(place, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    for (const word of texts.currentNode.data.matchAll(/[^\\s\\u00a0-]+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})
+"""
+
+
+@pytest.mark.parametrize("width_px", [320, 390])
+def test_no_word_of_a_heading_is_broken_on_a_phone(
+    visit: Visitor, report_html: Path, width_px: int
+) -> None:
+    seen = visit(report_html, width_px=width_px)
+    for fold in seen.page.locator("details").all():
+        fold.locator("summary").click()
+    assert seen.page.locator("#label-issues thead").get_by_text("Picture").count() == 1
+    assert seen.page.evaluate(BROKEN_WORDS, "h1, h2, h3, thead th") == []
+
+
+@pytest.mark.parametrize("width_px", [320, 390])
+def test_a_long_name_in_a_heading_is_broken_at_its_joints(
+    visit: Visitor, tmp_path: Path, width_px: int
+) -> None:
+    from tinysight.cli import main
+
+    names = ("compact20_long_training_averaged", "resnet18_smoothed_from_scratch")
+    runs = [make_run(tmp_path / name, seed=seed) for seed, name in enumerate(names)]
+    assert main(["report", *map(str, runs)]) == 0
+    seen = visit(runs[0] / "comparison.html", width_px=width_px)
+    headline = seen.page.locator("h1")
+    assert headline.inner_text() == f"{names[0]} and {names[1]} are level"
+    height = "e => e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight)"
+    assert headline.evaluate(height) > 2.5, "the names are too long for two lines"
+    assert seen.page.evaluate(BROKEN_WORDS, "h1") == []
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width_px
+
+
 def test_charts_follow_the_colours_of_the_page(visit: Visitor, report_html: Path) -> None:
     seen = visit(report_html)
     seen.draw_all()
