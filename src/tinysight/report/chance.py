@@ -86,7 +86,7 @@ class PairedHits:
         for count in range(min(self.only_first, self.only_second)):
             ways = ways * (uneven - count) // (count + 1)
             total += ways
-        return min(1.0, 2 * total / 2**uneven)
+        return min(1.0, 2 * total / (1 << uneven))
 
 
 def pair_hits(first: Mapping[str, bool], second: Mapping[str, bool]) -> PairedHits | None:
