@@ -12,6 +12,8 @@ from tinysight.classify.lr_finder import (
     WEAK_BELOW,
     depth_of_fall,
     halfway_index,
+    judge_fall,
+    loss_of_guessing,
     lowest_index,
     lr_range_test,
     smoothed_noise,
@@ -216,10 +218,48 @@ def test_the_noise_of_the_smoothed_loss_is_measured_whatever_the_loss_does(
 def test_a_fall_that_noise_alone_can_give_is_called_weak(store: Store) -> None:
     # Steps so small that the network stays as it is: only the batches differ.
     still = find(store, make_recipe(), min_lr=1e-12, max_lr=1e-11, num_steps=20)
-    assert still.is_weak
+    assert still.weakness == "noise"
     assert 0 <= still.fall <= WEAK_BELOW * still.noise
     moved = find(store, make_recipe(), min_lr=1e-5, max_lr=1.0, num_steps=60)
-    assert not moved.is_weak
+    assert moved.weakness == ""
+    assert moved.guessing_loss == pytest.approx(math.log(len(store.wnids)), abs=0.05)
     losses = np.array([point.loss for point in moved.points])
     assert moved.noise == smoothed_noise(losses, 0.9)
     assert moved.fall == depth_of_fall(np.array([point.smoothed_loss for point in moved.points]))
+
+
+@pytest.mark.parametrize(
+    ("fall", "lowest", "weakness"),
+    [
+        (0.06, 1.0, "noise"),
+        (0.07, 2.28, "guessing"),
+        (0.07, 2.4, "guessing"),
+        (0.07, 2.26, ""),
+        (0.0, 2.3, "noise"),
+    ],
+)
+def test_a_fall_says_something_only_beyond_noise_and_guessing(
+    fall: float, lowest: float, weakness: str
+) -> None:
+    assert judge_fall(fall, lowest, noise=0.01, guessing_loss=2.3) == weakness
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_no_answer_without_seeing_the_images_has_a_lower_loss_than_guessing(
+    smoothing: float,
+) -> None:
+    targets = np.array([0] * 5 + [1] * 2 + [3])
+    found = loss_of_guessing(targets, 4, make_recipe(train={"label_smoothing": smoothing}).train)
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss_of_one_answer() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            logits.expand(len(targets), 4), torch.from_numpy(targets), label_smoothing=smoothing
+        )
+        loss.backward()
+        return loss
+
+    optimizer.step(loss_of_one_answer)
+    assert found == pytest.approx(loss_of_one_answer().item(), abs=1e-4)

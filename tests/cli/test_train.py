@@ -251,16 +251,21 @@ def test_lr_find_writes_curve_and_numbers(
     assert (out / "lr_range.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("weak_below", "is_weak"), [(1e9, True), (-1e9, False)])
+@pytest.mark.parametrize(
+    ("weak_below", "not_clear_within", "weakness"),
+    [(1e9, -1e9, "noise"), (-1e9, 1e9, "guessing"), (-1e9, -1e9, "")],
+)
 def test_lr_find_says_when_its_suggestions_are_worth_nothing(
     packed_shapes: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     weak_below: float,
-    is_weak: bool,
+    not_clear_within: float,
+    weakness: str,
 ) -> None:
     monkeypatch.setattr("tinysight.classify.lr_finder.WEAK_BELOW", weak_below)
+    monkeypatch.setattr("tinysight.classify.lr_finder.NOT_CLEAR_WITHIN", not_clear_within)
     out = tmp_path / "lr"
     words = ["lr-find", str(packed_shapes), "--out", str(out), "--recipe", "smoke", "--steps", "12"]
     words += ["--set", "train.batch_size=8", "--min-lr", "1e-4", "--max-lr", "0.1"]
@@ -268,13 +273,20 @@ def test_lr_find_says_when_its_suggestions_are_worth_nothing(
     printed = capsys.readouterr().out
     result = json.loads((out / "lr_range.json").read_text())
     assert f"half way down at                {result['suggestion_valley']:.2g}\n" in printed
-    assert result["is_weak"] is is_weak
-    message = (
-        f"Both are weak: the loss must fall by more than its noise could, but it fell by "
-        f"{result['fall']:.2g}. Take more --steps, other learning rates (--min-lr, --max-lr) or "
-        f"larger batches (--set train.batch_size=16).\n"
-    )
-    assert (message in printed) is is_weak
+    assert result["weakness"] == weakness
+    lowest = min(point["smoothed_loss"] for point in result["points"])
+    reasons = {
+        "noise": f"fall by more than its noise could, but it fell by {result['fall']:.2g}. ",
+        "guessing": f"fall clearly below that of guessing, {result['guessing_loss']:.3f}, but its "
+        f"lowest is {lowest:.3f}. ",
+    }
+    for reason, text in reasons.items():
+        message = (
+            f"Both are weak: the loss must {text}Take more --steps, other learning rates "
+            f"(--min-lr, --max-lr) or larger batches (--set train.batch_size=16).\n"
+        )
+        assert (message in printed) is (reason == weakness)
+    assert ("Both are weak" in printed) is bool(weakness)
 
 
 def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

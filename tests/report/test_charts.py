@@ -141,11 +141,17 @@ def test_lr_range_chart_marks_both_suggestions() -> None:
     assert marked == pytest.approx([0.011, 0.0231], rel=0.2)
 
 
-def test_lr_range_chart_says_that_the_loss_hardly_fell() -> None:
+@pytest.mark.parametrize(
+    ("weakness", "title"),
+    [
+        ("noise", "The loss falls no more than its noise could; no learning rate stands out"),
+        ("guessing", "The loss falls only to that of guessing; no learning rate stands out"),
+    ],
+)
+def test_lr_range_chart_says_that_the_loss_hardly_fell(weakness: str, title: str) -> None:
     chart = lr_range_chart(
-        make_points(), suggestion_steepest=0.011, suggestion_valley=0.0231, is_weak=True
+        make_points(), suggestion_steepest=0.011, suggestion_valley=0.0231, weakness=weakness
     )
-    title = "The loss falls no more than its noise could; no learning rate stands out"
     assert title in texts_in(render_svg(chart))
 
 

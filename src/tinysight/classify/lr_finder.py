@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer, set_schedule
 from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.processes import Processes
-from tinysight.classify.settings import Recipe
+from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.training import epoch_batches, forward_backward
 from tinysight.classify.training_state import TrainingData
@@ -36,6 +37,11 @@ MIN_POINTS = 10
 WEAK_BELOW = 6.0
 """A fall of the smoothed loss that is less than this many times its noise shows nothing: of 200
 drawn tests of 100 steps in which only noise moved the loss, 19 of 20 fell less."""
+NOT_CLEAR_WITHIN = 3.0
+"""A smoothed loss is not clearly below another while it is less than this many times its noise
+away, about as far as the lowest of a hundred values of pure noise lies below their mean."""
+
+Weakness = Literal["", "noise", "guessing"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,10 @@ class LrRangeResult:
         diverged: Whether the test ended because the loss grew or was not finite.
         fall: How far the smoothed loss fell.
         noise: Standard deviation of the smoothed loss that comes from the batches.
-        is_weak: Whether the fall is no more than noise alone could give; then neither suggestion
-            is worth following.
+        guessing_loss: Lowest loss of a network that sees no image.
+        weakness: Why neither suggestion is worth following: the fall is no more than ``noise``
+            alone could give, or the network only learned to be as good as ``guessing``. Empty
+            where they are.
     """
 
     points: tuple[LrRangePoint, ...]
@@ -74,7 +82,8 @@ class LrRangeResult:
     diverged: bool
     fall: float
     noise: float
-    is_weak: bool
+    guessing_loss: float
+    weakness: Weakness
 
 
 def lr_range_test(
@@ -165,6 +174,7 @@ def lr_range_test(
     curve = np.array([point.smoothed_loss for point in points])
     fall = depth_of_fall(curve)
     noise = smoothed_noise(np.array([point.loss for point in points]), smoothing)
+    guessing = loss_of_guessing(data.targets[data.train_rows], num_classes, settings)
     return LrRangeResult(
         points=tuple(points),
         suggestion_steepest=float(lrs[steepest_index(curve)]),
@@ -172,7 +182,8 @@ def lr_range_test(
         diverged=diverged,
         fall=fall,
         noise=noise,
-        is_weak=fall <= WEAK_BELOW * noise,
+        guessing_loss=guessing,
+        weakness=judge_fall(fall, float(curve[lowest_index(curve)]), noise, guessing),
     )
 
 
@@ -230,6 +241,40 @@ def depth_of_fall(losses: NDArray[np.float64]) -> float:
     """Return how far a curve falls to its lowest point, its first tenth left out."""
     lowest = lowest_index(losses)
     return float(losses[len(losses) // 10 : lowest + 1].max() - losses[lowest])
+
+
+def judge_fall(fall: float, lowest: float, noise: float, guessing_loss: float) -> Weakness:
+    """Return what speaks against reading anything into a fall of the smoothed loss.
+
+    A new network is sure of something, and so worse than guessing. Any learning rate mends that.
+
+    Args:
+        fall: How far the smoothed loss fell.
+        lowest: Where to.
+        noise: Standard deviation of the smoothed loss that comes from the batches.
+        guessing_loss: As :func:`loss_of_guessing` returns it.
+    """
+    if fall <= WEAK_BELOW * noise:
+        return "noise"
+    return "guessing" if lowest >= guessing_loss - NOT_CLEAR_WITHIN * noise else ""
+
+
+def loss_of_guessing(
+    targets: NDArray[np.int64], num_classes: int, settings: TrainSettings
+) -> float:
+    """Return the lowest loss that a network can have which sees no image, in nats.
+
+    It answers with the shares of the classes, and its loss is their entropy.
+
+    Args:
+        targets: (n,) class index of each training image, n at least 1.
+        num_classes: Length of the logits.
+        settings: For the smoothing of the labels.
+    """
+    shares = np.bincount(targets, minlength=num_classes) / len(targets)
+    smoothing = settings.label_smoothing
+    shares = (1 - smoothing) * shares + smoothing / num_classes
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
 
 def smoothed_noise(losses: NDArray[np.float64], smoothing: float) -> float:

@@ -35,11 +35,12 @@ def run_demo(arguments: argparse.Namespace) -> int:
         f"in {source}, {drawn.mislabelled_images} of them with a wrong label",
         file=sys.stderr,
     )
+    rates = ("--min-lr", 1e-3, "--max-lr", 3, "--steps", 200)
     for words in (
         ["data", "pack", source, "--out", store],
         ["data", "show", store, "--out", out / "images.png"],
-        ["summary", "compact", "--classes", len(drawn.classes)],
-        ["lr-find", store, "--recipe", "smoke", "--min-lr", 1e-4, "--out", out / "lr-find"],
+        ["summary", "compact10", "--classes", len(drawn.classes)],
+        ["lr-find", store, "--recipe", "smoke", *rates, "--out", out / "lr-find"],
         ["train", store, "--recipe", "smoke", "--out", run],
         ["explain", run],
         ["report", run],

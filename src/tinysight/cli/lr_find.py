@@ -71,7 +71,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
         result["points"],
         suggestion_steepest=found.suggestion_steepest,
         suggestion_valley=found.suggestion_valley,
-        is_weak=found.is_weak,
+        weakness=found.weakness,
     )
     save_png(chart, arguments.out / CURVE)
     if arguments.json:
@@ -79,11 +79,16 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
         return 0
     print(f"steepest slope at learning rate {found.suggestion_steepest:.2g}")
     print(f"half way down at                {found.suggestion_valley:.2g}")
-    if found.is_weak:
+    if found.weakness:
+        found_instead = {
+            "noise": f"fall by more than its noise could, but it fell by {found.fall:.2g}",
+            "guessing": f"fall clearly below that of guessing, {found.guessing_loss:.3f}, but its "
+            f"lowest is {min(point.smoothed_loss for point in found.points):.3f}",
+        }
         print(
-            f"Both are weak: the loss must fall by more than its noise could, but it fell by "
-            f"{found.fall:.2g}. Take more --steps, other learning rates (--min-lr, --max-lr) or "
-            f"larger batches (--set train.batch_size={2 * recipe.train.batch_size})."
+            f"Both are weak: the loss must {found_instead[found.weakness]}. Take more --steps, "
+            f"other learning rates (--min-lr, --max-lr) or larger batches "
+            f"(--set train.batch_size={2 * recipe.train.batch_size})."
         )
     if not found.diverged:
         print(f"The loss did not diverge up to {arguments.max_lr:g}: --max-lr can go higher.")

@@ -36,7 +36,7 @@ def lr_range_chart(
     *,
     suggestion_steepest: float,
     suggestion_valley: float,
-    is_weak: bool = False,
+    weakness: str = "",
 ) -> Chart:
     """Draw the losses of a learning-rate range test and its two suggestions.
 
@@ -44,7 +44,8 @@ def lr_range_chart(
         points: Rows with ``lr``, ``loss`` and ``smoothed_loss``, at least two, by rising ``lr``.
         suggestion_steepest: Learning rate where the smoothed loss falls fastest.
         suggestion_valley: Learning rate at which the smoothed loss has fallen half way.
-        is_weak: Whether the loss fell no more than noise alone could make it fall.
+        weakness: Why no learning rate stands out, as ``lr_range_test`` says it: ``noise``,
+            ``guessing``, or nothing.
     """
     import altair as alt
 
@@ -102,8 +103,9 @@ def lr_range_chart(
         f"The loss falls fastest at learning rate {suggestion_steepest:.2g}; "
         f"it is half way down at {suggestion_valley:.2g}"
     )
-    if is_weak:
-        title = "The loss falls no more than its noise could; no learning rate stands out"
+    if weakness:
+        falls = {"noise": "no more than its noise could", "guessing": "only to that of guessing"}
+        title = f"The loss falls {falls[weakness]}; no learning rate stands out"
     subtitle = (
         f"Training loss over {len(points)} steps with a growing learning rate. "
         f"Dots: batches; line: smoothed."

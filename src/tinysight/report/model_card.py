@@ -26,6 +26,7 @@ _ARCHITECTURES = {
     "resnet18": "ResNet-18",
     "resnet34": "ResNet-34",
     "compact": "compact ResNet",
+    "compact10": "compact ResNet of 10 layers",
     "compact14": "compact ResNet of 14 layers",
     "compact20": "compact ResNet of 20 layers",
 }

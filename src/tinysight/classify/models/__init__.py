@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tinysight.classify.models.compact import build_compact, build_compact14, build_compact20
+from tinysight.classify.models.compact import (
+    build_compact,
+    build_compact10,
+    build_compact14,
+    build_compact20,
+)
 from tinysight.classify.models.resnet import BasicBlock, ResNet
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import ModelSettings
@@ -16,6 +21,7 @@ __all__ = ["build_model"]
 _RESNET_WIDTHS = (64, 128, 256, 512)
 _COMPACT = {
     "compact": build_compact,
+    "compact10": build_compact10,
     "compact14": build_compact14,
     "compact20": build_compact20,
 }

@@ -20,7 +20,7 @@ class CompactResNet(nn.Module):
     of a 64x64 image hold most of its values, and batch norm, ReLU and their gradients pass over
     each of them several times. So only the stem works at 32x32; all blocks work at 16x16 and below,
     where there are fewer values and enough channels to fill a core's matrix unit (widths are
-    multiples of 32). docs/speedrun.md compares the candidates.
+    multiples of 16). docs/speedrun.md compares the candidates.
 
     Args:
         num_classes: Length of the logits.
@@ -71,6 +71,13 @@ def build_compact(num_classes: int) -> CompactResNet:
     """Return a network of 3.5 million parameters and 0.277 GMAC; its last maps are 8x8."""
     return CompactResNet(
         num_classes, blocks_per_stage=(2, 3), widths=(96, 256), pools_shortcut=False
+    )
+
+
+def build_compact10(num_classes: int) -> CompactResNet:
+    """Return a network of 0.6 million parameters and 0.053 GMAC; its last maps are 8x8."""
+    return CompactResNet(
+        num_classes, blocks_per_stage=(2, 2), widths=(48, 128), pools_shortcut=True
     )
 
 
