@@ -85,6 +85,15 @@ def test_sections_stand_in_the_order_of_the_story(page: Page) -> None:
     ]
 
 
+def test_sections_are_called_what_the_advice_of_the_diagnosis_calls_them(page: Page) -> None:
+    titles = {section.title for section in page.sections}
+    assert titles >= {
+        "What it confuses",
+        "Labels that may be wrong",
+        "Pictures that are there twice",
+    }
+
+
 def test_diagnosis_is_passed_on_in_its_order(run: Path) -> None:
     said = (Said("warning", "First.", "Do."), Said("good", "Second."))
     callouts = [block for block in page_of(run, *said).blocks() if isinstance(block, Callout)]

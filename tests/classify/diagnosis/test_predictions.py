@@ -181,17 +181,24 @@ def test_advice_on_an_explained_run_names_no_command_that_made_the_page() -> Non
     observations = judge(make_metrics([0.8] * 8 + [0.3, 0.0]), explanation=explanation)
     advice = {each.kind: each.advice for each in observations}
     assert advice["classes-never-learned"] == (
-        "The page of the run shows what their images are taken for; look for wrong labels, for "
-        "classes that look alike, and for too few images."
+        "“What it confuses” on the page of the run says what their images are taken for; look for "
+        "wrong labels, for classes that look alike, and for too few images."
     )
-    assert advice["weak-classes"] == ("The page of the run shows what their images are taken for.")
+    assert advice["weak-classes"] == (
+        "“What it confuses” on the page of the run says what their images are taken for."
+    )
     assert advice["two-labels"] == (
-        "The page of the run shows the pairs; give both images one label, or remove them."
+        "They stand under “Pictures that are there twice” on the page of the run; give both images "
+        "one label, or remove them."
     )
     assert advice["seen-before"] == (
-        "The page of the run shows the pairs; remove one image of each and pack again."
+        "They stand under “Pictures that are there twice” on the page of the run; remove one image "
+        "of each pair and pack again."
     )
-    assert advice["label-issues"] == "The page of the run shows them, the most suspicious first."
+    assert advice["label-issues"] == (
+        "They stand under “Labels that may be wrong” on the page of the run, the most suspicious "
+        "first."
+    )
 
 
 def test_nothing_doubtful_is_not_mentioned() -> None:

@@ -99,6 +99,15 @@ def test_a_wide_table_scrolls_in_its_own_box(visit: Visitor, boxes_html: Path) -
         assert box.evaluate("place => getComputedStyle(place).overflowX") == "auto"
 
 
+def test_headings_go_on_in_a_second_line_before_a_table_of_numbers_must_scroll(
+    visit: Visitor, boxes_html: Path
+) -> None:
+    seen = visit(boxes_html, width_px=1200)
+    box = seen.page.locator("#sets .scroll")
+    assert box.evaluate("place => place.scrollWidth - place.clientWidth") == 0
+    assert re.search(r"\d  \d", box.inner_text())  # anchors stand apart
+
+
 def test_what_was_found_has_room_for_its_sentence_on_a_phone(
     visit: Visitor, tmp_path: Path
 ) -> None:

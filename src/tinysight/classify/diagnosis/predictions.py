@@ -36,12 +36,12 @@ def judge_classes(metrics: Record, *, is_explained: bool) -> Iterator[Observatio
     num_classes = len(metrics["classes"])
     if not classes or not has_learned(metrics["accuracy"], metrics["images"], num_classes):
         return
-    shows = (
-        "The page of the run shows"
+    taken_for = (
+        "“What it confuses” on the page of the run says what their images are taken for"
         if is_explained
-        else "`tinysight explain RUN` and then `tinysight report RUN` show"
+        else "`tinysight explain RUN` and then `tinysight report RUN` show what their images are "
+        "taken for"
     )
-    taken_for = f"{shows} what their images are taken for"
     never = [
         entry
         for entry in classes
@@ -172,7 +172,8 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             "note",
             f"{counted(two_labels, 'pair')} of equal or nearly equal images {_have(two_labels)} "
             f"two different labels. At least one label of each pair is wrong or incomplete.",
-            "The page of the run shows the pairs; give both images one label, or remove them.",
+            "They stand under “Pictures that are there twice” on the page of the run; give both "
+            "images one label, or remove them.",
         )
     across = duplicates.get("across_split", 0)
     if across:
@@ -184,7 +185,8 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             f"in the training part and one in the test part: at most "
             f"{in_points(most / test_images)} of the test accuracy can come from having seen "
             f"them.",
-            "The page of the run shows the pairs; remove one image of each and pack again.",
+            "They stand under “Pictures that are there twice” on the page of the run; remove one "
+            "image of each pair and pack again.",
         )
     issues = explanation.get("label_issues", {})
     if issues.get("found"):
@@ -196,7 +198,8 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
             f"{found:,} of {of_images:,} test labels are suspected to be wrong "
             f"({percent(found / of_images)}). The network itself misses {missed} of these images, "
             f"so it is a list to look through, not a count of errors.",
-            "The page of the run shows them, the most suspicious first.",
+            "They stand under “Labels that may be wrong” on the page of the run, the most "
+            "suspicious first.",
         )
 
 
