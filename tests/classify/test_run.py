@@ -249,13 +249,21 @@ def test_when_every_checkpoint_is_torn_the_run_says_so(
         run(store, recipe, tmp_path / "run", resume=True)
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_advice(store: Store, tmp_path: Path) -> None:
-    recipe = make_recipe(schedule={"kind": "constant", "max_lr": 1e30, "peak_epoch": 0.0})
+@pytest.mark.parametrize(
+    ("precision", "another"), [("bf16", ", train.precision = fp32"), ("fp32", "")]
+)
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice(
+    store: Store, tmp_path: Path, precision: str, another: str
+) -> None:
+    recipe = make_recipe(
+        schedule={"kind": "constant", "max_lr": 1e30, "peak_epoch": 0.0},
+        train={"precision": precision},
+    )
     with pytest.raises(TrainingError) as caught:
         run(store, recipe, tmp_path / "run")
     assert re.match(
         r"step [1-4] \(epoch 0\): the training loss must be finite, got (nan|inf) at learning "
-        r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\), more warm-up",
+        rf"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\){another} or more warm-up",
         str(caught.value),
     )
     assert not (tmp_path / "run" / run_folder.MODEL).exists()
@@ -279,7 +287,7 @@ def test_a_test_loss_that_is_not_finite_stops_with_epoch_and_advice(
     with pytest.raises(
         TrainingError,
         match=rf"^epoch 0: the {what} must be finite, got (nan|inf) after a last step at learning "
-        r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\), more warm-up",
+        r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\)",
     ):
         run(store, recipe, tmp_path / "run")
     assert not run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)

@@ -367,10 +367,12 @@ def _require_finite_score(score: Score, what: str, epoch: int, lr: float, recipe
 
 
 def _how_to_converge(recipe: Recipe) -> str:
+    ways = [f"a third of schedule.max_lr (={recipe.schedule.max_lr:g})"]
+    if recipe.train.precision != "fp32":
+        ways.append("train.precision = fp32")
     return (
-        f"Try a third of schedule.max_lr (={recipe.schedule.max_lr:g}), more warm-up "
-        f"(schedule.peak_epoch), or train.precision = fp32; `tinysight lr-find` shows where the "
-        f"loss diverges."
+        f"Try {', '.join(ways)} or more warm-up (schedule.peak_epoch); `tinysight lr-find` shows "
+        f"where the loss diverges."
     )
 
 
