@@ -42,8 +42,8 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     """Read label files, or trees of them, as one source.
 
     In a tree, images without a label file are images without boxes; of images that differ in their
-    suffix only, the first counts. Each tree has the class names
-    that it states, or else those of a list beside its labels; classes of the same name are one.
+    suffix only, the first counts. Each tree has the class names that it states, or else those of a
+    list beside its labels; classes of the same name are one.
 
     Args:
         paths: Label files and roots of trees; a yaml file stands for its folder, of whose yaml
