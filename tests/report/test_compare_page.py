@@ -209,8 +209,10 @@ def test_a_lead_that_is_no_chance_is_called_so(tmp_path: Path) -> None:
 def test_runs_without_predictions_have_intervals_alone(tmp_path: Path) -> None:
     table = named(page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b")), "metrics")
     assert [row[0] for row in table.rows[:3]] == [
-        "Test accuracy", "95 % interval of it", "Among the first five",
-    ]  # fmt: skip
+        "Test accuracy",
+        "95 % interval of it",
+        "Among the first five",
+    ]
     assert table.rows[1][1] == "49.3 % to 60.5 %"
     assert "McNemar" not in table.caption
 

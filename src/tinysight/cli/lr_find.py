@@ -80,13 +80,13 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     print(f"steepest slope at learning rate {found.suggestion_steepest:.2g}")
     print(f"half way down at                {found.suggestion_valley:.2g}")
     if found.weakness:
-        found_instead = {
+        reasons = {
             "noise": f"fall by more than its noise could, but it fell by {found.fall:.2g}",
             "guessing": f"fall clearly below that of guessing, {found.guessing_loss:.3f}, but its "
             f"lowest is {min(point.smoothed_loss for point in found.points):.3f}",
         }
         print(
-            f"Both are weak: the loss must {found_instead[found.weakness]}. Take more --steps, "
+            f"Both are weak: the loss must {reasons[found.weakness]}. Take more --steps, "
             f"other learning rates (--min-lr, --max-lr) or larger batches "
             f"(--set train.batch_size={2 * recipe.train.batch_size})."
         )
