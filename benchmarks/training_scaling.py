@@ -21,10 +21,10 @@ from hardware import hardware_line
 
 from tinysight.classify.models import build_model
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import training_data
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import load_store
 from tinysight.classify.training import epoch_batches, forward_backward
+from tinysight.classify.training_images import training_data
 from tinysight.classify.training_state import TrainingState
 from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from tinysight.classify.pack import pack_store
     from tinysight.classify.picture_predictions import predict_images
     from tinysight.classify.predictions import evaluate_run
-    from tinysight.classify.run import train_run, training_data
+    from tinysight.classify.run import train_run
     from tinysight.classify.sources.opening import open_source
     from tinysight.classify.store import load_store
+    from tinysight.classify.training_images import training_data
     from tinysight.config import load_recipe
     from tinysight.report.model_card import render_model_card
     from tinysight.run_report import write_run_report
@@ -77,7 +78,7 @@ _HOME_OF = {
     "render_model_card": "tinysight.report.model_card",
     "summarize": "tinysight.classify.models.summary",
     "train_run": "tinysight.classify.run",
-    "training_data": "tinysight.classify.run",
+    "training_data": "tinysight.classify.training_images",
     "write_run_report": "tinysight.run_report",
 }
 

@@ -10,11 +10,11 @@ from tinysight.classify.evaluate import score_model
 from tinysight.classify.faithfulness import measure_curves
 from tinysight.classify.models import build_model
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import training_data
 from tinysight.classify.settings import ModelSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import EpochRecord, train
+from tinysight.classify.training_images import training_data
 from tinysight.classify.training_state import TrainingState
 
 

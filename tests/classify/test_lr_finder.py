@@ -19,9 +19,9 @@ from tinysight.classify.lr_finder import (
     smoothed_noise,
     steepest_index,
 )
-from tinysight.classify.run import training_data
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
+from tinysight.classify.training_images import training_data
 from tinysight.errors import TrainingError
 
 CPU = torch.device("cpu")

@@ -29,12 +29,13 @@ from tinysight.classify.placement import (
 )
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import train_run, training_data
+from tinysight.classify.run import train_run
 from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import StepRecord
+from tinysight.classify.training_images import training_data
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -21,14 +22,16 @@ from tinysight.classify.checkpoint import load_checkpoint
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.classify.evaluate import Score
 from tinysight.classify.models import build_model
+from tinysight.classify.placement import choose_device
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import RunResult, choose_device, train_run, training_data
+from tinysight.classify.run import RunResult, train_run
 from tinysight.classify.run_settings import as_trained, read_settings
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training import EpochRecord, StepRecord
+from tinysight.classify.training_images import training_data
 from tinysight.classify.training_state import TrainingState
 from tinysight.config import override_recipe
 from tinysight.errors import RecipeError, RunError, TrainingError
@@ -155,6 +158,17 @@ def test_tensorboard_reads_the_same_numbers(store: Store, recipe: Recipe, tmp_pa
     scalars = events.Scalars("test_accuracy")
     assert [event.step for event in scalars] == [5, 10, 15]
     assert scalars[-1].value == pytest.approx(result.last["test_accuracy"])
+
+
+def test_a_file_in_the_place_of_the_event_files_is_told(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    stop = StopRequest()
+    run(store, recipe, tmp_path, stop=stop, listener=Listener(stop, after_step=1))
+    shutil.rmtree(tmp_path / run_folder.EVENTS)
+    (tmp_path / run_folder.EVENTS).write_text("")
+    with pytest.raises(RunError, match=r"events: must be a folder .*, but it is a file\. Choose"):
+        run(store, recipe, tmp_path, resume=True)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(

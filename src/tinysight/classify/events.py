@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinysight.run_folder import make_folder
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -29,9 +31,14 @@ class EventWriter:
 
 
 def open_event_writer(folder: Path) -> EventWriter | None:
-    """Return a writer of event files, or None where TensorBoard is not installed."""
+    """Return a writer of event files, or None where TensorBoard is not installed.
+
+    Raises:
+        RunError: The folder cannot be made or written to.
+    """
     if find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
+    make_folder(folder)
     return EventWriter(SummaryWriter(folder))

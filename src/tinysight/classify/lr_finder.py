@@ -28,7 +28,7 @@ from tinysight.classify.processes import Processes
 from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.training import epoch_batches, forward_backward
-from tinysight.classify.training_state import TrainingData
+from tinysight.classify.training_images import TrainingData
 from tinysight.errors import TrainingError
 
 DIVERGED_AT = 4.0

@@ -16,6 +16,29 @@ from tinysight.errors import RunError, TrainingError
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 
 
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device of a name.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the first of CUDA, MPS and the CPU that
+            is there.
+        local_rank: Number of this process on its machine; each takes the GPU of its number.
+
+    Raises:
+        RunError: The device is not there.
+    """
+    has_mps = torch.backends.mps.is_available()
+    is_there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": has_mps}
+    if name == "auto":
+        name = next(name for name in ("cuda", "mps", "cpu") if is_there[name])
+    if not is_there[name]:
+        raise RunError(
+            f"--device: {name} must be present on this machine, but torch {torch.__version__} "
+            f"finds none. Use --device auto."
+        )
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+
+
 def place_model(model: nn.Module, settings: TrainSettings, device: torch.device) -> nn.Module:
     """Move a network to a device and its filters into the memory order of the recipe."""
     model = model.to(device)

@@ -40,7 +40,8 @@ from tinysight.classify.stopping import (
     raise_if_requested,
     step_can_be_given_up,
 )
-from tinysight.classify.training_state import TrainingData, TrainingState
+from tinysight.classify.training_images import TrainingData
+from tinysight.classify.training_state import TrainingState
 from tinysight.errors import TrainingError
 
 # Reading a loss from an accelerator waits for it, so there it is done now and then only: by the

@@ -1,46 +1,19 @@
-"""What training reads and what it changes."""
+"""What training changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from tinysight.classify.averaging import build_average
-from tinysight.classify.batches import Images, steps_per_epoch
+from tinysight.classify.batches import steps_per_epoch
 from tinysight.classify.checkpoint import load_weights
 from tinysight.classify.optimizers import build_optimizer
 from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.schedule import schedule_at
 from tinysight.classify.settings import Recipe
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The images of a store, and which of them train, test and tune.
-
-    Attributes:
-        images_u8: (N, S, S, 3) uint8, as :func:`.batches.place_images` returns them.
-        targets: (N,) int64, class index of each image.
-        train_rows: (n,) int64, rows of ``images_u8`` to train on.
-        test_rows: (m,) int64, rows to test on after each epoch.
-        tuning_rows: (t,) int64, rows to choose by; when there are any, they are looked at instead
-            of the test rows.
-        mean: (3,) of the training part, in [0, 1].
-        std: (3,) likewise.
-    """
-
-    images_u8: Images
-    targets: NDArray[np.int64]
-    train_rows: NDArray[np.int64]
-    test_rows: NDArray[np.int64]
-    tuning_rows: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
 
 
 class TrainingState:

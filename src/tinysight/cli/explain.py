@@ -52,7 +52,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     """Explain the run, draw its mistakes, and print what was found."""
     from tinysight import cli
     from tinysight.classify.explain import explain_run
-    from tinysight.classify.run import choose_device
+    from tinysight.classify.placement import choose_device
     from tinysight.cli.run_store import load_run_store
     from tinysight.report.mistake_sheets import save_mistake_sheets
 

@@ -39,9 +39,9 @@ def add_parser(commands: Any) -> None:
 def run_lr_find(arguments: argparse.Namespace) -> int:
     """Run the test, write curve and numbers, and print the suggestions."""
     from tinysight.classify.lr_finder import lr_range_test
-    from tinysight.classify.placement import enough_memory
-    from tinysight.classify.run import choose_device, training_data
+    from tinysight.classify.placement import choose_device, enough_memory
     from tinysight.classify.store import load_store
+    from tinysight.classify.training_images import training_data
     from tinysight.cli.precision import say_if_slow
     from tinysight.cli.progress import progress_bar
     from tinysight.config import load_recipe

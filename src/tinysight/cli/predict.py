@@ -49,7 +49,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     """Predict, print, draw where asked to, and name what could not be used."""
     from tinysight import cli
     from tinysight.classify.picture_predictions import predict_images
-    from tinysight.classify.run import choose_device
+    from tinysight.classify.placement import choose_device
 
     out: Path | None = arguments.out
     if out is not None:

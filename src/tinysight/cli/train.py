@@ -69,8 +69,9 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, write the run folder and its curves, and print how it ended."""
+    from tinysight.classify.placement import choose_device
     from tinysight.classify.processes import joined_processes
-    from tinysight.classify.run import choose_device, train_run
+    from tinysight.classify.run import train_run
     from tinysight.classify.stopping import StopRequest
     from tinysight.classify.store import load_store
     from tinysight.cli.memory import prepare_memory
@@ -208,8 +209,8 @@ def _draw_curves(run: Path) -> None:
 
 
 def _evaluate(run: Path, store_path: Path | None, device_name: str, *, flip: bool = False) -> Any:
+    from tinysight.classify.placement import choose_device
     from tinysight.classify.predictions import evaluate_run
-    from tinysight.classify.run import choose_device
     from tinysight.cli.progress import progress_bar
     from tinysight.cli.run_store import load_run_store
 
