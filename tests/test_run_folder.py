@@ -323,3 +323,24 @@ def test_an_explanation_that_cannot_be_used_names_the_command_that_writes_it(
         RunError, match=rf"explanation\.json: {fault}.* Write it with: tinysight explain "
     ):
         run_folder.read_explanation(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{", r"metrics\.json: must be JSON, but Expecting property name"),
+        ("[]", r"metrics\.json: must be one JSON object, got list"),
+        (
+            '{"accuracy": 0.5, "images": 8, "loss": 1, "top5": 1, "classes": []}',
+            r"metrics\.json: must hold the results on the test images, but calibration, "
+            r"calibration_error are missing",
+        ),
+    ],
+)
+def test_damaged_metrics_name_the_command_that_writes_them(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    assert run_folder.read_metrics(tmp_path) is None
+    (tmp_path / run_folder.METRICS).write_text(text)
+    with pytest.raises(RunError, match=rf"{fault}.*\. Write it with: tinysight evaluate"):
+        run_folder.read_metrics(tmp_path)

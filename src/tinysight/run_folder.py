@@ -83,6 +83,8 @@ _FACTS = (
     *("train_images", "test_images", "size_px", "mean", "std", "classes"),
 )
 
+_RESULTS = ("accuracy", "calibration", "calibration_error", "classes", "images", "loss", "top5")
+
 _CHECKPOINT = re.compile(r"step-\d{8,}\.pt")
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -240,6 +242,31 @@ def read_explanation(run: Path) -> Record:
         raise RunError(f"{path}: format_version must be {FORMAT_VERSION}, got {version!r}. {again}")
     explanation: Record = found
     return explanation
+
+
+def read_metrics(run: Path) -> Record | None:
+    """Read what the predictions of the test images add up to, or None where none were made.
+
+    Raises:
+        RunError: The file is damaged, or a result is missing.
+    """
+    path = run / METRICS
+    again = f"Write it with: tinysight evaluate {run}"
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: must be JSON, but {error}. {again}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: must be one JSON object, got {type(found).__name__}. {again}")
+    missing = [name for name in _RESULTS if name not in found]
+    if missing:
+        raise RunError(
+            f"{path}: must hold the results on the test images, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. {again}"
+        )
+    return found
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

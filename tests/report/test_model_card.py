@@ -80,6 +80,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
                 "accuracy": 0.75,
                 "top5": 1.0,
                 "loss": 0.81234,
+                "calibration": [],
                 "calibration_error": 0.0345,
                 "weights": changes.get("weights_kind", "ema"),
                 "classes": [

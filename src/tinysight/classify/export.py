@@ -160,8 +160,8 @@ def _facts(run: Path, about: dict[str, Any], metadata: dict[str, Any]) -> dict[s
     facts = {key: about[key] for key in ("classes", "mean", "std", "size_px")}
     facts |= {key: about[key] for key in ("split", "split_seed", "split_digest", "tinysight")}
     facts |= {"recipe": metadata["recipe"], "weights": metadata["weights"]}
-    if (run / run_folder.METRICS).exists():
-        metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = run_folder.read_metrics(run)
+    if metrics:
         facts |= {f"test_{key}": metrics[key] for key in ("images", "accuracy", "top5", "loss")}
     return facts
 

@@ -58,8 +58,7 @@ def render_model_card(run: Path, *, findings: Sequence[str] = ()) -> str:
             f"{weights}: must exist for a model card, but the run has no trained weights yet. "
             f"Finish it with `tinysight train … --out {run} --resume`."
         )
-    path = run / run_folder.METRICS
-    metrics = run_folder.read_json(path) if path.exists() else None
+    metrics = run_folder.read_metrics(run)
     lines = [
         f"# Model card: {escape_markdown(run.resolve().name)}",
         "",

@@ -52,9 +52,7 @@ def diagnose_run(run: Path) -> tuple[Observation, ...]:
     is_explained = run_folder.is_explained(run)
     return diagnose(
         run_folder.read_records(run / run_folder.HISTORY),
-        run_folder.read_json(run / run_folder.METRICS)
-        if (run / run_folder.METRICS).exists()
-        else None,
+        run_folder.read_metrics(run),
         read_settings(run),
         about=run_folder.read_run(run),
         explanation=run_folder.read_explanation(run) if is_explained else None,
