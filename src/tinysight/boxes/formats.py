@@ -152,7 +152,7 @@ def _format_of_text(text: str, path: Path) -> str | None:
             f"{path}: must hold box annotations, but it is a list of images without boxes. Name "
             f"the file or folder with the boxes."
         )
-    if _PLAIN_ROW.search(lines[0]):
+    if _PLAIN_ROW.match(lines[0]):
         return "plain-rows"
     if path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
