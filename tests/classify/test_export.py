@@ -119,7 +119,7 @@ def test_onnx_is_valid_and_says_what_it_is(trained: tuple[Path, Store], exported
     assert about["std"] == pytest.approx(store.std.tolist())
     assert about["size_px"] == 32
     assert about["split_digest"] == store.split_digest
-    assert about["recipe"]["model"]["name"] == "compact"
+    assert about["recipe"]["model"]["name"] == "compact10"
     metrics = json.loads((run / run_folder.METRICS).read_text())
     assert about["test_accuracy"] == metrics["accuracy"]
     assert "in [0, 1], not normalised" in about["input"]

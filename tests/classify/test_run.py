@@ -449,7 +449,7 @@ def test_a_resumed_run_keeps_its_recipe(store: Store, recipe: Recipe, tmp_path: 
     run(store, recipe, tmp_path / "run")
     with pytest.raises(
         RunError,
-        match=r"must keep its recipe, but model\.name was 'compact' and is now 'resnet18'; "
+        match=r"must keep its recipe, but model\.name was 'compact10' and is now 'resnet18'; "
         r"train\.epochs was 3 and is now 4\. Leave out --recipe and --set",
     ):
         run(
