@@ -6,7 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinysight.classify import draws as draws_module
+from tinysight.classify import mixing as mixing_module
 from tinysight.classify.draws import NUM_NOISE_WINDOWS, AugmentDraws, draw_augmentation
+from tinysight.classify.mixing import draw_mixing
+from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import AugmentSettings
 from tinysight.errors import RecipeError
 
@@ -59,6 +63,20 @@ def test_switching_one_augmentation_off_leaves_the_draws_of_the_others(
     other = draw_augmentation(changed, NUM_POSITIONS, size_px=64, seed=3, epoch=1)
     for name in ("crop_top_px", "crop_left_px", "is_flipped", "is_rotated", "angle_degrees"):
         assert torch.equal(getattr(draws, name), getattr(other, name)), name
+
+
+def test_nothing_is_drawn_for_what_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = set()
+
+    def note_purpose(seed: int, *key: int | str) -> np.random.Generator:
+        drawn.add(key[-1])
+        return keyed_generator(seed, *key)
+
+    for module in (draws_module, mixing_module):
+        monkeypatch.setattr(module, "keyed_generator", note_purpose)
+    draw_augmentation(AugmentSettings(), 10, size_px=64, seed=0, epoch=0)
+    draw_mixing(AugmentSettings(), 10, size_px=64, seed=0, epoch=0)
+    assert drawn == {"crop", "flip"}
 
 
 def test_each_augmentation_is_chosen_as_often_as_asked(draws: AugmentDraws) -> None:

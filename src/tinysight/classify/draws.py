@@ -72,7 +72,7 @@ class AugmentDraws(PositionDraws):
     noise_start: torch.Tensor
     """(N,) int64: first value in ``noise_bank`` of the noise of the image."""
     noise_sign: torch.Tensor
-    """(N,) float32: +1 or -1."""
+    """(N,) float32: +1 or -1; 0 where no image is noisy."""
     dropout_top_px: torch.Tensor
     """(N,) int64: first row of the dropped rectangle."""
     dropout_left_px: torch.Tensor
@@ -125,28 +125,44 @@ def draw_augmentation(
         return keyed_generator(seed, "augment", epoch, purpose)
 
     def chosen(purpose: str, probability: float) -> torch.Tensor:
+        if probability == 0:
+            return torch.zeros(num_positions, dtype=torch.bool)
         return torch.from_numpy(stream(purpose).random(num_positions) < probability)
 
+    # What no image needs is not drawn: an epoch on an accelerator takes a second, and the draws of
+    # everything a tenth of one, in which it would wait.
     crop_px = stream("crop").integers(0, 2 * settings.pad_px + 1, (num_positions, 2))
-    is_resized = chosen("resized crop", settings.resized_crop_probability)[:, None]
-    part_px = _draw_parts(settings.resized_crop_min_area, num_positions, size_px, stream)
-    part_px = torch.where(is_resized, part_px, torch.tensor([0, 0, size_px, size_px]))
-    angle = stream("angle").uniform(-1.0, 1.0, num_positions) * settings.rotate_degrees
-    is_noisy = chosen("noise", settings.noise_probability if settings.noise_std > 0 else 0.0)
-    noise_start = stream("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
-    noise_sign = stream("noise sign").integers(0, 2, num_positions) * 2 - 1
-    num_normals = NUM_NOISE_WINDOWS + size_px * size_px * 3 if bool(is_noisy.any()) else 0
-    noise_bank = stream("noise bank").standard_normal(num_normals, dtype=np.float32)
-
-    is_dropped = chosen("dropout", settings.dropout_probability)
-    sides_px = stream("dropout sides").integers(
-        settings.dropout_min_px, settings.dropout_max_px + 1, (num_positions, 2)
+    part_px = torch.tensor([0, 0, size_px, size_px]).repeat(num_positions, 1)
+    if settings.resized_crop_probability > 0:
+        is_resized = chosen("resized crop", settings.resized_crop_probability)[:, None]
+        parts_px = _draw_parts(settings.resized_crop_min_area, num_positions, size_px, stream)
+        part_px = torch.where(is_resized, parts_px, part_px)
+    is_rotated = chosen(
+        "rotate", settings.rotate_probability if settings.rotate_degrees > 0 else 0.0
     )
-    # A rectangle is always whole: its corner is drawn so that all of it lies inside the image.
-    corner_rel = stream("dropout corner").random((num_positions, 2))
-    corner_px = (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
+    angle = np.zeros(num_positions)
+    if settings.rotate_probability > 0:
+        angle = stream("angle").uniform(-1.0, 1.0, num_positions) * settings.rotate_degrees
+    is_noisy = chosen("noise", settings.noise_probability if settings.noise_std > 0 else 0.0)
+    noise_start = noise_sign = np.zeros(num_positions, dtype=np.int64)
+    noise_bank = np.zeros(0, dtype=np.float32)
+    if bool(is_noisy.any()):
+        noise_start = stream("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
+        noise_sign = stream("noise sign").integers(0, 2, num_positions) * 2 - 1
+        num_normals = NUM_NOISE_WINDOWS + size_px * size_px * 3
+        noise_bank = stream("noise bank").standard_normal(num_normals, dtype=np.float32)
 
-    dropout_px = torch.from_numpy(np.concatenate([corner_px, sides_px], axis=1))
+    dropout_px = torch.zeros((num_positions, 4), dtype=torch.int64)
+    if settings.dropout_probability > 0:
+        is_dropped = chosen("dropout", settings.dropout_probability)
+        sides_px = stream("dropout sides").integers(
+            settings.dropout_min_px, settings.dropout_max_px + 1, (num_positions, 2)
+        )
+        # A rectangle is always whole: its corner is drawn so that all of it lies inside the image.
+        corner_rel = stream("dropout corner").random((num_positions, 2))
+        corner_px = (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
+        dropout_px = torch.from_numpy(np.concatenate([corner_px, sides_px], axis=1))
+        dropout_px[:, 2] *= is_dropped
     return AugmentDraws(
         crop_top_px=torch.from_numpy(crop_px[:, 0].copy()),
         crop_left_px=torch.from_numpy(crop_px[:, 1].copy()),
@@ -155,16 +171,14 @@ def draw_augmentation(
         resized_left_px=part_px[:, 1],
         resized_height_px=part_px[:, 2],
         resized_width_px=part_px[:, 3],
-        is_rotated=chosen(
-            "rotate", settings.rotate_probability if settings.rotate_degrees > 0 else 0.0
-        ),
+        is_rotated=is_rotated,
         angle_degrees=torch.from_numpy(angle.astype(np.float32)),
         is_noisy=is_noisy,
         noise_start=torch.from_numpy(noise_start),
         noise_sign=torch.from_numpy(noise_sign.astype(np.float32)),
         dropout_top_px=dropout_px[:, 0],
         dropout_left_px=dropout_px[:, 1],
-        dropout_height_px=dropout_px[:, 2] * is_dropped,
+        dropout_height_px=dropout_px[:, 2],
         dropout_width_px=dropout_px[:, 3],
         noise_bank=torch.from_numpy(noise_bank),
     )

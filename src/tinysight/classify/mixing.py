@@ -77,6 +77,8 @@ def draw_mixing(
             return np.ones(num_positions)
         return stream(purpose).beta(alpha, alpha, num_positions)
 
+    if settings.mix_probability == 0:  # nothing is drawn for nothing: the device would wait
+        return _draws_for_no_mixing(num_positions)
     is_mixed = stream("mix").random(num_positions) < settings.mix_probability
     kinds = [
         name
@@ -122,6 +124,19 @@ def draw_mixing(
         cut_width_px=torch.from_numpy(cut_px[:, 1].copy()),
         is_resized=torch.from_numpy(is_resized),
         share=torch.from_numpy(share.astype(np.float32)),
+    )
+
+
+def _draws_for_no_mixing(num_positions: int) -> MixDraws:
+    nowhere_px = torch.zeros(num_positions, dtype=torch.int64)
+    return MixDraws(
+        blend=torch.zeros(num_positions),
+        cut_top_px=nowhere_px,
+        cut_left_px=nowhere_px,
+        cut_height_px=nowhere_px,
+        cut_width_px=nowhere_px,
+        is_resized=torch.zeros(num_positions, dtype=torch.bool),
+        share=torch.ones(num_positions),
     )
 
 
