@@ -18,9 +18,9 @@ from tinysight.classify.settings import Recipe, TrainSettings
     ("device", "num_processes", "accumulate", "mode"),
     [
         ("cpu", 1, 1, None),
-        ("cuda", 1, 1, "max-autotune"),
-        ("cuda", 1, 2, "max-autotune-no-cudagraphs"),
-        ("cuda", 2, 1, "max-autotune-no-cudagraphs"),
+        ("cuda", 1, 1, "reduce-overhead"),
+        ("cuda", 1, 2, None),
+        ("cuda", 2, 1, None),
     ],
 )
 def test_cuda_graphs_only_where_gradients_need_not_wait(
@@ -28,6 +28,15 @@ def test_cuda_graphs_only_where_gradients_need_not_wait(
 ) -> None:
     settings = TrainSettings(accumulate=accumulate)
     assert compile_mode(settings, torch.device(device), num_processes=num_processes) == mode
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_no_process_searches_for_kernels_anew(num_processes: int) -> None:
+    cuda = torch.device("cuda")
+    mode = compile_mode(TrainSettings(), cuda, num_processes=num_processes) or "default"
+    options = torch._inductor.list_mode_options(mode)
+    assert not options.get("max_autotune")
+    assert not options.get("coordinate_descent_tuning")
 
 
 def test_every_size_of_images_may_have_its_graphs() -> None:

@@ -23,8 +23,8 @@ def compile_network(
     Args:
         network: The network itself, on ``device``; it keeps its parameters and their names.
         settings: Whether gradients of several parts of a batch are added up.
-        device: Where it computes. On CUDA the best kernels are searched for, and launched as CUDA
-            graphs where these can be had.
+        device: Where it computes. On CUDA kernels are launched as CUDA graphs where these can be
+            had.
         num_processes: Processes that sum up their gradients.
 
     Returns:
@@ -44,13 +44,18 @@ def compile_mode(
 ) -> str | None:
     """Return the ``mode`` of :func:`torch.compile` for the network.
 
+    No search for the best kernels (``max-autotune``), which is made to pay over hours: it tries
+    variants of every kernel during the first steps of each size of images, and a run is over in a
+    minute. With torch 2.11 a filled cache does not help: every process tries them again
+    (https://github.com/pytorch/pytorch/issues/172819).
+
     The gradients that a CUDA graph writes lie in its own memory, and its next call takes that
     back. So they can neither wait for those of the next part of a batch nor for other processes.
     """
     if device.type != "cuda":
         return None
     is_alone = num_processes == 1 and settings.accumulate == 1
-    return "max-autotune" if is_alone else "max-autotune-no-cudagraphs"
+    return "reduce-overhead" if is_alone else None
 
 
 def compile_changes(change: Callable[..., Any]) -> Callable[..., Any]:
