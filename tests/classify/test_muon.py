@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinysight.classify.muon import FilterMuon, JointOptimizer, orthogonal
 
@@ -163,3 +165,34 @@ def test_a_joint_optimizer_goes_on_from_its_saved_state() -> None:
     for parameter, other in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.equal(parameter, other)
     assert [len(group["params"]) for group in optimizer.param_groups] == [2, 1]
+
+
+class CallsOfForeach(TorchDispatchMode):
+    """Counts the operations on lists of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if "_foreach_" in func.__name__:
+            self.names.append(func.__name__.partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_filters_of_all_shapes_share_what_does_not_depend_on_the_shape() -> None:
+    filters = [nn.Parameter(torch.randn(4, size)) for size in (4, 6, 8, 8)]
+    muon = FilterMuon(filters, lr=0.1, momentum=0.9, weight_decay=0.1)
+    for weight in filters:
+        weight.grad = torch.randn_like(weight)
+    with CallsOfForeach() as calls:
+        muon.step()
+    assert calls.names == ["_foreach_lerp_", "_foreach_lerp", "_foreach_mul_", "_foreach_add_"]
+
+
+def test_without_a_gradient_nothing_moves() -> None:
+    weight = nn.Parameter(torch.ones(2, 3))
+    FilterMuon([weight], lr=0.1, momentum=0.9, weight_decay=0.1).step()
+    assert (weight == 1).all()

@@ -63,36 +63,49 @@ class FilterMuon(torch.optim.Muon):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        (settings,) = self.param_groups
-        by_shape: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        for weight, matrix in zip(self._filters, self._matrices, strict=True):
-            if weight.grad is not None:
-                grad = weight.grad.contiguous(memory_format=_memory_format_of(weight))
-                by_shape.setdefault(matrix.shape, []).append((matrix, _as_matrix(grad)))
-        for pairs in by_shape.values():
-            self._move([matrix for matrix, _ in pairs], [grad for _, grad in pairs], settings)
+        moved = [
+            (matrix, _as_matrix(weight.grad.contiguous(memory_format=_memory_format_of(weight))))
+            for weight, matrix in zip(self._filters, self._matrices, strict=True)
+            if weight.grad is not None
+        ]
+        if moved:
+            matrices, grads = zip(*moved, strict=True)
+            self._move(list(matrices), list(grads))
         return loss
 
-    def _move(
-        self,
-        matrices: list[torch.Tensor],
-        grads: list[torch.Tensor],
-        settings: dict[str, Any],
-    ) -> None:
+    def _move(self, matrices: list[torch.Tensor], grads: list[torch.Tensor]) -> None:
+        (settings,) = self.param_groups
         lr, momentum = settings["lr"], settings["momentum"]
         averages = [self._average_of(matrix) for matrix in matrices]
+        # Each of these is one call for all filters: a GPU is done sooner than the host with asking.
         torch._foreach_lerp_(averages, grads, 1 - momentum)
-        updates = torch.stack(torch._foreach_lerp(grads, averages, momentum))
-        updates = orthogonal(
-            updates.to(self._dtype),
-            settings["ns_coefficients"],
-            settings["ns_steps"],
-            settings["eps"],
-        )
-        num_rows, num_columns = matrices[0].shape
+        updates = self._orthogonal_by_shape(torch._foreach_lerp(grads, averages, momentum))
         torch._foreach_mul_(matrices, 1 - lr * settings["weight_decay"])
-        update_lr = lr * math.sqrt(max(1, num_rows / num_columns))
-        torch._foreach_add_(matrices, updates.float().unbind(), alpha=-update_lr)
+        by_lr: dict[float, list[int]] = {}
+        for index, matrix in enumerate(matrices):
+            num_rows, num_columns = matrix.shape
+            by_lr.setdefault(lr * math.sqrt(max(1, num_rows / num_columns)), []).append(index)
+        for own_lr, own in by_lr.items():
+            torch._foreach_add_(
+                [matrices[i] for i in own], [updates[i] for i in own], alpha=-own_lr
+            )
+
+    def _orthogonal_by_shape(self, updates: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        (settings,) = self.param_groups
+        by_shape: dict[torch.Size, list[int]] = {}
+        for index, update in enumerate(updates):
+            by_shape.setdefault(update.shape, []).append(index)
+        result = list(updates)
+        for own in by_shape.values():
+            batch = orthogonal(
+                torch.stack([updates[i] for i in own]).to(self._dtype),
+                settings["ns_coefficients"],
+                settings["ns_steps"],
+                settings["eps"],
+            )
+            for index, update in zip(own, batch.float().unbind(), strict=True):
+                result[index] = update
+        return result
 
     def _average_of(self, matrix: torch.Tensor) -> torch.Tensor:
         state = self.state[matrix]
