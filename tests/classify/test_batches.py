@@ -347,6 +347,7 @@ def test_global_generators_are_left_alone() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_cuda_gives_the_batches_of_the_cpu_without_waiting_for_the_device() -> None:
     cuda = torch.device("cuda")
     placed = place_images(IMAGES_U8, cuda)

@@ -68,6 +68,7 @@ def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler uses torch.jit
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")  # its advice on newer GPUs
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_compiled_run_has_the_losses_of_the_plain_one(
     device: str, accumulate: int, tmp_path: Path
