@@ -124,10 +124,10 @@ def test_text_of_another_encoding_is_read_as_declared(tmp_path: Path) -> None:
 
 def test_xml_of_another_kind_is_said_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "annotations.xml"
-    path.write_text("<annotations><image id='0' name='a.jpg'/></annotations>")
+    path.write_text("<dataset><images><image file='a.jpg'/></images></dataset>")
     with pytest.raises(
         DataError,
-        match=r"annotations\.xml: must be a Pascal VOC <annotation>, got <annotations>\. Check the "
+        match=r"annotations\.xml: must be a Pascal VOC <annotation>, got <dataset>\. Check the "
         r"file, or export the annotations as Pascal VOC or COCO\.$",
     ):
         read_boxes(path)

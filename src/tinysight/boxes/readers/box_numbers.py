@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from tinysight.boxes.readers.json_text import NOT_A_NUMBER, shown_number
 from tinysight.boxes.records import Mark, Severity
 
+LARGEST_SIDE_PX = 1e9
+"""No image is so wide or high."""
+
 _MESSAGES: dict[str, tuple[Severity, str]] = {
     "box_missing": ("unusable", "must have a box of four numbers, got none."),
     "box_not_a_list": ("unusable", "a box must be a list of four numbers, got {0}."),
@@ -106,6 +109,16 @@ def as_number(value: Any) -> float | None:
         return None
     except OverflowError:
         return math.inf
+
+
+def size_wh_px(width: Any, height: Any) -> tuple[float, float]:
+    """Return the width and height that a file states for an image, NaN where they are no size."""
+    sides = as_number(width), as_number(height)
+    if sides[0] is None or sides[1] is None:
+        return math.nan, math.nan
+    if not all(0 < side < LARGEST_SIDE_PX for side in (sides[0], sides[1])):
+        return math.nan, math.nan
+    return sides[0], sides[1]
 
 
 def as_number_of_table(value: Any) -> float | None:

@@ -10,14 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.findings import Action, FindingGroup
-from tinysight.boxes.readers.box_numbers import as_number
+from tinysight.boxes.findings import FindingGroup
+from tinysight.boxes.readers.box_numbers import LARGEST_SIDE_PX, as_number
 from tinysight.boxes.readers.ids import plain_id
+from tinysight.boxes.readers.record_notes import RecordNotes
 
 AnyJson = None | bool | int | float | str | list[Any]
 """What stands where an object should."""
-
-_LARGEST_SIDE_PX = 1e9
 
 
 class Image(msgspec.Struct, gc=False):
@@ -36,35 +35,6 @@ class Category(msgspec.Struct, gc=False):
     name: Any = None
 
 
-class _Notes:
-    """Findings of the records of one list, gathered by kind."""
-
-    def __init__(self, path: Path, list_name: str) -> None:
-        self._path, self._list_name = path, list_name
-        self._rows: dict[tuple[str, Action, str], list[int]] = {}
-        self._found: dict[tuple[str, Action, str], list[str]] = {}
-
-    def add(self, kind: str, action: Action, message: str, row: int, found: str) -> None:
-        key = (kind, action, message)
-        self._rows.setdefault(key, []).append(row)
-        self._found.setdefault(key, []).append(found)
-
-    def groups(self) -> list[FindingGroup]:
-        return [
-            FindingGroup(
-                kind=key[0],
-                action=key[1],
-                message=key[2],
-                files=(str(self._path),),
-                file_index=np.zeros(len(rows), np.int32),
-                record_format=f"{self._list_name}[{{position}}]",
-                positions=np.array(rows, np.int64),
-                values=(self._found[key],),
-            )
-            for key, rows in self._rows.items()
-        ]
-
-
 def read_images(
     records: Sequence[Any] | None, path: Path, notes: list[FindingGroup]
 ) -> tuple[list[str], NDArray[np.float64], dict[Any, int]]:
@@ -72,7 +42,7 @@ def read_images(
     sound = _sound_images(records or ())
     if sound is not None:
         return sound
-    found = _Notes(path, "images")
+    found = RecordNotes(path, "images[{position}]")
     names: list[str] = []
     sizes: list[tuple[float, float]] = []
     listed: dict[Any, int] = {}
@@ -115,17 +85,17 @@ def _sound_images(
         return None
     listed = dict(zip(ids, range(len(ids)), strict=True))
     is_sound = len(listed) == len(ids) and all(names)
-    if not is_sound or not all(0 < side < _LARGEST_SIDE_PX for side in sides):
+    if not is_sound or not all(0 < side < LARGEST_SIDE_PX for side in sides):
         return None
     return names, np.array(sides, np.float64).reshape(-1, 2), listed
 
 
-def _size_of(record: Image, row: int, found: _Notes) -> tuple[float, float]:
+def _size_of(record: Image, row: int, found: RecordNotes) -> tuple[float, float]:
     width, height = record.width, record.height
     if type(width) is int and type(height) is int and 0 < width < 1e9 and 0 < height < 1e9:
         return width, height
     sides = [as_number(side) for side in (width, height)]
-    if any(side is None or not 0 < side < _LARGEST_SIDE_PX for side in sides):
+    if any(side is None or not 0 < side < LARGEST_SIDE_PX for side in sides):
         message = (
             "an image must have a width and a height > 0 pixels, got {0}. Its boxes were not "
             "checked against its edges."
@@ -144,7 +114,7 @@ def read_categories(
     records: Sequence[Any] | None, path: Path, notes: list[FindingGroup]
 ) -> tuple[list[str], list[int | str], dict[Any, int]]:
     """Return names, ids and the row of each id, a repeated category once."""
-    found = _Notes(path, "categories")
+    found = RecordNotes(path, "categories[{position}]")
     names: list[str] = []
     ids: list[int | str] = []
     listed: dict[Any, int] = {}

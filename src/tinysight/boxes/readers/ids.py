@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.readers.json_text import NOT_A_NUMBER
+
 # Columns of ids have one width for all rows, so a single long id would cost memory in each.
 _LONGEST_ID = 100
 _LARGEST_TABLE = 20_000_000
@@ -47,6 +49,17 @@ def plain_id(value: object) -> int | str | None:
     text = str(value).strip()
     is_int = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 19
     return int(text) if is_int else _bounded(text)
+
+
+def plain_label(value: object) -> str:
+    """Return the name of a class as text; empty where there is none.
+
+    A number is a name where somebody wrote one; a truth value, a list or an object is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    text = str(value).strip()
+    return "" if text.startswith(NOT_A_NUMBER) else text
 
 
 def _bounded(text: str) -> str:

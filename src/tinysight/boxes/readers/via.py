@@ -17,6 +17,7 @@ from tinysight.boxes.findings import whole_file_finding
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.collector import Collector
 from tinysight.boxes.readers.json_text import load_json
+from tinysight.boxes.readers.outlines import around_ellipse, around_points, no_area
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -84,8 +85,7 @@ def _collect(region: Any, attribute: str, image: int, position: int, collector: 
         return
     row = collector.box(_box_around(shape), image, class_row, position)
     if shape.get("name") == "point":
-        message = "a region must have an area, got a point."
-        collector.mark("zero_size", "unusable", message, row)
+        no_area("a point", of="a region").mark(collector, row)
     if label is None:
         message = "a region must have a class among its attributes, got none{0}."
         collector.mark("unknown_category", "harmless", message, row)
@@ -97,14 +97,19 @@ def _box_around(shape: dict[str, Any]) -> object:
         xs, ys = (_numbers(shape.get(f"all_points_{axis}")) for axis in "xy")
         if not xs or not ys or len(xs) != len(ys):
             return None
-        return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+        return _as_xywh(around_points(zip(xs, ys, strict=True)))
     if "cx" in shape and "cy" in shape:
         radii = (shape.get("rx", shape.get("r")), shape.get("ry", shape.get("r")))
         cx, cy, rx, ry = map(as_number, (shape["cx"], shape["cy"], *radii))
         if cx is not None and cy is not None and rx is not None and ry is not None:
-            return [cx - rx, cy - ry, 2 * rx, 2 * ry]
+            return _as_xywh(around_ellipse(cx, cy, rx, ry))
         return [None] if shape.get("name") == "point" else [None] * 4
     return [shape.get(key) for key in ("x", "y", "width", "height")]
+
+
+def _as_xywh(corners: Sequence[float]) -> list[float]:
+    left, top, right, bottom = corners
+    return [left, top, right - left, bottom - top]
 
 
 def _numbers(values: object) -> list[float] | None:
