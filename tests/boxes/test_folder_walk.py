@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.boxes.annotation_files import make_cvat, make_labelme
 from tests.boxes.readers.test_voc import voc
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.reading import read_boxes
@@ -59,6 +61,14 @@ def test_folders_come_in_order_and_those_behind_links_last(tmp_path: Path) -> No
 
 CONTENTS = {
     "voc": ("a.xml", voc([(1, 1, 50, 40, "dog")])),
+    "labelme": ("a.json", json.dumps(make_labelme())),
+    "cvat": (
+        "a.xml",
+        make_cvat(
+            '<image name="a.jpg" width="100" height="80">'
+            '<box label="dog" xtl="1" ytl="1" xbr="50" ybr="40"/></image>'
+        ),
+    ),
     "yolo": ("a.txt", "0 .5 .5 .2 .4\n"),
     "tiny-imagenet": ("n01_boxes.txt", "a.JPEG\t0\t0\t9\t9\n"),
 }

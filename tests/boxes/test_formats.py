@@ -13,6 +13,9 @@ from tinysight.errors import DataError
 CONTENTS = {
     "coco": b'{"images": [], "annotations": [], "categories": []}',
     "via": b'{"_via_settings": {}, "_via_img_metadata": {}}',
+    "labelme": b'{"version": "5.5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg"}',
+    "cvat": b"<?xml version='1.0'?><!-- <annotation> --><annotations></annotations>",
+    "createml": b'[{"image": "a.jpg", "annotations": []}]',
     "voc": b"<?xml version='1.0'?><annotation></annotation>",
     "yolo": b"0 0.5 0.5 0.1 0.1\n12 0.25 0.5 1e-1 0.1\n",
     "csv": b"image;class;x;y;width;height\n",
@@ -54,6 +57,34 @@ def test_only_annotation_file_of_a_folder_is_the_one_that_is_read(tmp_path: Path
 def test_json_with_keys_of_two_formats_is_asked_about(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", {"annotations": [], "_via_settings": {}})
     text = "it has keys of both. Pass --format coco or --format via."
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ('{"shapes": [{"label": "info", "flags": {"x": "images"}}]}', "labelme"),
+        ('{"a.jpg1": {"regions": [], "filename": "bbox"}}', "via"),
+        ('[{"image_id": 1, "image": "a.jpg", "annotations": []}]', "coco"),
+        ('[{"imagefilename": "a.jpg"}]', "createml"),
+        ("[]", "coco"),
+        ("<annotation><object><name>annotations</name></object></annotation>", "voc"),
+    ],
+)
+def test_values_are_not_taken_for_keys(text: str, format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(text)
+    assert find_annotations(path) == (format, path)
+
+
+def test_json_with_keys_of_three_formats_is_asked_about(tmp_path: Path) -> None:
+    value = {"annotations": [], "_via_settings": {}, "shapes": []}
+    path = write_json(tmp_path / "a.json", value)
+    text = (
+        "must be COCO or VGG Image Annotator or LabelMe json, but it has keys of all of them. "
+        "Pass --format coco or --format via or --format labelme."
+    )
     with pytest.raises(DataError, match=re.escape(text)):
         find_annotations(path)
 

@@ -86,6 +86,8 @@ NAMELESS = {
         0,
     ),
     "via": ('{"a": {"regions": [], "size": 1}, "b": {"regions": [], "filename": "b.jpg"}}', 1),
+    "createml": ('[{"annotations": []}, {"image": "b.jpg", "annotations": []}]', 1),
+    "cvat": ('<annotations><image id="1"/><image name="b.jpg"/></annotations>', 1),
     "coco": ('{"images": [{"id": 1, "width": 5, "height": 5}], "annotations": []}', 1),
     "wider-face": ("0 0 9 9\n", 1),
 }

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import (
+    make_coco,
+    make_createml,
+    make_cvat,
+    make_labelme,
+    make_labelme_shape,
+    write_json,
+)
 from tests.real_data import real_file
 from tinysight.boxes.formats import READERS
 from tinysight.boxes.policies import POLICIES
@@ -94,6 +102,47 @@ def test_strict_policy_exits_1_with_the_first_finding(
 ) -> None:
     assert main(["boxes", "check", str(messy(tmp_path)), "--policy", "strict"]) == 1
     assert "with the policy strict there must be no finding, got 2" in capsys.readouterr().err
+
+
+def write_annotations(folder: Path, format: str, line: bool) -> Path:
+    """One image with one box, and a line beside it where asked for."""
+    shapes = [make_labelme_shape("rectangle", [[10, 20], [40, 60]])]
+    if format == "labelme":
+        shapes += [make_labelme_shape("line", [[1, 2], [3, 4]])] if line else []
+        return write_json(folder / "a.json", make_labelme(shapes)).parent
+    if format == "createml":
+        annotations = make_createml()[0]["annotations"] + (["line"] if line else [])
+        return write_json(folder / "a.json", make_createml(annotations=annotations))
+    text = '<box label="dog" xtl="10" ytl="20" xbr="40" ybr="60"/>'
+    text += '<polyline label="dog" points="1,2;3,4"/>' if line else ""
+    (folder / "annotations.xml").write_text(
+        make_cvat(f'<image id="0" name="a.jpg" width="100" height="80">\n{text}</image>')
+    )
+    return folder
+
+
+@pytest.mark.parametrize("format", ["labelme", "cvat", "createml"])
+def test_files_of_annotation_programs_are_checked_counted_and_fitted(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (100, 80)).save(tmp_path / "a.jpg")
+    Image.new("RGB", (100, 80)).save(tmp_path / "b.jpg")
+    given = [str(write_annotations(tmp_path, format, line=False)), "--images", str(tmp_path)]
+    assert main(["boxes", "check", *given]) == 0
+    out = capsys.readouterr().out
+    assert f"format      {format}" in out
+    assert "boxes       1 read = 1 accepted + 0 repaired + 0 rejected (policy clip)" in out
+    assert main(["boxes", "summary", *given, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["boxes"], summary["classes"][0]["name"]) == (1, "dog")
+    anchors = ["--k", "1", "--input-size", "100", "--json"]
+    assert main(["boxes", "anchors", *given, *anchors]) == 0
+    (fitted,) = json.loads(capsys.readouterr().out)["sets"]
+    assert fitted["anchors_wh_px"] == [[pytest.approx(30), pytest.approx(40)]]
+    given[0] = str(write_annotations(tmp_path, format, line=True))
+    assert main(["boxes", "check", *given]) == 1
+    out = capsys.readouterr().out
+    assert "boxes       2 read = 1 accepted + 0 repaired + 1 rejected (policy clip)" in out
 
 
 def test_words_of_the_options_are_those_of_the_library() -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import (
+    make_coco,
+    make_createml,
+    make_cvat,
+    make_labelme,
+    write_json,
+)
 from tests.real_data import real_file
 from tinysight.cli import main
 
@@ -51,6 +57,25 @@ FILES = {
         "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax>"
         "</bndbox></object></annotation>",
         "* xmax 9 last pixel column of its box",
+    ),
+    "labelme.json": (
+        json.dumps(make_labelme(imageData="/9j/" + "A" * 5000)),
+        'imageData "/9j/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA… the image itself as text, or null',
+    ),
+    "labelme of lines.json": (
+        json.dumps(make_labelme()),
+        "* points [[10, 20], [40, 60]] x, y of its points in pixels",
+    ),
+    "cvat.xml": (
+        make_cvat(
+            '<image id="0" name="a.jpg" width="100" height="80"><tag label="dog"/>'
+            '<box label="dog" source="manual" xtl="1" ytl="2" xbr="4" ybr="6"/></image>'
+        ),
+        "* xbr 4 right edge of the box in pixels",
+    ),
+    "createml.json": (
+        json.dumps(make_createml()),
+        '* coordinates {"x": 25, "y": 40, "width": 30, "height… the box: x and y of its centre',
     ),
     "via.json": (
         '{"k": {"filename": "a.jpg", "size": 1, "regions": [{"shape_attributes": {"name": "rect", '
@@ -149,3 +174,39 @@ def test_numbers_after_the_class_of_a_yolo_line_are_called_what_they_are(
     out = " ".join(capsys.readouterr().out.split())
     assert said in out
     assert ("* cx" in out) == ("points" not in said)
+
+
+def test_track_of_a_video_is_explained_with_its_first_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(
+        make_cvat(
+            '<track id="0" label="dog"><box frame="7" outside="0" keyframe="1" xtl="1" ytl="2" '
+            'xbr="4" ybr="6"/></track>'
+        )
+    )
+    assert main(["boxes", "explain", str(path), "--image-size", "100x80"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "is a CVAT XML file." in out
+    assert "first <track> of a.xml (* is used)" in out
+    assert "* label dog the class of the object that the track follows" in out
+    assert "* frame 7 the frame of the video" in out
+    assert "In frame_000007 (100 x 80 px) there is something of the class dog." in out
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.xml"])
+def test_tree_is_explained_though_its_first_file_is_broken(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = (
+        '<image name="a.jpg" width="9" height="9"><box label="a" xtl="1" ytl="2" xbr="4" ybr="6"/>'
+    )
+    text = json.dumps(make_labelme()) if name == "a.json" else make_cvat(f"{box}</image>")
+    (tmp_path / name).write_text(text[:-20])
+    (tmp_path / f"b{name}").write_text(text)
+    format = "labelme" if name == "a.json" else "cvat"
+    assert main(["boxes", "explain", str(tmp_path), "--format", format]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"b{name} (* is used)" in out
+    assert "1 x unreadable_file (rejected)." in out

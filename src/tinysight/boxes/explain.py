@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tinysight.boxes.explain_json import coco_records, via_records
+from tinysight.boxes.explain_json import (
+    coco_records,
+    createml_records,
+    labelme_records,
+    via_records,
+)
 from tinysight.boxes.explain_text import text_records
 from tinysight.boxes.explanation import Explanation
 from tinysight.boxes.findings import Reading
@@ -19,6 +24,9 @@ _NAMES = {
     "csv": "a CSV table",
     "parquet": "a Parquet table",
     "via": "a VGG Image Annotator json file",
+    "labelme": "a LabelMe json file",
+    "cvat": "a CVAT XML file",
+    "createml": "a Create ML json file",
     "wider-face": "a WIDER FACE text file",
     "tiny-imagenet": "the boxes of Tiny ImageNet",
     "plain-rows": "a text file of plain rows",
@@ -39,6 +47,10 @@ def explain_annotations(reading: Reading) -> Explanation:
         layout, records = coco_records(Path(files[0]))
     elif reading.format == "via":
         layout, records = via_records(Path(files[0]))
+    elif reading.format == "labelme":
+        layout, records = labelme_records(files)
+    elif reading.format == "createml":
+        layout, records = createml_records(Path(files[0]))
     else:
         layout, records = text_records(reading.format, files)
     return Explanation(

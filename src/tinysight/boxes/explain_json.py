@@ -1,18 +1,21 @@
-"""The schema of a COCO or VIA json file, shown on its own first records."""
+"""The schema of a json file, shown on its own first records."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tinysight.boxes.explanation import RecordNote, field_notes, shorten
+from tinysight.boxes.readers.createml import IMAGE_KEYS, LIST_KEYS, first_value
 from tinysight.boxes.readers.json_text import load_json
+from tinysight.errors import DataError
 
 _FIRST_BYTES = 2**20
+_SHOWN_BYTES = 400
 
 _TOP = {
     "images": "list of the photographs: id, file name, size",
@@ -69,6 +72,37 @@ _VIA_REGION = {
     "r": "radius",
     "rx": "radius along x",
     "ry": "radius along y",
+}
+
+
+_LABELME = {
+    "version": "the version of the program that wrote the file; not needed",
+    "flags": "marks of the image as a whole",
+    "shapes": "the shapes drawn on the image",
+    "imagePath": "the image file, as seen from the folder of this file",
+    "imageData": "the image itself as text, or null; at most its size is read",
+    "imageHeight": "height of the image in pixels",
+    "imageWidth": "width of the image in pixels",
+}
+_LABELME_USED = frozenset(_LABELME) - {"version", "flags"}
+_LABELME_SHAPE = {
+    "label": "the class of what is in the shape",
+    "points": "x, y of its points in pixels: corners of a rectangle or mask, the outline of a "
+    "polygon, the centre and a point on the rim of a circle",
+    "shape_type": "what the points mean; lines and points have no area and give no box",
+    "group_id": "shapes with one number belong together; each gives a box of its own",
+    "mask": "the mask as a picture; only its size is read",
+    "description": "a remark",
+    "flags": "marks of this shape",
+}
+_LABELME_SHAPE_USED = frozenset({"label", "points", "shape_type", "group_id", "mask"})
+_CREATEML_IMAGE = {
+    **dict.fromkeys(IMAGE_KEYS, "the image file"),
+    **dict.fromkeys(LIST_KEYS, "list of the boxes on the image"),
+}
+_CREATEML_BOX = {
+    "label": "the class of what is in the box",
+    "coordinates": "the box: x and y of its centre, its width and its height, in pixels",
 }
 
 
@@ -131,6 +165,67 @@ def via_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
                 notes.append(RecordNote("its first region: region_attributes", fields))
         break
     return layout, tuple(notes)
+
+
+def labelme_records(files: Sequence[str]) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
+    """Return how a LabelMe file is built, and the first file and shape."""
+    layout = (
+        "Each image has a file of its own: one JSON object with the name and size of the image and "
+        "the list of its shapes.",
+    )
+    notes: tuple[RecordNote, ...] = ()
+    for name in files:
+        try:
+            top, _ = load_json(Path(name), (dict[str, msgspec.Raw],))
+        except DataError:  # one bad file of a tree is a finding of the reading
+            continue
+        fields = field_notes(_beginnings(top), _LABELME, _LABELME_USED)
+        file_note = RecordNote(f"file {Path(name).name}", fields)
+        first = _first_raw(top["shapes"]) if "shapes" in top else None
+        if first is not None:
+            fields = field_notes(_beginnings(first), _LABELME_SHAPE, _LABELME_SHAPE_USED)
+            return layout, (file_note, RecordNote("its first shape: shapes[0]", fields))
+        notes = notes or (file_note,)
+    return layout, notes
+
+
+def createml_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
+    """Return how a Create ML file is built, and its first image with a box and that box."""
+    layout = (
+        "The file is a list of images; each has a list of annotations, each with a label and a "
+        "box. It has no image sizes: pass --images DIR.",
+    )
+    root, _ = load_json(path, (list[Any],))
+    notes: tuple[RecordNote, ...] = ()
+    for number, entry in enumerate(root):
+        if not isinstance(entry, dict):
+            continue
+        fields = field_notes(_as_json(entry), _CREATEML_IMAGE, frozenset(_CREATEML_IMAGE))
+        image_note = RecordNote(f"images[{number}]", fields)
+        found = first_value(entry, LIST_KEYS)
+        first = found[0] if isinstance(found, list) and found else None
+        if isinstance(first, dict):
+            fields = field_notes(_as_json(first), _CREATEML_BOX, frozenset(_CREATEML_BOX))
+            return layout, (image_note, RecordNote("its first annotation", fields))
+        notes = notes or (image_note,)
+    return layout, notes
+
+
+def _first_raw(raw: msgspec.Raw) -> dict[str, msgspec.Raw] | None:
+    """Return the first item of a list that is an object, without parsing the others."""
+    try:
+        items = msgspec.json.decode(raw, type=list[msgspec.Raw])
+        return msgspec.json.decode(items[0], type=dict[str, msgspec.Raw]) if items else None
+    except msgspec.ValidationError:
+        return None
+
+
+def _beginnings(record: Mapping[str, msgspec.Raw]) -> dict[str, str]:
+    """Return each value as the file writes it, of long ones such as pictures the beginning."""
+    return {
+        key: bytes(memoryview(raw)[:_SHOWN_BYTES]).decode(errors="replace")
+        for key, raw in record.items()
+    }
 
 
 def _first_item(raw: msgspec.Raw) -> Any:

@@ -53,6 +53,42 @@ _VOC = {
     "xmax": "last pixel column of its box",
     "ymax": "last pixel row of its box",
 }
+_CVAT_IMAGE = {
+    "id": "the number of the image in the task",
+    "name": "the image file",
+    "width": "width of the image in pixels",
+    "height": "height of the image in pixels",
+    "subset": "the part of the project that the image is of",
+    "task_id": "the task of the project that the image is of",
+    "label": "the class of the object that the track follows",
+    "source": "who drew it: a person or a program",
+}
+_CVAT_SHAPE = {
+    "label": "the class of what is in the shape",
+    "xtl": "left edge of the box in pixels",
+    "ytl": "top edge of the box in pixels",
+    "xbr": "right edge of the box in pixels",
+    "ybr": "bottom edge of the box in pixels",
+    "rotation": "by how many degrees it is turned about its centre; the box goes around that",
+    "points": "x,y of the points of an outline between semicolons; the box goes around them",
+    "cx": "x of the centre",
+    "cy": "y of the centre",
+    "rx": "radius along x",
+    "ry": "radius along y",
+    "rle": "the mask, run by run; its box is in left, top, width, height",
+    "left": "left edge of the mask in pixels",
+    "top": "top edge of the mask in pixels",
+    "width": "width of the mask in pixels",
+    "height": "height of the mask in pixels",
+    "frame": "the frame of the video",
+    "outside": "1 where the object is not in the frame: no box",
+    "group_id": "shapes with one number belong together; each gives a box of its own",
+    "keyframe": "1 where a person drew it, 0 where it follows from its neighbours",
+    "occluded": "1 when something hides a part of the object",
+    "z_order": "which shape lies above which",
+    "source": "who drew it: a person or a program",
+}
+_CVAT_UNUSED = frozenset({"id", "source", "keyframe", "occluded", "z_order", "rle"})
 _PLAIN = {
     "id": "the class; the rows name no image",
     "height": "height of the image in pixels",
@@ -70,6 +106,8 @@ def text_records(format: str, files: Sequence[str]) -> Records:
     """
     if format in ("csv", "parquet"):
         return _table_records(format, Path(files[0]))
+    if format == "cvat":
+        return _cvat_records(files)
     explain = {
         "yolo": _yolo_record,
         "voc": _voc_record,
@@ -92,6 +130,8 @@ _LAYOUT = {
     "called, `names` of a data.yaml may say. There are no image sizes: they are read from the "
     "images or given.",
     "voc": "Each image has an XML file with its size and an <object> for each box.",
+    "cvat": "The file describes the task in <meta>. Then each <image> has its name, its size and "
+    "its shapes, or each <track> of a video has one shape a frame.",
     "wider-face": "The file names an image, says how many faces follow, then has a line for each.",
     "tiny-imagenet": "Each line has one image and its one box, between tabs.",
     "plain-rows": "Each line is one box with the size of its image.",
@@ -132,6 +172,26 @@ def _voc_record(path: Path) -> RecordNote | None:
     if found.objects:
         record |= {"name": found.objects[0].name, **found.objects[0].corners}
     return _note(path, record, _VOC)
+
+
+def _cvat_records(files: Sequence[str]) -> Records:
+    from tinysight.boxes.readers.cvat import first_elements
+
+    for name in files:
+        try:
+            elements = first_elements(Path(name))
+        except DataError:  # one bad file of a tree is a finding of the reading
+            continue
+        notes = [
+            RecordNote(
+                f"first <{tag}> of {Path(name).name}",
+                field_notes(record, meanings, frozenset(meanings) - _CVAT_UNUSED),
+            )
+            for (tag, record), meanings in zip(elements, (_CVAT_IMAGE, _CVAT_SHAPE), strict=False)
+        ]
+        if notes:
+            return (_LAYOUT["cvat"],), tuple(notes)
+    return (_LAYOUT["cvat"],), ()
 
 
 def _wider_record(path: Path) -> RecordNote | None:

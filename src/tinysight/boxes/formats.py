@@ -10,6 +10,7 @@ from pathlib import Path
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
+from tinysight.boxes.readers.xml_text import root_tag
 from tinysight.boxes.records import RawBoxes, ReadOptions
 from tinysight.errors import DataError
 from tinysight.numerals import counted
@@ -34,20 +35,35 @@ READERS: Mapping[str, Reader] = {
     "csv": _reader("named_columns", "read_csv"),
     "parquet": _reader("named_columns", "read_parquet"),
     "via": _reader("via", "read_via"),
+    "labelme": _reader("labelme", "read_labelme"),
+    "cvat": _reader("cvat", "read_cvat"),
+    "createml": _reader("createml", "read_createml"),
     "wider-face": _reader("wider_face", "read_wider_face"),
     "tiny-imagenet": _reader("tiny_imagenet", "read_tiny_imagenet"),
     "plain-rows": _reader("plain_rows", "read_plain_rows"),
 }
 """The reader of each format, by the name that ``--format`` takes."""
 
-TREE_FORMATS = frozenset({"yolo", "voc"})
-"""Formats with one file an image: many paths are one source."""
+TREE_FORMATS = frozenset({"yolo", "voc", "labelme", "cvat"})
+"""Formats with one file an image, or with one for some of many: many paths are one source."""
 
 _MOST_FILES_LOOKED_AT = 200_000
 _ANNOTATION_SUFFIXES = (".json", ".json.gz", ".csv", ".csv.gz", ".tsv", ".parquet")
 _LISTED_FILES = 5
 _LINES_LOOKED_AT = 50
 _HEAD_CHARACTERS = 16 * 1024
+_HEAD_OF_MANY_BYTES = 4 * 1024
+_MOST_XML_FILES_LOOKED_INTO = 100
+
+_KEY = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*:')
+_KEYS = {
+    "coco": {"annotations", "images", "categories", "bbox", "licenses", "info"},
+    "via": {"_via_img_metadata", "regions", "_via_settings", "region_attributes"},
+    "labelme": {"shapes", "shape_type", "imageData"},
+}
+"""Keys of each format whose files are JSON objects, at any depth."""
+_NAMES = {"coco": "COCO", "via": "VGG Image Annotator", "labelme": "LabelMe"}
+_CREATEML_KEYS = {"imagefilename", "coordinates"}
 
 # How PNG, JPEG, GIF and TIFF begin.
 _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
@@ -112,9 +128,9 @@ def _format_of_file(path: Path) -> str | None:
     if body.startswith("{"):
         return _format_of_json(text, path)
     if body.startswith("[") and not _PLAIN_ROW.match(body):
-        return "coco"
+        return _format_of_list(body)
     if body.startswith("<"):
-        return "voc"
+        return _format_of_xml(body)
     if head.startswith(_IMAGE_MARKS):
         raise DataError(
             f"{path}: must hold box annotations, but it is an image. Name the file or folder of "
@@ -129,18 +145,32 @@ def _format_of_file(path: Path) -> str | None:
 
 
 def _format_of_json(text: str, path: Path) -> str:
-    via_keys = ('"_via_img_metadata"', '"regions"', '"_via_settings"', '"region_attributes"')
-    coco_keys = ('"annotations"', '"images"', '"categories"', '"bbox"', '"licenses"', '"info"')
-    is_via = any(key in text for key in via_keys)
-    is_coco = any(key in text for key in coco_keys)
-    if is_via and not is_coco:
-        return "via"
-    if is_via:
+    found = _formats_by_keys(text)
+    if len(found) > 1:
+        names = " or ".join(_NAMES[format] for format in found)
+        both = "both" if len(found) == 2 else "all of them"
         raise DataError(
-            f"{path}: must be COCO or VGG Image Annotator json, but it has keys of both. "
-            f"Pass --format coco or --format via."
+            f"{path}: must be {names} json, but it has keys of {both}. "
+            f"Pass --format {' or --format '.join(found)}."
         )
-    return "coco"
+    return found[0] if found else "coco"
+
+
+def _formats_by_keys(text: str) -> list[str]:
+    """Return the formats of which a JSON object has keys."""
+    keys = set(_KEY.findall(text))
+    return [format for format, known in _KEYS.items() if keys & known]
+
+
+def _format_of_list(text: str) -> str:
+    keys = set(_KEY.findall(text))
+    is_coco = keys & {"bbox", "image_id"}
+    is_createml = keys & _CREATEML_KEYS or {"image", "annotations"} <= keys
+    return "createml" if is_createml and not is_coco else "coco"
+
+
+def _format_of_xml(text: str) -> str:
+    return "cvat" if root_tag(text) == "annotations" else "voc"
 
 
 def _format_of_text(text: str, path: Path) -> str | None:
@@ -177,7 +207,8 @@ def _is_image_name(text: str) -> bool:
 
 def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
     names: tuple[str, ...] = ()
-    xml = text = 0
+    text = 0
+    xml: list[Path] = []
     others: list[Path] = []
     faults: list[str] = []
     looked_at = 0
@@ -191,21 +222,22 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
         for name in below.file_names:
             looked_at += 1
             lower = name.lower()
-            xml += lower.endswith(".xml")
+            if lower.endswith(".xml"):
+                xml.append(below.path / name)
             text += lower.endswith(".txt")
             if lower.endswith(_ANNOTATION_SUFFIXES):
                 others.append(below.path / name)
         if looked_at > _MOST_FILES_LOOKED_AT:
             break
     has_yaml = any(name.endswith((".yaml", ".yml")) for name in names)
-    found = []
-    if xml:
-        found.append("voc")
+    found = _formats_of_xml(xml)
     if text and (has_yaml or not xml):
         if has_yaml or _has_yolo_labels(folder):
             found.append("yolo")
     if "yolo" in found:  # Label Studio describes its export of YOLO labels in one
         others = [path for path in others if path.name != "notes.json"]
+    is_labelme, others = _without_labelme(others)
+    found += ["labelme"] if is_labelme else []
     if len(found) == 1 and not others:
         return found[0], folder
     if len(others) == 1 and not found:
@@ -226,6 +258,44 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
         f"{folder}: must hold one set of annotations, but it holds {parts}. "
         f"{advice} the file that is meant."
     )
+
+
+def _formats_of_xml(paths: Sequence[Path]) -> list[str]:
+    """Return the formats of XML files, of which many are looked into but not all."""
+    found = set()
+    for path in paths[:_MOST_XML_FILES_LOOKED_INTO]:
+        try:
+            head = read_head(path, _HEAD_OF_MANY_BYTES).decode(errors="replace")
+        except DataError:  # a finding of the reader
+            head = ""
+        found.add(_format_of_xml(head))
+    return sorted(found, reverse=True)
+
+
+def _without_labelme(paths: Sequence[Path]) -> tuple[bool, list[Path]]:
+    """Return whether there are files of LabelMe, and the files that are not of their tree.
+
+    Beside files of LabelMe, json files of no known format are of their tree: the reader tells what
+    is wrong with each.
+    """
+    formats = {path: _json_formats(path) for path in paths}
+    if not any(found == {"labelme"} for found in formats.values()):
+        return False, list(paths)
+    return True, [path for path, found in formats.items() if found not in ({"labelme"}, set())]
+
+
+def _json_formats(path: Path) -> set[str] | None:
+    """Return the formats of which a json file has keys, and None for a file of another kind."""
+    if not plain_path(path).suffix.lower() == ".json":
+        return None
+    try:
+        text = read_head(path, _HEAD_OF_MANY_BYTES).decode("utf-8", errors="replace")
+    except DataError:  # a finding of the reader
+        return set()
+    body = text.lstrip("\ufeff").lstrip()
+    if body.startswith("["):
+        return {_format_of_list(body)}
+    return set(_formats_by_keys(body))
 
 
 def _has_yolo_labels(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
     return replace(raw, image_wh_px=wh_px, image_names=tuple(names))
 
 
-def read_image_size_wh(path: Path) -> tuple[int, int] | None:
+def read_image_size_wh(path: Path | IO[bytes]) -> tuple[int, int] | None:
     """Return width, height in pixels from the header of an image; None if it is no image.
 
     It is the size of the upright picture: what EXIF says of its orientation is followed.

@@ -21,6 +21,9 @@ FORMATS = (
     "csv",
     "parquet",
     "via",
+    "labelme",
+    "cvat",
+    "createml",
     "wider-face",
     "tiny-imagenet",
     "plain-rows",
@@ -35,9 +38,9 @@ def add_input_arguments(parser: argparse.ArgumentParser, *, takes_many: bool = T
         nargs="+" if takes_many else 1,
         type=Path,
         metavar="FILE",
-        help="annotation files, or folders of them; COCO, YOLO, VOC, CSV and others"
+        help="annotation files, or folders of them; COCO, YOLO, VOC, CSV, LabelMe and others"
         if takes_many
-        else "annotation file, or a folder of them; COCO, YOLO, VOC, CSV and others",
+        else "annotation file, or a folder of them; COCO, YOLO, VOC, CSV, LabelMe and others",
     )
     add_reading_arguments(parser)
 
