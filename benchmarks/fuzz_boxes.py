@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from hardware import hardware_line
 
@@ -95,6 +96,40 @@ def via(rng: random.Random) -> dict[str, Any]:
     }
 
 
+def labelme(rng: random.Random) -> dict[str, Any]:
+    """Return a sound LabelMe file."""
+    shapes: list[dict[str, Any]] = [
+        {"shape_type": "rectangle", "points": [[1, 2], [31, 42]]},
+        {"shape_type": "polygon", "points": [[1, 2], [5, 8], [9, 3]]},
+        {"shape_type": "circle", "points": [[30, 30], [35, 30]]},
+        {"shape_type": "mask", "points": [[30, 30], [35, 33]], "mask": "iVBORw0KGgo="},
+        {"shape_type": "line", "points": [[30, 30], [35, 30]]},
+    ]
+    return {
+        "version": "5.5.0",
+        "shapes": [
+            {"label": "dog", "group_id": rng.choice((None, 1)), **shape}
+            for shape in rng.choices(shapes, k=rng.randint(0, 6))
+        ],
+        "imagePath": "a.jpg",
+        "imageData": None,
+        "imageHeight": 80,
+        "imageWidth": 100,
+    }
+
+
+def createml(rng: random.Random) -> list[Any]:
+    """Return a sound Create ML file."""
+    box = {"x": 30, "y": 40, "width": 20, "height": 30}
+    return [
+        {
+            "image": f"{i}.jpg",
+            "annotations": [{"label": "dog", "coordinates": dict(box)}] * rng.randint(0, 3),
+        }
+        for i in range(rng.randint(1, 4))
+    ]
+
+
 def texts(rng: random.Random) -> dict[str, bytes]:
     """Return one sound file of every text format, by the suffixed name of the format."""
     rows = range(rng.randint(1, 25))
@@ -104,7 +139,15 @@ def texts(rng: random.Random) -> dict[str, bytes]:
         f"<xmax>{n(10, 90)}</xmax><ymax>{n(10, 70)}</ymax></bndbox></object>"
         for _ in rows
     )
+    shapes = "".join(
+        f'<box label="dog" frame="{i}" outside="{n(0, 1)}" xtl="{n(1, 9)}" ytl="{n(1, 9)}" '
+        f'xbr="{n(10, 90)}" ybr="60" rotation="{n(0, 1) * 30}"/>\n'
+        f'<polygon label="cat" frame="{i}" points="1,2;{n(3, 9)},5;6,7" group_id="1"/>\n'
+        for i in rows
+    )
     found = {
+        "cvat.xml": f'<annotations><image name="a.jpg" width="100" height="80">\n{shapes}</image>'
+        f'<track label="dog">\n{shapes}</track></annotations>',
         "yolo.txt": "".join(f"{n(0, 2)} 0.5 0.5 0.{n(1, 9)} 0.{n(1, 9)}\n" for _ in rows),
         "voc.xml": "<annotation><filename>a.jpg</filename><size><width>100</width>"
         f"<height>80</height></size>{voc}</annotation>",
@@ -173,10 +216,36 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value[key])
 
 
-def coco_records(value: Any) -> int | None:
-    """Return how many annotations a COCO value has, None where it is none."""
-    annotations = value.get("annotations") if isinstance(value, dict) else None
-    return len(annotations) if isinstance(annotations, list) else None
+def records_of(kind: str, value: Any) -> int | None:
+    """Return how many records a damaged JSON value has, None where it is not said."""
+    if kind in ("coco", "labelme"):
+        key = "annotations" if kind == "coco" else "shapes"
+        records = value.get(key) if isinstance(value, dict) else None
+        return len(records) if isinstance(records, list) else None
+    if kind == "createml" and isinstance(value, list):
+        # An image that is no object is a record, and so is anything but a list or null in it.
+        lists = [
+            entry.get("annotations") if isinstance(entry, dict) else [entry] for entry in value
+        ]
+        return sum(
+            len(records) if isinstance(records, list) else records is not None for records in lists
+        )
+    return None
+
+
+def cvat_records(data: bytes) -> int | None:
+    """Return how many shapes a damaged CVAT file has, None where it is no sound XML."""
+    shapes = ("box", "polygon", "ellipse", "mask", "cuboid", "polyline", "points", "skeleton")
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return None
+    count = sum(element.tag in shapes for element in root)
+    for owner in root:
+        if owner.tag in ("image", "track"):
+            inner = [element for element in owner if element.tag not in ("tag", "attribute")]
+            count += sum(owner.tag == "image" or e.get("outside") != "1" for e in inner)
+    return count
 
 
 def full_lines(data: bytes) -> int:
@@ -186,11 +255,12 @@ def full_lines(data: bytes) -> int:
 
 def one_file(rng: random.Random, folder: Path) -> tuple[Path, str, int | None]:
     """Write one damaged file and return it with its format and the records in it, if known."""
-    kind = rng.choice(("coco", "coco", "coco", "via", "text", "text", "text", "gz"))
-    if kind in ("coco", "via"):
-        value = damaged_json((coco if kind == "coco" else via)(rng), rng)
+    makers = {"coco": coco, "via": via, "labelme": labelme, "createml": createml}
+    kind = rng.choice(("coco", "coco", "coco", *makers, "text", "text", "text", "gz"))
+    if kind in makers:
+        value = damaged_json(makers[kind](rng), rng)
         text = json.dumps(value)
-        expected = coco_records(value) if kind == "coco" else None
+        expected = records_of(kind, value)
         data = text.encode("utf-8", errors="replace")
         if rng.random() < 0.3:
             data, expected = damaged_bytes(data, rng), None
@@ -202,7 +272,9 @@ def one_file(rng: random.Random, folder: Path) -> tuple[Path, str, int | None]:
         suffixed, data = rng.choice(list(texts(rng).items()))
         data = damaged_bytes(data, rng)
         path, name = folder / f"a{Path(suffixed).suffix}", Path(suffixed).stem
-        expected = full_lines(data) if name == "yolo" and not _is_wrapped(data) else None
+        expected = None
+        if not _is_wrapped(data) and name in ("yolo", "cvat"):
+            expected = full_lines(data) if name == "yolo" else cvat_records(data)
     path.write_bytes(data)
     return path, name, expected
 
