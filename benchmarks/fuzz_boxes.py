@@ -244,7 +244,10 @@ def cvat_records(data: bytes) -> int | None:
     for owner in root:
         if owner.tag in ("image", "track"):
             inner = [element for element in owner if element.tag not in ("tag", "attribute")]
-            count += sum(owner.tag == "image" or e.get("outside") != "1" for e in inner)
+            count += sum(
+                owner.tag == "image" or e.get("outside", "").lower() not in ("1", "true")
+                for e in inner
+            )
     return count
 
 

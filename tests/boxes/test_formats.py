@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_values_are_not_taken_for_keys(text: str, format: str, tmp_path: Path) -
 
 
 def test_json_with_keys_of_three_formats_is_asked_about(tmp_path: Path) -> None:
-    value = {"annotations": [], "_via_settings": {}, "shapes": []}
+    value: dict[str, Any] = {"annotations": [], "_via_settings": {}, "shapes": []}
     path = write_json(tmp_path / "a.json", value)
     text = (
         "must be COCO or VGG Image Annotator or LabelMe json, but it has keys of all of them. "

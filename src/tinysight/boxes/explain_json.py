@@ -216,7 +216,7 @@ def _first_raw(raw: msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     try:
         items = msgspec.json.decode(raw, type=list[msgspec.Raw])
         return msgspec.json.decode(items[0], type=dict[str, msgspec.Raw]) if items else None
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -89,4 +89,4 @@ def test_points_written_as_text_are_read_and_told() -> None:
     assert fault.message.format(fault.found) == (
         "the numbers of a point must be numbers, got the text ['1', '2.5']."
     )
-    assert read_points([[1, 2.5], [3, 4]]) == ([(1, 2.5), (3, 4)], None)
+    assert read_points([[1, 2.5], [3, 4]]) == ([[1, 2.5], [3, 4]], None)

@@ -9,6 +9,7 @@ Source:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,6 +139,7 @@ def _collect(
         )
         for image in found.images
     ]
+    is_size_known = [is_size_given or math.isfinite(sum(image.wh_px)) for image in found.images]
     for shape in found.shapes:
         image = rows[shape.image]
         class_row = collector.class_of(shape.label or _NO_LABEL)
@@ -147,11 +149,7 @@ def _collect(
         if not shape.label:
             message = "a shape must have a label, got none."
             collector.mark("unknown_category", "orphan", message, row)
-        elif (
-            shape.fault is None
-            and not is_size_given
-            and not np.isfinite(found.images[shape.image].wh_px).all()
-        ):
+        elif shape.fault is None and not is_size_known[shape.image]:
             message = "a file must state the size of its image; its boxes were not checked with it."
             collector.mark("no_image_size", "harmless", message, row)
         if shape.group and shape.is_outline and shape.box is not None:
@@ -345,6 +343,8 @@ def _turned_box(attributes: Mapping[str, str]) -> tuple[object, ShapeFault | Non
     corners = [number for number in numbers if number is not None]
     if len(corners) < len(numbers):
         return [text if n is None else n for text, n in zip(texts, numbers, strict=True)], None
+    if "rotation" not in attributes:
+        return corners, None
     turn_deg, fault = _turn(attributes)
     if turn_deg is None:
         return None, fault
@@ -355,7 +355,7 @@ def _turn(attributes: Mapping[str, str]) -> tuple[float | None, ShapeFault | Non
     """Return by how many degrees a shape is turned."""
     text = attributes.get("rotation", "0")
     turn_deg = as_number(text)
-    if turn_deg is None or not np.isfinite(turn_deg):
+    if turn_deg is None or not math.isfinite(turn_deg):
         message = "the rotation of a shape must be a number of degrees, got {0}."
         return None, ShapeFault("box_not_numbers", "unusable", message, repr(text[:40]))
     return turn_deg, None
@@ -368,7 +368,7 @@ def _numbers(
     numbers = []
     for name in names:
         number = as_number(attributes.get(name))
-        if number is None or not np.isfinite(number):
+        if number is None or not math.isfinite(number):
             message = f"a shape must have a number as {name}, got {{0}}."
             shown = repr(attributes[name][:40]) if name in attributes else "none"
             return None, ShapeFault("box_not_numbers", "unusable", message, shown)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.findings import whole_file_finding
@@ -84,7 +83,7 @@ class LabelmeFile(_AnyFile, kw_only=True):
 class _MessyFile(_AnyFile, kw_only=True):
     """A file with anything in the place of shapes."""
 
-    shapes: msgspec.Raw = msgspec.Raw()
+    shapes: Any = None
 
 
 def read_labelme(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
@@ -107,9 +106,10 @@ def read_labelme(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     def read_file(file: Path, number: int, collector: Collector) -> None:
         found, shapes = _load(file, collector)
         image, wh_px = _image_of(found, file, number, first_of, collector)
+        is_size_known = is_size_given or math.isfinite(sum(wh_px))
         for position, shape in enumerate(shapes):
             row, is_sound = _collect(shape, image, position, number, groups, collector)
-            if is_sound and not is_size_given and not np.isfinite(wh_px).all():
+            if is_sound and not is_size_known:
                 message = (
                     "a file must state the size of its image; its boxes were not checked with it."
                 )
@@ -123,31 +123,27 @@ def read_labelme(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 def _load(file: Path, collector: Collector) -> tuple[_AnyFile, list[Any]]:
     """Return a file and its shapes; in the place of one that is no object, what stands there."""
     found, mendings = load_json(file, (LabelmeFile, _MessyFile))
-    if isinstance(found, LabelmeFile):
-        shapes: list[Any] = found.shapes
-    else:
-        shapes = [_shape_or_other(raw) for raw in _list_of(found.shapes, file)]
+    if not isinstance(found.shapes, list):
+        shown = "none" if found.shapes is None else shown_number(found.shapes)[:40]
+        raise DataError(
+            f"{file}: must be a LabelMe file with a list as `shapes`, got {shown}. Check the file, "
+            f"or name its format with --format."
+        )
     for note in mendings:
         collector.note(note)
-    return found, shapes
+    if isinstance(found, LabelmeFile):
+        return found, found.shapes
+    return found, [_shape_or_other(item) for item in found.shapes]
 
 
-def _list_of(raw: msgspec.Raw, file: Path) -> list[msgspec.Raw]:
-    try:
-        return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
-        found = bytes(memoryview(raw)[:30]).decode(errors="replace") or "none"
-        raise DataError(
-            f"{file}: must be a LabelMe file with a list as `shapes`, got {found}. Check the file, "
-            f"or name its format with --format."
-        ) from error
-
-
-def _shape_or_other(raw: msgspec.Raw) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=Shape)
-    except msgspec.ValidationError:
-        return msgspec.json.decode(raw)
+def _shape_or_other(item: Any) -> Any:
+    """Return a shape of a file where another one is no object; what is none, as it is."""
+    if not isinstance(item, dict):
+        return item
+    fields = {name: item.get(name) for name in ("label", "points", "shape_type", "group_id")}
+    mask = item.get("mask")
+    text = mask[: _HEAD_OF_MASK_CHARACTERS + 1] if isinstance(mask, str) else ""
+    return Shape(**fields, mask=msgspec.Raw(text.encode(errors="replace")))
 
 
 def _image_of(
@@ -175,7 +171,7 @@ def _image_of(
         message = f"a file must name its image as imagePath, got none. The image is called {name}."
         collector.note(whole_file_finding("image_without_name", "accepted", str(file), message))
     wh_px = size_wh_px(found.image_width, found.image_height)
-    if not np.isfinite(wh_px).all():
+    if not math.isfinite(sum(wh_px)):
         size = None if beside is None else read_image_size_wh(beside)
         size = size or _size_of_data(found.image_data)
         wh_px = (math.nan, math.nan) if size is None else size

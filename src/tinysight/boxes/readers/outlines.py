@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from tinysight.boxes.readers.box_numbers import as_number
@@ -15,7 +16,8 @@ from tinysight.boxes.readers.collector import Collector
 from tinysight.boxes.readers.json_text import shown_number
 from tinysight.boxes.records import Severity
 
-Point = tuple[float, float]
+Point = Sequence[float]
+"""x, y."""
 
 
 class ShapeFault(NamedTuple):
@@ -45,6 +47,8 @@ def read_points(values: Any) -> Points:
     if not isinstance(values, list) or not values:
         message = "a shape must have points, got {0}."
         return Points([], ShapeFault("box_missing", "unusable", message, shown_number(values)))
+    if _are_all_sound(values):
+        return Points(values)
     xy: list[Point] = []
     is_text = False
     for pair in values:
@@ -65,6 +69,19 @@ def read_points(values: Any) -> Points:
             xy, ShapeFault("number_as_text", "lossless", message, shown_number(values[0]))
         )
     return Points(xy)
+
+
+def _are_all_sound(values: list[Any]) -> bool:
+    """Whether all points are lists of two finite numbers, which is the rule."""
+    if set(map(type, values)) != {list} or set(map(len, values)) != {2}:
+        return False
+    numbers = list(chain.from_iterable(values))
+    if not set(map(type, numbers)) <= {int, float}:
+        return False
+    try:
+        return all(map(math.isfinite, numbers))
+    except OverflowError:  # a whole number of more than 300 digits
+        return False
 
 
 def _not_numbers(pair: Any) -> ShapeFault:
@@ -112,7 +129,7 @@ def around_turned(corners: Sequence[float], turn_deg: float) -> list[float]:
     return [cx - half_width, cy - half_height, cx + half_width, cy + half_height]
 
 
-def _cos_sin(turn_deg: float) -> Point:
+def _cos_sin(turn_deg: float) -> tuple[float, float]:
     """Return cosine and sine, exact for quarter turns."""
     quarters = turn_deg / 90
     if quarters.is_integer():
