@@ -18,14 +18,15 @@ from tinysight.classify.processes import Processes
 
 def describe_environment(device: torch.device, processes: Processes) -> dict[str, Any]:
     """Return versions, hardware and command, for ``environment.json``."""
-    packages = ("numpy", "pillow", "pyarrow", "safetensors", "torch")
+    packages = ("numpy", "pillow", "pyarrow", "safetensors")
     return {
         "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": sys.argv[1:],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {"tinysight": tinysight.__version__}
-        | {name: version(name) for name in packages},
+        | {name: version(name) for name in packages}
+        | {"torch": str(torch.__version__)},  # with its build, such as +cu130, which others drop
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

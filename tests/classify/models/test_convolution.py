@@ -196,6 +196,7 @@ def test_gradients_repeat_bit_for_bit_and_keep_the_layout_of_the_weights(size_px
 
 # Dynamo makes an instance of the autograd function for itself, which torch deprecates.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.parametrize(("size_px", "stride"), [(2, 1), (8, 2), (12, 1)])
 def test_torch_compile_takes_it_in_one_graph_with_the_same_numbers(
     size_px: int, stride: int
