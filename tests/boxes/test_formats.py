@@ -49,6 +49,14 @@ def test_line_longer_than_the_head_is_still_looked_at(tmp_path: Path) -> None:
     assert find_annotations(path)[0] == "csv"
 
 
+def test_brackets_that_are_never_closed_take_no_longer_than_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    row = "id: 0, height: 9, width: 9, bbox:[1, 1, 2, 2]"
+    path.write_text(f"{row}\n{row[:-13]}{'bbox:[' * 300_000}1, 1, 2, 2]\n")
+    table = read_boxes(path, box_order="xywh").table
+    assert table.xywh_px.tolist() == [[1, 1, 2, 2]] * 2
+
+
 def test_only_annotation_file_of_a_folder_is_the_one_that_is_read(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     path = write_json(tmp_path / "images" / "a.json", make_coco())

@@ -67,7 +67,8 @@ _CREATEML_KEYS = {"imagefilename", "coordinates"}
 
 # How PNG, JPEG, GIF and TIFF begin.
 _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
-_PLAIN_ROW = re.compile(r"(?=.*height\s*:)(?=.*width\s*:).*bbox\s*:\s*\[[^\]]*\]", re.IGNORECASE)
+# No bracket within the brackets: each one that is never closed would be followed to the end.
+_PLAIN_ROW = re.compile(r"(?=.*height\s*:)(?=.*width\s*:).*bbox\s*:\s*\[[^\[\]]*\]", re.IGNORECASE)
 _YOLO_ROW = re.compile(r"\d+(\.0+)?(\s+[-+.\deE]+){4,}")
 
 

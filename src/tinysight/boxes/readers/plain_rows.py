@@ -17,7 +17,7 @@ from tinysight.boxes.readers.file_bytes import read_annotation_bytes
 from tinysight.boxes.readers.ids import plain_id
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 
-_BOX = re.compile(r"bbox\s*[:=]\s*\[([^\]]*)\]", re.IGNORECASE)
+_BOX = re.compile(r"bbox\s*[:=]\s*\[([^\[\]]*)\]", re.IGNORECASE)
 _FIELD = re.compile(r"\b(id|height|width)\s*[:=]\s*([^,\s\[\]]+)", re.IGNORECASE)
 
 
