@@ -88,6 +88,11 @@ def read_cfg(text: str) -> list[tuple[str, dict[str, str]]]:
     return sections
 
 
+def test_one_anchor_is_told_in_the_singular() -> None:
+    leveled = LeveledAnchors(group_levels([[(10, 20)]], (8,)), (64, 64), "letterbox")
+    assert leveled.about == "1 anchor for an input of 64x64 pixels (letterbox)"
+
+
 @pytest.mark.parametrize(("to", "finest_first"), [("darknet", True), ("darknet-v3", False)])
 def test_darknet_layers_have_masks_and_filters_in_the_order_of_their_version(
     to: str, finest_first: bool

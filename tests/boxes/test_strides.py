@@ -72,7 +72,7 @@ def test_a_level_with_few_boxes_is_warned_of() -> None:
     boxes = [(12, 12)] * 500 + [(50, 50)] * 500 + [(400, 400)]
     found = assign_strides([(10, 10), (50, 50), (400, 400)], boxes_wh_px=boxes)
     assert found.warnings == (
-        "Only 1 of 1,001 boxes (0.1 %) have their best anchor on the level of stride 32: it would "
+        "Only 1 of 1,001 boxes (0.1 %) has its best anchor on the level of stride 32: it would "
         "learn from few.",
     )
 
@@ -80,7 +80,7 @@ def test_a_level_with_few_boxes_is_warned_of() -> None:
 def test_many_boxes_below_one_cell_are_warned_of() -> None:
     found = assign_strides([(10, 10)], (8,), boxes_wh_px=[(4, 4), (12, 12)])
     assert found.warnings == (
-        "1 of 2 boxes (50 %) are smaller than one cell of the finest level (8 px) in both sides: "
+        "1 of 2 boxes (50 %) is smaller than one cell of the finest level (8 px) in both sides: "
         "several may fall into one cell. Use a larger input or a finer level.",
     )
 

@@ -203,6 +203,11 @@ def choice_with_gain(gain: int | None, most: int = 3) -> ChoiceOfK:
     return ChoiceOfK(ks, (1.0,) * most, (1.0,) * most, (0.5,) * most, rules, 20)
 
 
+def test_one_crowd_box_is_told_in_the_singular() -> None:
+    lines = list(set_lines([one_set()], None, 5, 1))
+    assert lines[0] == "boxes       5 (1 crowd box left out)"
+
+
 def test_a_bound_and_a_gap_are_printed_rounded_up() -> None:
     lines = list(set_lines([one_set()], choice_with_gain(2), 5, 0))
     (row,) = (line for line in lines if "best possible" in line)

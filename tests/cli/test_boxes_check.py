@@ -38,6 +38,12 @@ def test_sound_file_exits_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert "findings    none" in out
 
 
+def test_one_box_is_tested_in_its_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_json(tmp_path / "a.json", make_labelme())
+    assert main(["boxes", "check", str(path)]) == 0
+    assert "1 box tested, inside its image: 100.0 % as xyxy" in capsys.readouterr().out
+
+
 def test_defects_exit_1_and_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = messy(tmp_path)
     assert main(["boxes", "check", str(path)]) == 1

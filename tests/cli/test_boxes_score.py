@@ -58,6 +58,14 @@ def test_a_preset_is_scored_at_its_own_input_unless_told_otherwise(
     assert other["mean_best_iou"] != found["mean_best_iou"]
 
 
+def test_one_box_is_told_in_the_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_coco(make_table([(0, 0, 1, 1, 30, 40)]), tmp_path / "one.json")
+    assert main(["boxes", "score", str(file), "--anchors", "yolov3"]) == 0
+    assert "anchors      9 on 1 box, sizes at an input of 416x416 px" in capsys.readouterr().out
+
+
 def test_ones_own_anchors_get_a_verdict(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.boxes.annotation_files import write_json
 from tests.boxes.tables import draw_table, make_table, take_images, write_coco
 from tinysight.boxes.summary import summarize_boxes
 from tinysight.cli import main
@@ -47,6 +48,33 @@ def test_the_text_says_it_in_words(file: Path, capsys: pytest.CaptureFixture[str
     assert "crowds      11 boxes stand for groups" in captured.out
     assert "classes     5, the largest has 1.3 times the boxes" in captured.out
     assert captured.err == ""
+
+
+def test_one_of_a_thing_is_told_in_the_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = {"id": 1, "file_name": "a.jpg"}
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}
+    value = {
+        "images": [image],
+        "annotations": [
+            {**box, "id": 1},
+            {**box, "id": 2},
+            {**box, "id": 3, "bbox": [50, 2, 9, 9], "iscrowd": 1},
+            {**box, "id": 4, "category_id": 2, "bbox": [70, 2, 9, 9]},
+        ],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    assert main(["boxes", "summary", str(write_json(tmp_path / "a.json", value))]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("boxes 4 on 1 image; 4 read")
+    assert "1 image is of unknown size" in lines
+    assert "crowds 1 box stands for a group; anchors ignore it" in lines
+    assert "twice 1 box repeats another of its class, 0 one of another class" in "\n".join(lines)
+    assert any(line.startswith("cat 1 box 1 image █") for line in lines)
+    value["annotations"] = []
+    assert main(["boxes", "summary", str(write_json(tmp_path / "a.json", value))]) == 0
+    assert "the fullest 0; 1 has none\n" in capsys.readouterr().out
 
 
 def test_an_image_list_without_boxes_is_summed_up(

@@ -209,6 +209,10 @@ def test_a_proof_is_said_with_what_it_proves(analysis: BoxAnalysis) -> None:
     tight = dataclasses.replace(one, upper_bound=0.81231, gap=0.00121)
     # Rounded up: what is printed must hold as well.
     assert "more than 0.8124 on these boxes: these are within 0.121 %" in describe_proof(tight)
+    single = dataclasses.replace(tight, anchors_wh_px=tight.anchors_wh_px[:1])
+    assert describe_proof(single).startswith(
+        "No 1 anchor can reach more than 0.8124 on these boxes: this one is within 0.121 %"
+    )
     assert ("More time would bring" in text) == (one.is_proof_finished is False)
 
 

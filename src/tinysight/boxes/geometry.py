@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
@@ -55,7 +56,8 @@ def sizes_at_input(
         raise DataError(
             f"{table.image_names[first]}: the size of the image must be known to scale its boxes "
             f"to the network input; it is missing for {int(unknown.sum()):,} of "
-            f"{int(kept.sum()):,} boxes. Give the folder of the images or one size for all."
+            f"{counted(int(kept.sum()), 'box', 'boxes')}. Give the folder of the images or one "
+            f"size for all."
         )
     factors = np.asarray(input_size_wh, dtype=np.float64) / image_wh_px
     if fit == "letterbox":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.strides import Level, StrideAssignment
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 _TOLERANCE = 1e-3
 
@@ -34,8 +35,8 @@ class LeveledAnchors:
     def about(self) -> str:
         """One line of comment: where these anchors hold."""
         width, height = self.input_size_wh
-        num_anchors = len(self.assignment.anchors_wh_px)
-        return f"{num_anchors} anchors for an input of {width}x{height} pixels ({self.fit})"
+        anchors = counted(len(self.assignment.anchors_wh_px), "anchor")
+        return f"{anchors} for an input of {width}x{height} pixels ({self.fit})"
 
 
 def factor_level(

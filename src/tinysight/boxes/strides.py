@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinysight.boxes.quality import GroupQuality, checked_anchors, match_anchors
 from tinysight.errors import DataError
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 
 Rule = Literal["equal", "size"]
 """``equal``: the same number of anchors on every level, by area, as yolov5, v7 and mmdetection
@@ -196,7 +196,8 @@ def _described(levels: tuple[Level, ...], boxes_wh_px: ArrayLike | None) -> Stri
     if num_tiny > FEW_BOXES * len(boxes):
         share = percent(num_tiny / len(boxes), 0)
         warnings.append(
-            f"{num_tiny:,} of {len(boxes):,} boxes ({share}) are smaller than one cell of the "
+            f"{num_tiny:,} of {counted(len(boxes), 'box', 'boxes')} ({share}) "
+            f"{'is' if num_tiny == 1 else 'are'} smaller than one cell of the "
             f"finest level ({finest_px} px) in both sides: several may fall into one cell. Use a "
             f"larger input or a finer level."
         )
@@ -244,9 +245,11 @@ def _warnings_of_coverage(level: Level, coverage: LevelCoverage, num_boxes: int)
             f"nothing. Use fewer levels or fit the anchors again."
         ]
     if coverage.share < FEW_BOXES:
+        have_their = "has its" if coverage.boxes == 1 else "have their"
         return [
-            f"Only {coverage.boxes:,} of {num_boxes:,} boxes ({percent(coverage.share)}) have "
-            f"their best anchor on the level of stride {level.stride_px}: it would learn from few."
+            f"Only {coverage.boxes:,} of {num_boxes:,} boxes ({percent(coverage.share)}) "
+            f"{have_their} best anchor on the level of stride {level.stride_px}: it would learn "
+            f"from few."
         ]
     return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tinysight.numerals import gap_percent, percent, rounded_down, rounded_up
+from tinysight.numerals import counted, gap_percent, percent, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
@@ -25,7 +25,7 @@ def set_lines(
     """Yield the sets with what was proved of them, and what the rules say about k, where known."""
     first = sets[0]
     width, height = first.input_size_wh
-    crowd = f" ({num_crowd:,} crowd boxes left out)" if num_crowd else ""
+    crowd = f" ({counted(num_crowd, 'crowd box', 'crowd boxes')} left out)" if num_crowd else ""
     yield f"boxes       {num_boxes:,}{crowd}"
     yield f"input       {width}x{height} px, {first.fit}"
     yield f"distance    {first.distance}"

@@ -125,5 +125,6 @@ def _order_line(decision: OrderDecision) -> str:
             f"{percent(share)} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
         )
         tested = counted(decision.boxes_tested, "box", "boxes")
-        line += f"\n            {tested} tested, inside their images: {shares}"
+        where = "its image" if decision.boxes_tested == 1 else "their images"
+        line += f"\n            {tested} tested, inside {where}: {shares}"
     return line

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.output import print_json
+from tinysight.numerals import counted
 
 if TYPE_CHECKING:
     from tinysight.boxes.explanation import Explanation, RecordNote
@@ -65,8 +66,9 @@ def _lines(explanation: Explanation, reading: Reading) -> Iterator[str]:
         yield from _wrapped(oddity, "  ")
     yield ""
     yield from _wrapped(
-        f"In all: {reading.images:,} images, {reading.table.num_classes:,} classes, "
-        f"{reading.boxes_read:,} boxes read = {reading.accepted:,} accepted + "
+        f"In all: {counted(reading.images, 'image')}, "
+        f"{counted(reading.table.num_classes, 'class', 'classes')}, "
+        f"{counted(reading.boxes_read, 'box', 'boxes')} read = {reading.accepted:,} accepted + "
         f"{reading.repaired:,} repaired + {reading.rejected:,} rejected.",
         "",
     )

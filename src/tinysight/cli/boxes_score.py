@@ -16,7 +16,7 @@ from tinysight.cli.boxes_input import (
     read_input,
 )
 from tinysight.cli.output import print_json
-from tinysight.numerals import percent, rounded_down
+from tinysight.numerals import counted, percent, rounded_down
 
 if TYPE_CHECKING:
     from tinysight.boxes.held_out import HeldOutCheck
@@ -174,7 +174,8 @@ def run_score(arguments: argparse.Namespace) -> int:
     else:
         width, height = input_size_wh
         print(
-            f"anchors      {len(quality.anchors_wh_px)} on {quality.overall.boxes:,} boxes, sizes "
+            f"anchors      {len(quality.anchors_wh_px)} on "
+            f"{counted(quality.overall.boxes, 'box', 'boxes')}, sizes "
             f"at an input of {width}x{height} px ({fit})"
         )
         print("\n".join(_lines(quality, assignment, about_levels, held_out, verdict, presets)))

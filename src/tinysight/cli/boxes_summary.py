@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
 from tinysight.cli.output import print_json
-from tinysight.numerals import percent
+from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
     from tinysight.boxes.engine import ShardResult
@@ -75,7 +75,7 @@ def run_summary(arguments: argparse.Namespace) -> int:
         if note := order_note(tuple(more.get("box_orders", ()))):
             print(note)
         if arguments.csv:
-            print(f"tables      {len(tables)} files in {arguments.csv}")
+            print(f"tables      {counted(len(tables), 'file')} in {arguments.csv}")
     return cli.OK
 
 
@@ -133,7 +133,7 @@ def _binned(counts: Any, edges: Any) -> dict[str, Any]:
 
 def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
     yield (
-        f"boxes       {summary.boxes:,} on {summary.images:,} images; "
+        f"boxes       {summary.boxes:,} on {counted(summary.images, 'image')}; "
         f"{account['boxes_read']:,} read = {account['accepted']:,} accepted + "
         f"{account['repaired']:,} repaired + {account['rejected']:,} rejected"
     )
@@ -141,10 +141,12 @@ def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
     yield (
         f"an image    {summary.boxes_per_image:.1f} boxes on average, half have at most "
         f"{summary.median_boxes_per_image():,}, the fullest {most:,}; "
-        f"{summary.images_without_boxes:,} have none"
+        f"{summary.images_without_boxes:,} {_have(summary.images_without_boxes)} none"
     )
-    if summary.images_of_unknown_size:
-        yield f"            {summary.images_of_unknown_size:,} images are of unknown size"
+    unknown = summary.images_of_unknown_size
+    if unknown:
+        is_or_are = "is" if unknown == 1 else "are"
+        yield f"            {counted(unknown, 'image')} {is_or_are} of unknown size"
     shares = (
         f"{boxes:,} {name} ({percent(boxes / max(summary.boxes, 1))})"
         for name, boxes in summary.sizes.items()
@@ -155,10 +157,14 @@ def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
         yield f"sides       width {least_w:g} to {most_w:g} px, height {least_h:g} to {most_h:g} px"
         yield f"shapes      {_shape_words(summary)}"
     if summary.crowd_boxes:
-        yield f"crowds      {summary.crowd_boxes:,} boxes stand for groups; anchors ignore them"
+        stand = "stands for a group" if summary.crowd_boxes == 1 else "stand for groups"
+        them = "it" if summary.crowd_boxes == 1 else "them"
+        crowds = counted(summary.crowd_boxes, "box", "boxes")
+        yield f"crowds      {crowds} {stand}; anchors ignore {them}"
     if summary.repeated_boxes or summary.relabelled_boxes:
         yield (
-            f"twice       {summary.repeated_boxes:,} boxes repeat another of their class, "
+            f"twice       {counted(summary.repeated_boxes, 'box repeats', 'boxes repeat')} another "
+            f"of {'its' if summary.repeated_boxes == 1 else 'their'} class, "
             f"{summary.relabelled_boxes:,} one of another class (IoU from 0.9)"
         )
     yield from _class_lines(summary)
@@ -196,7 +202,7 @@ def _class_lines(summary: BoxSummary) -> Iterator[str]:
         else:
             line += f", the largest has {times:,.{int(times < 10)}f} times the boxes of the"
             line += f" smallest{' that has any' if empty else ''}"
-        line += f"; {empty:,} {'has' if empty == 1 else 'have'} none" if empty else ""
+        line += f"; {empty:,} {_have(empty)} none" if empty else ""
     yield line
     largest = max((entry.boxes for entry in classes), default=0)
     for entry in classes[:_MOST_CLASSES]:
@@ -206,9 +212,15 @@ def _class_lines(summary: BoxSummary) -> Iterator[str]:
             else f"{entry.name[: _LONGEST_NAME - 1]}…"
         )
         bar = "█" * round(_BAR_COLUMNS * entry.boxes / max(largest, 1))
-        yield f"  {name:<{_LONGEST_NAME}} {entry.boxes:>10,} boxes {entry.images:>9,} images  {bar}"
+        boxes = f"{entry.boxes:>10,} {'box' if entry.boxes == 1 else 'boxes':<5}"
+        images = f"{entry.images:>9,} {'image' if entry.images == 1 else 'images':<6}"
+        yield f"  {name:<{_LONGEST_NAME}} {boxes} {images}  {bar}"
     if len(classes) > _MOST_CLASSES:
         yield f"  and {len(classes) - _MOST_CLASSES:,} more; --csv DIR and --json list them all"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _meeting_classes(summary: BoxSummary) -> Iterator[tuple[str, str, int]]:

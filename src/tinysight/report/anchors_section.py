@@ -107,7 +107,8 @@ def describe_proof(one: AnchorSet) -> str:
     assert one.gap is not None
     text = (
         f"No {one.k} anchor{'' if one.k == 1 else 's'} can reach more than "
-        f"{rounded_up(one.upper_bound, 4)} on these boxes: these are within "
+        f"{rounded_up(one.upper_bound, 4)} on these boxes: "
+        f"{'this one is' if one.k == 1 else 'these are'} within "
         f"{gap_percent(one.gap)} of the best possible."
     )
     if one.is_proof_finished is False:
