@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import make_coco, make_labelme, write_json
 from tinysight.boxes.formats import READERS, find_annotations
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
@@ -119,6 +119,23 @@ def test_folder_with_trees_of_two_formats_is_asked_about(tmp_path: Path) -> None
     text = "it holds a tree of voc and one of yolo. Pass --format voc or --format yolo, or name"
     with pytest.raises(DataError, match=re.escape(text)):
         find_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["[]", "[1, 2]", "", "null", '{"shapes": '])
+def test_json_of_no_format_beside_labelme_is_of_its_tree(other: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", make_labelme())
+    (tmp_path / "b.json").write_text(other)
+    reading = read_boxes(tmp_path)
+    assert (reading.format, reading.accepted) == ("labelme", 1)
+    assert [finding.kind for finding in reading.findings] == ["unreadable_file"]
+
+
+@pytest.mark.parametrize("format", ["voc", "cvat"])
+def test_an_empty_xml_file_is_of_the_tree_of_the_others(format: str, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("")
+    assert find_annotations(tmp_path) == ("voc", tmp_path)
+    (tmp_path / "b.xml").write_bytes(CONTENTS[format])
+    assert find_annotations(tmp_path) == (format, tmp_path)
 
 
 def test_the_documentation_has_a_row_for_each_format() -> None:

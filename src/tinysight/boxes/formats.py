@@ -131,7 +131,7 @@ def _format_of_file(path: Path) -> str | None:
     if body.startswith("[") and not _PLAIN_ROW.match(body):
         return _format_of_list(body)
     if body.startswith("<"):
-        return _format_of_xml(body)
+        return _format_of_root(root_tag(body))
     if head.startswith(_IMAGE_MARKS):
         raise DataError(
             f"{path}: must hold box annotations, but it is an image. Name the file or folder of "
@@ -170,8 +170,8 @@ def _format_of_list(text: str) -> str:
     return "createml" if is_createml and not is_coco else "coco"
 
 
-def _format_of_xml(text: str) -> str:
-    return "cvat" if root_tag(text) == "annotations" else "voc"
+def _format_of_root(tag: str) -> str:
+    return "cvat" if tag == "annotations" else "voc"
 
 
 def _format_of_text(text: str, path: Path) -> str | None:
@@ -263,13 +263,14 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
 
 def _formats_of_xml(paths: Sequence[Path]) -> list[str]:
     """Return the formats of XML files, of which many are looked into but not all."""
-    found = set()
+    roots = set()
     for path in paths[:_MOST_XML_FILES_LOOKED_INTO]:
         try:
-            head = read_head(path, _HEAD_OF_MANY_BYTES).decode(errors="replace")
+            roots.add(root_tag(read_head(path, _HEAD_OF_MANY_BYTES).decode(errors="replace")))
         except DataError:  # a finding of the reader
-            head = ""
-        found.add(_format_of_xml(head))
+            roots.add("")
+    # A file without a tag is of the tree of the others, whose reader tells what is wrong with it.
+    found = {_format_of_root(root) for root in (roots - {""} or roots)}
     return sorted(found, reverse=True)
 
 
@@ -295,7 +296,7 @@ def _json_formats(path: Path) -> set[str] | None:
         return set()
     body = text.lstrip("\ufeff").lstrip()
     if body.startswith("["):
-        return {_format_of_list(body)}
+        return {_format_of_list(body)} if _KEY.search(body) else set()
     return set(_formats_by_keys(body))
 
 
