@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,10 @@ def test_file_that_is_no_image_has_no_size(tmp_path: Path) -> None:
     path.write_bytes(b"not an image")
     assert read_image_size_wh(path) is None
     assert read_image_size_wh(tmp_path / "none.jpg") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert read_image_size_wh(tmp_path / "a.jpg") is None
+    assert read_image_size_wh(Path(os.devnull)) is None

@@ -51,12 +51,15 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
 def read_image_size_wh(path: Path | IO[bytes]) -> tuple[int, int] | None:
     """Return width, height in pixels from the header of an image; None if it is no image.
 
-    It is the size of the upright picture: what EXIF says of its orientation is followed.
+    It is the size of the upright picture: what EXIF says of its orientation is followed. A pipe or
+    device is no image: annotations may name anything, and it could be waited for without end.
     """
     import warnings
 
     from PIL import Image
 
+    if isinstance(path, Path) and not os.path.isfile(path):
+        return None
     try:
         # Pillow warns of large images; only the header is read here.
         with warnings.catch_warnings():
