@@ -44,6 +44,16 @@ def test_one_box_is_tested_in_its_image(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 box tested, inside its image: 100.0 % as xyxy" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("shapes", [[], [make_labelme_shape("point", [[1, 2]])]])
+def test_an_order_without_boxes_is_not_blamed_on_sizes(
+    shapes: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_json(tmp_path / "a.json", make_labelme(shapes))
+    assert main(["boxes", "check", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "in pixels; not tested, as there is no box with four numbers\n" in out
+
+
 def test_defects_exit_1_and_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = messy(tmp_path)
     assert main(["boxes", "check", str(path)]) == 1

@@ -81,7 +81,7 @@ class OrderDecision:
     basis: Literal["asked", "declared", "measured", "overruled", "untested"]
     """Asked for by the caller; declared by the format and not contradicted; measured, because the
     format says nothing; overruled, because the declared one is clearly wrong; untested, because no
-    box has an image of known size."""
+    box has four numbers and an image of known size."""
     shares_inside: tuple[tuple[BoxOrder, float], ...] = ()
     """Share of the tested boxes that lie inside their images, by order, best first."""
     boxes_tested: int = 0
@@ -89,6 +89,8 @@ class OrderDecision:
     is_last_pixel_open: bool = False
     """Whether right and bottom, which are used as edges, may as well name the last pixel: they are
     whole, and no box is known to reach the far edge of its image."""
+    is_any_readable: bool = True
+    """Whether there is a box with four numbers."""
 
     @property
     def are_pixels_measured(self) -> bool:
@@ -108,6 +110,8 @@ class OrderDecision:
                 f"the last pixel (--box-order {self.order}:last if they do; --images DIR or "
                 "--image-size WxH to find out)"
             )
+        if self.basis == "untested" and not self.is_any_readable:
+            return "not tested, as there is no box with four numbers"
         return {
             "asked": "as asked for",
             "declared": "as the file declares",
@@ -246,7 +250,7 @@ def decide_box_order(
     if num_tested == 0:
         if declared is None:
             if len(readable) == 0:
-                return OrderDecision(BoxOrder("xywh"), "untested")
+                return OrderDecision(BoxOrder("xywh"), "untested", is_any_readable=False)
             raise DataError(
                 f"{where}: the order of the four numbers of a box must be known, and without "
                 f"image sizes it cannot be tested. Pass --box-order ({', '.join(LAYOUTS)}), or "
@@ -255,7 +259,7 @@ def decide_box_order(
         is_open = is_first_pixel_open and _is_last_pixel_open(
             readable, declared, wh_px[is_readable]
         )
-        return OrderDecision(declared, "untested", (), 0, declared, is_open)
+        return OrderDecision(declared, "untested", (), 0, declared, is_open, len(readable) > 0)
     best = shares[0][0]
     is_clear = _is_clear_winner(shares, num_tested)
     if declared is None:
