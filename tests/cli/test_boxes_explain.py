@@ -101,6 +101,43 @@ def test_every_format_is_explained_on_its_first_record(
     assert not re.search(r"\b1 (images|classes|boxes)\b", out)
 
 
+def explained(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    path.write_text(text)
+    assert main(["boxes", "explain", str(path)]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_json_that_is_indented_is_shown_without_its_line_breaks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = explained(tmp_path / "a.json", json.dumps(make_labelme(), indent=2), capsys)
+    assert "* points [[10, 20], [40, 60]] x, y of its points in pixels" in out
+
+
+def test_numbers_that_have_names_have_no_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = (
+        '<image id="0" name="a.jpg" width="100" height="80"><mask label="dog" rle="" left="1" '
+        'top="2" width="30" height="40"/></image>'
+    )
+    for text in (make_cvat(body), json.dumps(make_labelme())):
+        out = explained(tmp_path / "a", text, capsys)
+        assert "px high: 15.0 % of the image. What is odd" in out
+
+
+def test_tracks_and_shapes_without_area_of_cvat_are_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = '<track id="0" label="dog"><points frame="0" points="1,2" outside="0"/></track>'
+    out = explained(tmp_path / "a.xml", make_cvat(body), capsys)
+    assert " id 0 the number of the track * label dog" in out
+    assert (
+        " points 1,2 x,y of its points between semicolons; without an area it gives no box" in out
+    )
+    assert "* points" not in out
+
+
 @pytest.mark.parametrize("regions", [5, "x", True, {"a": 5}, [5]])
 def test_via_regions_that_are_none_are_no_traceback(
     regions: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]

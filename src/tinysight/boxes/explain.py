@@ -16,6 +16,7 @@ from tinysight.boxes.explain_text import text_records
 from tinysight.boxes.explanation import Explanation
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.numerals import percent
 
 _NAMES = {
     "coco": "a COCO json file",
@@ -31,6 +32,8 @@ _NAMES = {
     "tiny-imagenet": "the boxes of Tiny ImageNet",
     "plain-rows": "a text file of plain rows",
 }
+_SHAPE_FORMATS = frozenset({"via", "labelme", "cvat"})
+"""Formats of which many boxes are drawn around points, or have a name for each number."""
 
 
 def explain_annotations(reading: Reading) -> Explanation:
@@ -83,7 +86,9 @@ def _first_box_in_words(reading: Reading) -> str:
         f"{width:g} px wide and {height:g} px high"
     )
     if np.isfinite(image_wh).all():
-        words += f": {width * height / float(image_wh.prod()):.1%} of the image"
+        words += f": {percent(width * height / float(image_wh.prod()))} of the image"
+    if reading.format in _SHAPE_FORMATS:
+        return f"{words}."
     return f"{words}. The order of its four numbers is {reading.box_order.describe()}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tinysight.errors import DataError
 
 _FIRST_BYTES = 2**20
 _SHOWN_BYTES = 400
+_BREAK = re.compile(r"\s*\n\s*")
+_BREAK_AT_BRACKET = re.compile(r"(?<=[\[{])\s*\n\s*|\s*\n\s*(?=[\]}])")
 
 _TOP = {
     "images": "list of the photographs: id, file name, size",
@@ -223,9 +226,14 @@ def _first_raw(raw: msgspec.Raw) -> dict[str, msgspec.Raw] | None:
 def _beginnings(record: Mapping[str, msgspec.Raw]) -> dict[str, str]:
     """Return each value as the file writes it, of long ones such as pictures the beginning."""
     return {
-        key: bytes(memoryview(raw)[:_SHOWN_BYTES]).decode(errors="replace")
+        key: _on_one_line(bytes(memoryview(raw)[:_SHOWN_BYTES]).decode(errors="replace"))
         for key, raw in record.items()
     }
+
+
+def _on_one_line(text: str) -> str:
+    """Return JSON without its line breaks and what they are indented by, which no text has."""
+    return _BREAK.sub(" ", _BREAK_AT_BRACKET.sub("", text))
 
 
 def _first_item(raw: msgspec.Raw) -> Any:

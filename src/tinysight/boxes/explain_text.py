@@ -88,6 +88,12 @@ _CVAT_SHAPE = {
     "z_order": "which shape lies above which",
     "source": "who drew it: a person or a program",
 }
+_CVAT_NO_AREA = {"points": "x,y of its points between semicolons; without an area it gives no box"}
+_CVAT_SPECIAL: Mapping[str, Mapping[str, str]] = {
+    "track": {"id": "the number of the track"},
+    "polyline": _CVAT_NO_AREA,
+    "points": _CVAT_NO_AREA,
+}
 _CVAT_UNUSED = frozenset({"id", "source", "keyframe", "occluded", "z_order", "rle"})
 _PLAIN = {
     "id": "the class; the rows name no image",
@@ -175,20 +181,20 @@ def _voc_record(path: Path) -> RecordNote | None:
 
 
 def _cvat_records(files: Sequence[str]) -> Records:
-    from tinysight.boxes.readers.cvat import first_elements
+    from tinysight.boxes.readers.cvat import NO_AREAS, first_elements
 
     for name in files:
         try:
             elements = first_elements(Path(name))
         except DataError:  # one bad file of a tree is a finding of the reading
             continue
-        notes = [
-            RecordNote(
-                f"first <{tag}> of {Path(name).name}",
-                field_notes(record, meanings, frozenset(meanings) - _CVAT_UNUSED),
-            )
-            for (tag, record), meanings in zip(elements, (_CVAT_IMAGE, _CVAT_SHAPE), strict=False)
-        ]
+        notes = []
+        for (tag, record), usual in zip(elements, (_CVAT_IMAGE, _CVAT_SHAPE), strict=False):
+            meanings, unused = {**usual, **_CVAT_SPECIAL.get(tag, {})}, _CVAT_UNUSED
+            if tag in NO_AREAS:
+                unused = _CVAT_UNUSED | {"points"}
+            fields = field_notes(record, meanings, frozenset(meanings) - unused)
+            notes.append(RecordNote(f"first <{tag}> of {Path(name).name}", fields))
         if notes:
             return (_LAYOUT["cvat"],), tuple(notes)
     return (_LAYOUT["cvat"],), ()

@@ -38,9 +38,9 @@ CORNERS = ("xtl", "ytl", "xbr", "ybr")
 
 _ADVICE = "Check the file, or name its format with --format."
 _NO_LABEL = "(no label)"
-_NO_AREAS = {"polyline": "a polyline", "points": "points", "skeleton": "a skeleton"}
+NO_AREAS = {"polyline": "a polyline", "points": "points", "skeleton": "a skeleton"}
 _OUTLINES = frozenset({"polygon", "mask"})
-_SHAPES = ("box", "polygon", "ellipse", "mask", "cuboid", *_NO_AREAS)
+_SHAPES = ("box", "polygon", "ellipse", "mask", "cuboid", *NO_AREAS)
 _NO_SHAPES = frozenset({"tag", "attribute"})
 _CUBOID = tuple(
     (f"x{corner}{side}", f"y{corner}{side}") for side in "12" for corner in ("tl", "bl", "tr", "br")
@@ -302,8 +302,8 @@ class _Events:
 
 def box_of_shape(tag: str, attributes: Mapping[str, str]) -> tuple[object, ShapeFault | None]:
     """Return left, top, right, bottom of a shape, and what is odd about it."""
-    if tag in _NO_AREAS:
-        return None, no_area(_NO_AREAS[tag])
+    if tag in NO_AREAS:
+        return None, no_area(NO_AREAS[tag])
     if tag == "box":
         return _turned_box(attributes)
     if tag == "polygon":
