@@ -112,7 +112,10 @@ def test_image_that_is_listed_twice_is_one_and_told(tmp_path: Path) -> None:
     reading = read_boxes(write_json(tmp_path / "a.json", value))
     assert (reading.images, reading.accepted) == (2, 2)
     told = "repeated_image: an image must be listed once, but {} too is of it. Put together."
-    assert messages(reading) == {"images[2]": told.format("[0]"), "images[3]": told.format("[1]")}
+    assert messages(reading) == {
+        "images[2]": told.format("images[0]"),
+        "images[3]": told.format("images[1]"),
+    }
 
 
 def test_image_without_name_and_entry_that_is_no_image_are_told(tmp_path: Path) -> None:

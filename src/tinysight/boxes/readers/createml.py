@@ -52,7 +52,9 @@ def read_createml(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         if isinstance(name, str) and name:
             if first_of.setdefault(name, number) != number:
                 message = "an image must be listed once, but {0} too is of it. Put together."
-                notes.add("repeated_image", "accepted", message, number, f"[{first_of[name]}]")
+                notes.add(
+                    "repeated_image", "accepted", message, number, f"images[{first_of[name]}]"
+                )
             image = collector.image(name, name)
         else:
             if isinstance(entry, dict):
