@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import make_coco, make_cvat, make_labelme, write_json
 from tinysight.boxes.image_sizes import read_image_size_wh
 from tinysight.boxes.reading import read_boxes
 
@@ -97,3 +98,32 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     assert read_image_size_wh(tmp_path / "a.jpg") is None
     assert read_image_size_wh(Path(os.devnull)) is None
+
+
+SIZELESS = {
+    "labelme": json.dumps(make_labelme(imageWidth=None)),
+    "cvat": make_cvat(
+        '<image id="0" name="a.jpg"><box label="dog" xtl="10" ytl="20" xbr="40" ybr="60"/></image>'
+    ),
+    "voc": "<annotation><filename>a.jpg</filename><object><name>dog</name><bndbox><xmin>11</xmin>"
+    "<ymin>21</ymin><xmax>40</xmax><ymax>60</ymax></bndbox></object></annotation>",
+}
+
+
+@pytest.mark.parametrize("format", SIZELESS)
+def test_a_size_that_no_image_tells_is_told_and_one_that_an_image_tells_is_not(
+    format: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels" / "a"
+    path.parent.mkdir()
+    path.write_text(SIZELESS[format])
+    images = tmp_path / "images"
+    images.mkdir()
+    reading = read_boxes(path, images_dir=images)
+    assert (reading.format, reading.accepted) == (format, 1)
+    assert [finding.kind for finding in reading.findings] == ["no_image_size"]
+    Image.new("RGB", (100, 50)).save(images / "a.jpg")
+    reading = read_boxes(path, images_dir=images)
+    kinds = {finding.kind for finding in reading.findings}
+    assert "over_edge" in kinds
+    assert "no_image_size" not in kinds

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
 
+NO_IMAGE_SIZE = "no_image_size"
+"""Kind of the marks of records whose image has no size that is known."""
+
 _TURNED = (5, 6, 7, 8)  # orientations where the rows of the file are the columns of the picture
 
 
@@ -26,11 +29,12 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
 
     A size in the annotations stands; then the header of the image file beside them or in
     ``images_dir`` counts, and last ``image_size_wh``. Images that only a label file spoke of get
-    the name of the file that was found.
+    the name of the file that was found. Records that were marked because no size was known, and of
+    whose image it is now, are not marked any more.
     """
     unknown = np.flatnonzero(~np.isfinite(raw.image_wh_px).all(axis=1))
     if len(unknown) == 0:
-        return raw
+        return _without_settled_marks(raw)
     wh_px = raw.image_wh_px.copy()
     names = list(raw.image_names)
     files = ImageFiles(options.images_dir) if options.images_dir is not None else None
@@ -45,7 +49,16 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
             size = options.image_size_wh
         if size is not None:
             wh_px[row] = size
-    return replace(raw, image_wh_px=wh_px, image_names=tuple(names))
+    return _without_settled_marks(replace(raw, image_wh_px=wh_px, image_names=tuple(names)))
+
+
+def _without_settled_marks(raw: RawBoxes) -> RawBoxes:
+    if not any(mark.kind == NO_IMAGE_SIZE for mark in raw.marks):
+        return raw
+    is_known = np.isfinite(raw.image_wh_px[raw.image_index]).all(axis=1)
+    settled = np.flatnonzero(is_known).tolist()
+    marks = (m.without(settled) if m.kind == NO_IMAGE_SIZE else m for m in raw.marks)
+    return replace(raw, marks=tuple(mark for mark in marks if len(mark.rows)))
 
 
 def read_image_size_wh(path: Path | IO[bytes]) -> tuple[int, int] | None:

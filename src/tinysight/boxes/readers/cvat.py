@@ -86,13 +86,12 @@ def read_cvat(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 
     Args:
         paths: Files and folders.
-        options: Whether sizes that are missing can be filled in later.
+        options: Not used here; sizes that are missing are filled in later.
 
     Raises:
         DataError: No file can be read.
     """
     groups = Groups()
-    is_size_given = options.images_dir is not None or options.image_size_wh is not None
     numbers_in_file: list[int] = []
     is_line_shared = False
 
@@ -102,7 +101,7 @@ def read_cvat(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         lines = [shape.line for shape in found.shapes]
         is_line_shared = is_line_shared or len(set(lines)) < len(lines)
         numbers_in_file.extend(range(1, len(lines) + 1))
-        _collect(found, file, number, groups, collector, is_size_given)
+        _collect(found, file, number, groups, collector)
 
     collector = read_tree(paths, (".xml",), "CVAT", read_file)
     groups.mark(collector)
@@ -119,7 +118,6 @@ def _collect(
     number: int,
     groups: Groups,
     collector: Collector,
-    is_size_given: bool,
 ) -> None:
     for label in found.labels:
         collector.class_of(label)
@@ -139,7 +137,7 @@ def _collect(
         )
         for image in found.images
     ]
-    is_size_known = [is_size_given or math.isfinite(sum(image.wh_px)) for image in found.images]
+    is_size_known = [math.isfinite(sum(image.wh_px)) for image in found.images]
     for shape in found.shapes:
         image = rows[shape.image]
         class_row = collector.class_of(shape.label or _NO_LABEL)

@@ -94,19 +94,18 @@ def read_labelme(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 
     Args:
         paths: Files and folders.
-        options: Whether sizes that are missing can be filled in later.
+        options: Not used here; sizes that are missing are filled in later.
 
     Raises:
         DataError: No file can be read.
     """
     first_of: dict[str, Path] = {}
     groups = Groups()
-    is_size_given = options.images_dir is not None or options.image_size_wh is not None
 
     def read_file(file: Path, number: int, collector: Collector) -> None:
         found, shapes = _load(file, collector)
         image, wh_px = _image_of(found, file, number, first_of, collector)
-        is_size_known = is_size_given or math.isfinite(sum(wh_px))
+        is_size_known = math.isfinite(sum(wh_px))
         for position, shape in enumerate(shapes):
             row, is_sound = _collect(shape, image, position, number, groups, collector)
             if is_sound and not is_size_known:
