@@ -30,6 +30,12 @@ WHOLE_FILE = -1
 """The position of a finding that is about a file and not about one of its records."""
 
 _MOST_EXAMPLES = 3
+_MOST_INSIDE = 2**32
+
+
+def position_inside(owner: int, position: int) -> int:
+    """Return the place of a record of a list that is inside another record, as one number."""
+    return owner * _MOST_INSIDE + position
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,11 @@ class FindingGroup:
     file_index: NDArray[np.int32]
     """(n,) rows of ``files``."""
     record_format: str
-    """Format string with ``{position}``, such as ``annotations[{position}]``."""
+    """Format string with ``{position}``, such as ``annotations[{position}]``, and with ``{owner}``
+    where records are inside others."""
     positions: NDArray[np.int64]
-    """(n,) the place of the record in its file, counted as the file format counts."""
+    """(n,) the place of the record in its file, counted as the file format counts; of one inside
+    another, :func:`position_inside`."""
     ids: NDArray[Any] | None = None
     """(n,) the ids the file gives to the records, where it does."""
     values: tuple[Sequence[Any] | NDArray[Any], ...] = ()
@@ -78,7 +86,8 @@ class FindingGroup:
         position = int(self.positions[index])
         record = ""
         if position != WHOLE_FILE:
-            record = self.record_format.format(position=position)
+            owner, position = divmod(position, _MOST_INSIDE)
+            record = self.record_format.format(owner=owner, position=position)
             if self.ids is not None:
                 record += f" (id={self.ids[index]})"
         return Finding(

@@ -90,10 +90,13 @@ BAD = {
 def test_bad_annotation_is_told_beside_good_ones(kind: str, tmp_path: Path) -> None:
     annotation, message = BAD[kind]
     sound = {"label": "dog", "coordinates": BOX}
-    value = make_createml(annotations=[sound, annotation, sound])
+    value = [
+        {"image": "before.jpg", "annotations": [sound, sound]},
+        *make_createml(annotations=[sound, annotation, sound]),
+    ]
     reading = read_boxes(write_json(tmp_path / "a.json", value))
-    assert (reading.boxes_read, reading.accepted, reading.rejected) == (3, 2, 1)
-    assert messages(reading) == {"annotations[1]": message}
+    assert (reading.boxes_read, reading.accepted, reading.rejected) == (5, 4, 1)
+    assert messages(reading) == {"images[1].annotations[1]": message}
 
 
 def test_numbers_as_text_are_read_and_told(tmp_path: Path) -> None:
@@ -102,8 +105,8 @@ def test_numbers_as_text_are_read_and_told(tmp_path: Path) -> None:
     reading = read_boxes(write_json(tmp_path / "a.json", value))
     assert (reading.repaired, reading.table.class_names) == (1, ("3",))
     assert messages(reading) == {
-        "annotations[0]": "number_as_text: the numbers of a box must be numbers, got the text "
-        "['25', '40', '30', '40']. Repaired."
+        "images[0].annotations[0]": "number_as_text: the numbers of a box must be numbers, got the "
+        "text ['25', '40', '30', '40']. Repaired."
     }
 
 
@@ -125,8 +128,8 @@ def test_image_without_name_and_entry_that_is_no_image_are_told(tmp_path: Path) 
     assert reading.table.image_names == ("(image 0)", "b.jpg", "(image 2)")
     assert messages(reading) == {
         "images[0]": "image_without_name: an image must have a file name as `image`, got ''.",
-        "annotations[1]": "box_missing: an annotation must have coordinates with x, y, width and "
-        "height, got 5. Left out.",
+        "images[2].annotations[0]": "box_missing: an annotation must have coordinates with x, y, "
+        "width and height, got 5. Left out.",
     }
 
 

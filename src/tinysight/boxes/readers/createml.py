@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysight.boxes.box_order import BoxOrder
+from tinysight.boxes.findings import position_inside
 from tinysight.boxes.readers.collector import Collector
 from tinysight.boxes.readers.ids import plain_label
 from tinysight.boxes.readers.json_text import load_json, shown_number
@@ -46,7 +47,6 @@ def read_createml(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         collector.note(note)
     notes = RecordNotes(path, "images[{position}]")
     first_of: dict[str, int] = {}
-    position = 0
     for number, entry in enumerate(root):
         name = first_value(entry, IMAGE_KEYS)
         if isinstance(name, str) and name:
@@ -61,12 +61,13 @@ def read_createml(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
                 message = "an image must have a file name as `image`, got {0}."
                 notes.add("image_without_name", "accepted", message, number, shown_number(name))
             image = collector.image(number, f"(image {number})", is_named=False)
-        for annotation in _annotations_of(entry):
-            _collect(annotation, image, position, collector)
-            position += 1
+        for place, annotation in enumerate(_annotations_of(entry)):
+            _collect(annotation, image, position_inside(number, place), collector)
     for note in notes.groups():
         collector.note(note)
-    return collector.raw_boxes("createml", "annotations[{position}]", BoxOrder("cxcywh"))
+    return collector.raw_boxes(
+        "createml", "images[{owner}].annotations[{position}]", BoxOrder("cxcywh")
+    )
 
 
 def first_value(entry: Any, keys: Sequence[str]) -> Any:
