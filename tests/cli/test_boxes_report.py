@@ -106,6 +106,14 @@ def test_unknown_anchors_to_compare_with_are_said_before_a_file_is_read(
     assert not (tmp_path / "o").exists()
 
 
+def test_a_report_without_boxes_names_no_charts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_coco(make_table(), tmp_path / "none.json")
+    assert main(["boxes", "report", str(source), "--out", str(tmp_path / "out")]) == 0
+    assert "beside it   findings.csv, tables/\n" in capsys.readouterr().out
+
+
 def test_charts_that_need_image_sizes_are_left_out_where_none_is_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -309,6 +309,10 @@ def test_a_single_thing_is_spoken_of_as_such(tmp_path: Path) -> None:
     assert (
         "1 box lies almost exactly on another box of the same class, 0 on one of another class."
     ) in callouts
+    first = read_boxes(write_coco(make_table(boxes[2:], classes=("dog",)), tmp_path / "one.json"))
+    html = render_page(build_boxes_page(analyse_boxes(first, (1,), certify_s=0), name="one"))
+    assert "Inside its image: " in html
+    assert "dog: 1 box." in html
 
 
 def test_a_file_without_boxes_gives_a_page_that_says_so(tmp_path: Path) -> None:

@@ -138,8 +138,9 @@ def run_report(arguments: argparse.Namespace) -> int:
         f"{reading.rejected:,} rejected"
     )
     print(f"page        {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB)")
-    beside = [FINDINGS, *([ANCHORS] if analysis.anchors else []), f"{TABLES}/", f"{CHARTS}/"]
-    print(f"beside it   {', '.join(beside)} ({len(charts)} as PNG and SVG)")
+    beside = [FINDINGS, *([ANCHORS] if analysis.anchors else []), f"{TABLES}/"]
+    beside += [f"{CHARTS}/ ({len(charts)} as PNG and SVG)"] if charts else []
+    print(f"beside it   {', '.join(beside)}")
     if analysis.anchors is None:
         print(f"anchors     none. {analysis.why_no_anchors}")
     elif analysis.left_out_ks:

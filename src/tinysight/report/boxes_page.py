@@ -191,7 +191,8 @@ def _order_in_words(decision: OrderDecision) -> str:
         shares = ", ".join(
             f"{percent(share)} as {order}" for order, share in decision.shares_inside[:3]
         )
-        text += f". Inside their images: {shares}"
+        where = "its image" if decision.boxes_tested == 1 else "their images"
+        text += f". Inside {where}: {shares}"
     return text
 
 
@@ -219,7 +220,9 @@ def _classes_section(summary: BoxSummary) -> Section:
         title=title,
         chart=class_boxes_chart(classes),
         alt="Bars of boxes a class. "
-        + " ".join(f"{entry.name}: {entry.boxes:,} boxes." for entry in classes[:8]),
+        + " ".join(
+            f"{entry.name}: {counted(entry.boxes, 'box', 'boxes')}." for entry in classes[:8]
+        ),
         keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION)),
         height_px=ROW_PX * shown,
     )
