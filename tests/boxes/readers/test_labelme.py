@@ -19,6 +19,7 @@ from PIL import Image
 from tests.boxes.annotation_files import make_coco, make_labelme, make_labelme_shape, write_json
 from tests.builders import encode
 from tinysight.boxes.findings import Reading
+from tinysight.boxes.readers import file_bytes, json_text
 from tinysight.boxes.readers.labelme import Shape, box_of_shape, read_labelme
 from tinysight.boxes.reading import read_boxes
 from tinysight.boxes.records import ReadOptions
@@ -314,6 +315,32 @@ def test_size_that_nothing_tells_is_told_unless_it_is_given(tmp_path: Path) -> N
     }
     reading = read_boxes(path, image_size_wh=(50, 60))
     assert (reading.table.image_wh_px.tolist(), len(reading.findings)) == ([[50, 60]], 0)
+
+
+@pytest.mark.parametrize(("num_bytes", "heads"), [(10, 0), (2 * 2**20, 1)])
+def test_a_small_file_is_read_at_once(
+    num_bytes: int, heads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_json(tmp_path / "a.json", make_labelme(imageData="A" * num_bytes))
+    asked: list[Path] = []
+
+    def read_head(path: Path) -> bytes:
+        asked.append(path)
+        return file_bytes.read_head(path)
+
+    monkeypatch.setattr(json_text, "read_head", read_head)
+    assert read_boxes(path).accepted == 1
+    assert asked == [path] * heads
+
+
+@pytest.mark.parametrize("format", ["labelme", "cvat"])
+def test_an_archive_is_called_one_by_every_reader(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(
+        DataError, match=r"a\.zip: must be annotations, plain or gzipped, but it is"
+    ):
+        read_boxes(path, format=format)
 
 
 def test_picture_inside_costs_neither_time_nor_memory(tmp_path: Path) -> None:

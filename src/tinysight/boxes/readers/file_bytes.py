@@ -64,12 +64,7 @@ def read_head(path: Path, num_bytes: int = 64 * 1024) -> bytes:
             head = file.read(num_bytes)
     except OSError as error:
         raise DataError(_cannot_read(path, error)) from error
-    for magic, name in _ARCHIVES.items():
-        if head.startswith(magic):
-            raise DataError(
-                f"{path}: must be annotations, plain or gzipped, but it is {name}. "
-                f"Unpack it and name the file or folder inside."
-            )
+    _check_archive(head, path)
     if head.startswith(_GZIP):
         try:
             head = zlib.decompressobj(wbits=31).decompress(head, num_bytes)
@@ -78,11 +73,21 @@ def read_head(path: Path, num_bytes: int = 64 * 1024) -> bytes:
     return bytes(_as_utf8(head))
 
 
+def _check_archive(data: bytes, path: Path) -> None:
+    for magic, name in _ARCHIVES.items():
+        if data.startswith(magic):
+            raise DataError(
+                f"{path}: must be annotations, plain or gzipped, but it is {name}. "
+                f"Unpack it and name the file or folder inside."
+            )
+
+
 def read_annotation_bytes(path: Path) -> bytes | memoryview:
     """Return a whole file as UTF-8 without byte order mark.
 
     Raises:
-        DataError: The file cannot be read, is too large, or is a broken or absurd gzip file.
+        DataError: The file cannot be read, is too large, is a broken or absurd gzip file or an
+            archive of another kind.
     """
     status = check_file(path)
     if status.st_size > LARGEST_FILE_BYTES:
@@ -94,6 +99,7 @@ def read_annotation_bytes(path: Path) -> bytes | memoryview:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(_cannot_read(path, error)) from error
+    _check_archive(data, path)
     if data.startswith(_GZIP):
         data = _unzip(data, path)
     return _as_utf8(data)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
-from tinysight.boxes.readers.file_bytes import read_annotation_bytes, read_head
+from tinysight.boxes.readers.file_bytes import check_file, read_annotation_bytes, read_head
 from tinysight.errors import DataError
 
 NOT_A_NUMBER = "\x7f"
@@ -27,6 +27,7 @@ _LARGEST_TRACED_BYTES = 64 * 2**20
 _DEEPEST = 1000
 _SHOWN_BYTES = 30
 _MOST_PARTS_SHOWN = 6
+_READ_AT_ONCE_BYTES = 2**20
 _BRACKET_SAMPLES = 64
 _BRACKET_BLOCK_BYTES = 16 * 1024
 _BRACKETS_CHECKED_FROM_BYTES = 64 * 2**20
@@ -48,9 +49,12 @@ _BYTE_OF_MESSAGE = re.compile(r"\(byte (\d+)\)")
 
 def load_json(path: Path, kinds: Sequence[Any]) -> tuple[Any, tuple[FindingGroup, ...]]:
     """Read a JSON file, plain or gzipped, see :func:`decode_json`."""
-    # Before a file of nothing but brackets is read, which may have gigabytes of them.
-    check_nesting(read_head(path), path)
-    return decode_json(read_annotation_bytes(path), kinds, path)
+    if check_file(path).st_size > _READ_AT_ONCE_BYTES:
+        # Before a file of nothing but brackets is read, which may have gigabytes of them.
+        check_nesting(read_head(path), path)
+    data = read_annotation_bytes(path)
+    check_nesting(bytes(data[: 2 * _DEEPEST]), path)
+    return decode_json(data, kinds, path)
 
 
 def check_nesting(head: bytes, path: Path) -> None:
