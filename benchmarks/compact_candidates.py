@@ -36,6 +36,7 @@ BATCH_SIZE, SIZE_PX, NUM_CLASSES = 256, 64, 200
 CANDIDATES: dict[str, dict[str, Any]] = {
     "compact": {"blocks_per_stage": (2, 3), "widths": (96, 256), "pools_shortcut": False},
     "2-2-1": {"blocks_per_stage": (2, 2, 1), "widths": (96, 192, 384), "pools_shortcut": True},
+    "compact12": {"blocks_per_stage": (2, 2, 1), "widths": (48, 96, 192), "pools_shortcut": True},
     "compact14": {"blocks_per_stage": (3, 2, 1), "widths": (96, 192, 384), "pools_shortcut": True},
     "compact20": {"blocks_per_stage": (4, 3, 2), "widths": (96, 192, 384), "pools_shortcut": True},
     "4-4": {"blocks_per_stage": (4, 4), "widths": (96, 192), "pools_shortcut": True},

@@ -80,7 +80,9 @@ def test_each_method_is_the_formula_of_its_paper(method: Method, layer: str) -> 
             )
 
 
-@pytest.mark.parametrize("name", ["resnet18", "compact", "compact10", "compact14", "compact20"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "compact", "compact10", "compact12", "compact14", "compact20"]
+)
 def test_grad_cam_equals_captum_at_every_depth(name: Any) -> None:
     stem = "7x7" if name == "resnet18" else "3x3"
     network = build_model(ModelSettings(name=name, stem=stem), 5, seed=3).eval()
@@ -88,6 +90,7 @@ def test_grad_cam_equals_captum_at_every_depth(name: Any) -> None:
         "resnet18": ("layer4", "layer3.1"),
         "compact": ("layer2", "layer2.1"),
         "compact10": ("layer2", "layer2.0"),
+        "compact12": ("layer3", "layer2.1"),
         "compact14": ("layer3", "layer2.1"),
         "compact20": ("layer3", "layer2.2"),
     }[name]

@@ -182,6 +182,7 @@ def test_the_last_feature_layer_is_the_one_in_front_of_the_pooling() -> None:
         ("resnet34", "7x7", "layer4"),
         ("compact", "3x3", "layer2"),
         ("compact10", "3x3", "layer2"),
+        ("compact12", "3x3", "layer3"),
         ("compact14", "3x3", "layer3"),
         ("compact20", "3x3", "layer3"),
     ):

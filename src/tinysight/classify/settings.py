@@ -30,9 +30,9 @@ class _Settings(BaseModel):
 class ModelSettings(_Settings):
     """Which network."""
 
-    name: Literal["resnet18", "resnet34", "compact", "compact10", "compact14", "compact20"] = (
-        "resnet18"
-    )
+    name: Literal[
+        "resnet18", "resnet34", "compact", "compact10", "compact12", "compact14", "compact20"
+    ] = "resnet18"
     """Architecture."""
     stem: Literal["3x3", "7x7"] = "3x3"
     """First layers of a ResNet: one 3x3 convolution for 64x64 images, or 7x7 with max-pooling.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tinysight.classify.models.summary import LayerSummary, ModelSummary
 
 # The words of classify.settings.ModelSettings, repeated so that --help needs no pydantic.
-MODELS = ("resnet18", "resnet34", "compact", "compact10", "compact14", "compact20")
+MODELS = ("resnet18", "resnet34", "compact", "compact10", "compact12", "compact14", "compact20")
 STEMS = ("3x3", "7x7")
 SMALLEST_INPUT_PX = 32
 TABLE_COLUMNS = 99

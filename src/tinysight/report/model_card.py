@@ -27,6 +27,7 @@ _ARCHITECTURES = {
     "resnet34": "ResNet-34",
     "compact": "compact ResNet",
     "compact10": "compact ResNet of 10 layers",
+    "compact12": "compact ResNet of 12 layers",
     "compact14": "compact ResNet of 14 layers",
     "compact20": "compact ResNet of 20 layers",
 }

@@ -94,7 +94,9 @@ accuracies = st.lists(st.floats(0, 1), min_size=1, max_size=12)
     accuracies,
     st.floats(0, 1),
     st.integers(1, 50_000),
-    st.sampled_from(["compact", "compact10", "compact14", "compact20", "resnet18", "resnet34"]),
+    st.sampled_from(
+        ["compact", "compact10", "compact12", "compact14", "compact20", "resnet18", "resnet34"]
+    ),
     st.sampled_from([0.0, 0.5]),
     st.sampled_from([0.0, 0.1]),
     st.sampled_from(["cross-entropy", "nll"]),

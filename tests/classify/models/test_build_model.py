@@ -21,11 +21,14 @@ RESNET18_7X7 = ModelSettings(name="resnet18", stem="7x7")
 RESNET34 = ModelSettings(name="resnet34", stem="3x3")
 COMPACT = ModelSettings(name="compact")
 COMPACT10 = ModelSettings(name="compact10")
+COMPACT12 = ModelSettings(name="compact12")
 COMPACT14 = ModelSettings(name="compact14")
 COMPACT20 = ModelSettings(name="compact20")
-ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "compact14", "compact10", "compact20", "resnet34"]
+ALL_IDS = ["resnet18", "resnet18-7x7", "compact", "compact14"]
+ALL_IDS += ["compact10", "compact12", "compact20", "resnet34"]
 STAGES10 = ((32, 48), (48, 128))
-# The last three are others with fewer or more blocks: their sizes are tested and resnet34's logits,
+STAGES12 = ((32, 48), (48, 96), (96, 192))
+# The last four are others with fewer or more blocks: their sizes are tested and resnet34's logits,
 # the rest would only take longer.
 every_model = pytest.mark.parametrize(
     "settings", [RESNET18, RESNET18_7X7, COMPACT, COMPACT14], ids=ALL_IDS[:4]
@@ -56,6 +59,15 @@ def count_parameters(model: nn.Module) -> int:
             + sum(before * width + 2 * width for before, width in STAGES10)
             + (128 + 1) * 200,
         ),
+        # likewise three stages of two blocks, less the second block of the last
+        (
+            COMPACT12,
+            (27 * 32 + 2 * 32)
+            + sum(9 * width * (before + 3 * width) + 8 * width for before, width in STAGES12)
+            + sum(before * width + 2 * width for before, width in STAGES12)
+            - (2 * 9 * 192 * 192 + 4 * 192)
+            + (192 + 1) * 200,
+        ),
         # compact14 and one block more in each stage
         (
             COMPACT20,
@@ -77,13 +89,13 @@ def test_parameter_counts_at_200_classes(settings: ModelSettings, expected: int)
     assert count_parameters(build_model(settings, 200, seed=0)) == expected
 
 
-@pytest.mark.parametrize("settings", [COMPACT, COMPACT10, COMPACT14])
+@pytest.mark.parametrize("settings", [COMPACT, COMPACT10, COMPACT12, COMPACT14])
 def test_the_compact_networks_stay_within_their_budget(settings: ModelSettings) -> None:
     assert count_parameters(build_model(settings, 200, seed=0)) <= 4_058_122
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"), [(COMPACT10, 10), (COMPACT14, 14), (COMPACT20, 20)]
+    ("settings", "expected"), [(COMPACT10, 10), (COMPACT12, 12), (COMPACT14, 14), (COMPACT20, 20)]
 )
 def test_a_compact_network_has_as_many_layers_of_weights_on_the_longest_way_as_its_name_says(
     settings: ModelSettings, expected: int
@@ -131,7 +143,7 @@ def test_parameters_carry_torchvisions_names() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [RESNET18, RESNET18_7X7, COMPACT, COMPACT14, COMPACT10, COMPACT20, RESNET34],
+    [RESNET18, RESNET18_7X7, COMPACT, COMPACT14, COMPACT10, COMPACT12, COMPACT20, RESNET34],
     ids=ALL_IDS,
 )
 @pytest.mark.parametrize("size_px", [32, 47])

@@ -8,6 +8,7 @@ from torch import nn
 from tinysight.classify.models.compact import (
     build_compact,
     build_compact10,
+    build_compact12,
     build_compact14,
     build_compact20,
 )
@@ -22,6 +23,7 @@ _RESNET_WIDTHS = (64, 128, 256, 512)
 _COMPACT = {
     "compact": build_compact,
     "compact10": build_compact10,
+    "compact12": build_compact12,
     "compact14": build_compact14,
     "compact20": build_compact20,
 }

@@ -81,6 +81,13 @@ def build_compact10(num_classes: int) -> CompactResNet:
     )
 
 
+def build_compact12(num_classes: int) -> CompactResNet:
+    """Return a network of 0.9 million parameters and 0.048 GMAC; its last maps are 4x4."""
+    return CompactResNet(
+        num_classes, blocks_per_stage=(2, 2, 1), widths=(48, 96, 192), pools_shortcut=True
+    )
+
+
 def build_compact14(num_classes: int) -> CompactResNet:
     """Return a network of 3.8 million parameters and 0.224 GMAC; its last maps are 4x4."""
     return CompactResNet(
