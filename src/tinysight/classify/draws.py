@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import AugmentSettings
@@ -21,6 +22,53 @@ from tinysight.errors import RecipeError
 
 NUM_NOISE_WINDOWS = 2**20
 """Places in the noise bank at which the noise of one image can begin."""
+
+
+@dataclass(frozen=True)
+class EpochStreams:
+    """The random numbers of one epoch, a stream of its own for each purpose.
+
+    So what is drawn for one purpose, or not drawn, leaves those of all others as they were.
+
+    Attributes:
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        num_positions: N, positions to draw for.
+    """
+
+    seed: int
+    epoch: int
+    num_positions: int
+
+    def of(self, purpose: str) -> np.random.Generator:
+        """Return the stream of a purpose, at its start."""
+        return keyed_generator(self.seed, "augment", self.epoch, purpose)
+
+    def choose(self, purpose: str, probability: float) -> NDArray[np.bool_]:
+        """Choose each position with a probability; nothing is drawn for 0.
+
+        Returns:
+            (N,) bool.
+        """
+        if probability == 0:
+            return np.zeros(self.num_positions, dtype=np.bool_)
+        return self.of(purpose).random(self.num_positions) < probability
+
+    def place_inside(
+        self, purpose: str, sides_px: NDArray[np.int64], size_px: int
+    ) -> NDArray[np.int64]:
+        """Draw where rectangles lie, every place equally likely at which all of one is inside.
+
+        Args:
+            purpose: What the corners are for.
+            sides_px: (N, 2) heights and widths, or (N, 1) for squares, each at most ``size_px``.
+            size_px: Side of the image.
+
+        Returns:
+            (N, 2) int64: first row and first column.
+        """
+        corner_rel = self.of(purpose).random((self.num_positions, 2))
+        return (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -120,66 +168,32 @@ def draw_augmentation(
         RecipeError: The longest side to drop is longer than the images' side.
     """
     require_dropout_fits(settings, size_px=size_px)
-
-    def stream(purpose: str) -> np.random.Generator:
-        return keyed_generator(seed, "augment", epoch, purpose)
-
-    def chosen(purpose: str, probability: float) -> torch.Tensor:
-        if probability == 0:
-            return torch.zeros(num_positions, dtype=torch.bool)
-        return torch.from_numpy(stream(purpose).random(num_positions) < probability)
-
+    streams = EpochStreams(seed, epoch, num_positions)
     # What no image needs is not drawn: an epoch on an accelerator takes a second, and the draws of
     # everything a tenth of one, in which it would wait.
-    crop_px = stream("crop").integers(0, 2 * settings.pad_px + 1, (num_positions, 2))
-    part_px = torch.tensor([0, 0, size_px, size_px]).repeat(num_positions, 1)
-    if settings.resized_crop_probability > 0:
-        is_resized = chosen("resized crop", settings.resized_crop_probability)[:, None]
-        parts_px = _draw_parts(settings.resized_crop_min_area, num_positions, size_px, stream)
-        part_px = torch.where(is_resized, parts_px, part_px)
-    is_rotated = chosen(
-        "rotate", settings.rotate_probability if settings.rotate_degrees > 0 else 0.0
-    )
-    angle = np.zeros(num_positions)
-    if settings.rotate_probability > 0:
-        angle = stream("angle").uniform(-1.0, 1.0, num_positions) * settings.rotate_degrees
-    is_noisy = chosen("noise", settings.noise_probability if settings.noise_std > 0 else 0.0)
-    noise_start = noise_sign = np.zeros(num_positions, dtype=np.int64)
-    noise_bank = np.zeros(0, dtype=np.float32)
-    if bool(is_noisy.any()):
-        noise_start = stream("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
-        noise_sign = stream("noise sign").integers(0, 2, num_positions) * 2 - 1
-        num_normals = NUM_NOISE_WINDOWS + size_px * size_px * 3
-        noise_bank = stream("noise bank").standard_normal(num_normals, dtype=np.float32)
-
-    dropout_px = torch.zeros((num_positions, 4), dtype=torch.int64)
-    if settings.dropout_probability > 0:
-        is_dropped = chosen("dropout", settings.dropout_probability)
-        sides_px = stream("dropout sides").integers(
-            settings.dropout_min_px, settings.dropout_max_px + 1, (num_positions, 2)
-        )
-        # A rectangle is always whole: its corner is drawn so that all of it lies inside the image.
-        corner_rel = stream("dropout corner").random((num_positions, 2))
-        corner_px = (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
-        dropout_px = torch.from_numpy(np.concatenate([corner_px, sides_px], axis=1))
-        dropout_px[:, 2] *= is_dropped
+    crop_px = streams.of("crop").integers(0, 2 * settings.pad_px + 1, (num_positions, 2))
+    crop_top_px, crop_left_px = column_vectors(crop_px)
+    resized_px = column_vectors(_draw_enlarged_parts(settings, streams, size_px))
+    is_rotated, angle_degrees = _draw_rotation(settings, streams)
+    is_noisy, noise_start, noise_sign, noise_bank = _draw_noise(settings, streams, size_px)
+    dropout_px = column_vectors(_draw_dropout(settings, streams, size_px))
     return AugmentDraws(
-        crop_top_px=torch.from_numpy(crop_px[:, 0].copy()),
-        crop_left_px=torch.from_numpy(crop_px[:, 1].copy()),
-        is_flipped=chosen("flip", settings.flip_probability),
-        resized_top_px=part_px[:, 0],
-        resized_left_px=part_px[:, 1],
-        resized_height_px=part_px[:, 2],
-        resized_width_px=part_px[:, 3],
-        is_rotated=is_rotated,
-        angle_degrees=torch.from_numpy(angle.astype(np.float32)),
-        is_noisy=is_noisy,
+        crop_top_px=crop_top_px,
+        crop_left_px=crop_left_px,
+        is_flipped=torch.from_numpy(streams.choose("flip", settings.flip_probability)),
+        resized_top_px=resized_px[0],
+        resized_left_px=resized_px[1],
+        resized_height_px=resized_px[2],
+        resized_width_px=resized_px[3],
+        is_rotated=torch.from_numpy(is_rotated),
+        angle_degrees=torch.from_numpy(angle_degrees),
+        is_noisy=torch.from_numpy(is_noisy),
         noise_start=torch.from_numpy(noise_start),
-        noise_sign=torch.from_numpy(noise_sign.astype(np.float32)),
-        dropout_top_px=dropout_px[:, 0],
-        dropout_left_px=dropout_px[:, 1],
-        dropout_height_px=dropout_px[:, 2],
-        dropout_width_px=dropout_px[:, 3],
+        noise_sign=torch.from_numpy(noise_sign),
+        dropout_top_px=dropout_px[0],
+        dropout_left_px=dropout_px[1],
+        dropout_height_px=dropout_px[2],
+        dropout_width_px=dropout_px[3],
         noise_bank=torch.from_numpy(noise_bank),
     )
 
@@ -201,17 +215,69 @@ def require_dropout_fits(settings: AugmentSettings, *, size_px: int) -> None:
         )
 
 
-def _draw_parts(
-    min_area_rel: float,
-    num_positions: int,
-    size_px: int,
-    stream: Callable[[str], np.random.Generator],
-) -> torch.Tensor:
-    """Return (N, 4) int64: top, left, height and width of the parts that are enlarged."""
-    area_px = stream("resized crop area").uniform(min_area_rel, 1.0, num_positions) * size_px**2
-    log_ratio = stream("resized crop ratio").uniform(-1.0, 1.0, num_positions) * math.log(4 / 3)
+def column_vectors(table: NDArray[np.int64]) -> tuple[torch.Tensor, ...]:
+    """Return the columns of a table (N, C) as C contiguous tensors (N,) of the same type."""
+    return tuple(torch.from_numpy(table.T.copy()))
+
+
+def _draw_enlarged_parts(
+    settings: AugmentSettings, streams: EpochStreams, size_px: int
+) -> NDArray[np.int64]:
+    """Return (N, 4): top, left, height and width of the part that fills the image in the end."""
+    whole_px = np.tile(np.array([0, 0, size_px, size_px], np.int64), (streams.num_positions, 1))
+    if settings.resized_crop_probability == 0:
+        return whole_px
+    num_positions, min_area_rel = streams.num_positions, settings.resized_crop_min_area
+    area_px = streams.of("resized crop area").uniform(min_area_rel, 1.0, num_positions) * size_px**2
+    log_ratio = streams.of("resized crop ratio").uniform(-1.0, 1.0, num_positions) * math.log(4 / 3)
     sides_px = np.sqrt(area_px[:, None] * np.exp(np.stack([log_ratio, -log_ratio], axis=1)))
     sides_px = np.clip(np.rint(sides_px), 1, size_px).astype(np.int64)
-    corner_rel = stream("resized crop corner").random((num_positions, 2))
-    corner_px = (corner_rel * (size_px - sides_px + 1)).astype(np.int64)
-    return torch.from_numpy(np.concatenate([corner_px, sides_px], axis=1))
+    corner_px = streams.place_inside("resized crop corner", sides_px, size_px)
+    is_resized = streams.choose("resized crop", settings.resized_crop_probability)
+    parts_px = np.concatenate([corner_px, sides_px], axis=1)
+    return np.where(is_resized[:, None], parts_px, whole_px)
+
+
+def _draw_rotation(
+    settings: AugmentSettings, streams: EpochStreams
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return which images are rotated, (N,), and by how many degrees, (N,)."""
+    probability = settings.rotate_probability if settings.rotate_degrees > 0 else 0.0
+    degrees = np.zeros(streams.num_positions)
+    if settings.rotate_probability > 0:
+        turns = streams.of("angle").uniform(-1.0, 1.0, streams.num_positions)
+        degrees = turns * settings.rotate_degrees
+    return streams.choose("rotate", probability), degrees.astype(np.float32)
+
+
+def _draw_noise(
+    settings: AugmentSettings, streams: EpochStreams, size_px: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Return which are noisy, where each noise begins, its sign, (N,) each, and the bank."""
+    num_positions = streams.num_positions
+    is_noisy = streams.choose(
+        "noise", settings.noise_probability if settings.noise_std > 0 else 0.0
+    )
+    if not is_noisy.any():
+        start, sign = np.zeros(num_positions, np.int64), np.zeros(num_positions, np.float32)
+        return is_noisy, start, sign, np.zeros(0, np.float32)
+    start = streams.of("noise window").integers(0, NUM_NOISE_WINDOWS, num_positions)
+    sign = (streams.of("noise sign").integers(0, 2, num_positions) * 2 - 1).astype(np.float32)
+    num_normals = NUM_NOISE_WINDOWS + size_px * size_px * 3
+    bank = streams.of("noise bank").standard_normal(num_normals, dtype=np.float32)
+    return is_noisy, start, sign, bank
+
+
+def _draw_dropout(
+    settings: AugmentSettings, streams: EpochStreams, size_px: int
+) -> NDArray[np.int64]:
+    """Return (N, 4): top, left, height and width of what is dropped; height 0 for nothing."""
+    if settings.dropout_probability == 0:
+        return np.zeros((streams.num_positions, 4), np.int64)
+    sides_px = streams.of("dropout sides").integers(
+        settings.dropout_min_px, settings.dropout_max_px + 1, (streams.num_positions, 2)
+    )
+    corner_px = streams.place_inside("dropout corner", sides_px, size_px)
+    dropped_px = np.concatenate([corner_px, sides_px], axis=1)
+    dropped_px[:, 2] *= streams.choose("dropout", settings.dropout_probability)
+    return dropped_px

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tinysight.classify.augment import is_between, rectangle_mask
-from tinysight.classify.draws import PositionDraws
-from tinysight.classify.randomness import keyed_generator
+from tinysight.classify.draws import EpochStreams, PositionDraws, column_vectors
 from tinysight.classify.resampling import resample, shrinking_weights
 from tinysight.classify.settings import AugmentSettings
 
@@ -68,18 +68,34 @@ def draw_mixing(
         Qin et al. 2020, ResizeMix (arXiv:2012.11101), sec. 3.2: the partner, made smaller to a
         side of S x tau, tau ~ U(0.1, resizemix_max_side), at a uniform place.
     """
-
-    def stream(purpose: str) -> np.random.Generator:
-        return keyed_generator(seed, "augment", epoch, purpose)
-
-    def own_share(purpose: str, alpha: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        if alpha == 0:
-            return np.ones(num_positions)
-        return stream(purpose).beta(alpha, alpha, num_positions)
-
     if settings.mix_probability == 0:  # nothing is drawn for nothing: the device would wait
         return _draws_for_no_mixing(num_positions)
-    is_mixed = stream("mix").random(num_positions) < settings.mix_probability
+    streams = EpochStreams(seed, epoch, num_positions)
+    is_mixup, is_cutmix, is_resizemix = _draw_kinds(settings, streams)
+    blend = 1.0 - _draw_own_share("mixup", settings.mixup_alpha, streams)
+    blend = np.where(is_mixup, blend, 0.0).astype(np.float32)
+    cut_px = _draw_cutmix(settings, streams, size_px, is_cutmix)
+    if is_resizemix.any():
+        resized_px = _draw_resizemix(settings, streams, size_px)
+        cut_px = np.where(is_resizemix[:, None], resized_px, cut_px)
+    share = 1.0 - blend - cut_px[:, 2:].prod(axis=1) / size_px**2
+    top_px, left_px, height_px, width_px = column_vectors(cut_px)
+    return MixDraws(
+        blend=torch.from_numpy(blend),
+        cut_top_px=top_px,
+        cut_left_px=left_px,
+        cut_height_px=height_px,
+        cut_width_px=width_px,
+        is_resized=torch.from_numpy(is_resizemix),
+        share=torch.from_numpy(share.astype(np.float32)),
+    )
+
+
+def _draw_kinds(
+    settings: AugmentSettings, streams: EpochStreams
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which images are mixed by mixup, by cutmix and by resizemix, (N,) each."""
+    is_mixed = streams.choose("mix", settings.mix_probability)
     kinds = [
         name
         for name, is_on in (
@@ -89,42 +105,43 @@ def draw_mixing(
         )
         if is_on
     ]
-    kind = (stream("mix kind").random(num_positions) * len(kinds)).astype(np.int64)
+    drawn = (streams.of("mix kind").random(streams.num_positions) * len(kinds)).astype(np.int64)
+    mixup, cutmix, resizemix = (
+        is_mixed & (drawn == kinds.index(name)) if name in kinds else np.zeros_like(is_mixed)
+        for name in ("mixup", "cutmix", "resizemix")
+    )
+    return mixup, cutmix, resizemix
 
-    def is_of(name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        return is_mixed & (kind == kinds.index(name)) if name in kinds else is_mixed & False
 
-    blend = 1.0 - own_share("mixup", settings.mixup_alpha)
-    blend = np.where(is_of("mixup"), blend, 0.0).astype(np.float32)
+def _draw_own_share(purpose: str, alpha: float, streams: EpochStreams) -> NDArray[np.float64]:
+    """Return (N,): the share ~ Beta(alpha, alpha) of an image in its mixture; 1 for alpha 0."""
+    if alpha == 0:
+        return np.ones(streams.num_positions)
+    return streams.of(purpose).beta(alpha, alpha, streams.num_positions)
 
-    side_px = size_px * np.sqrt(1.0 - own_share("cutmix", settings.cutmix_alpha))
-    side_px = np.where(is_of("cutmix"), side_px, 0.0).astype(np.int64)[:, None]
-    centre_px = stream("cutmix centre").integers(0, size_px, (num_positions, 2))
+
+def _draw_cutmix(
+    settings: AugmentSettings, streams: EpochStreams, size_px: int, is_cut: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return (N, 4): top, left, height and width of a rectangle; of no area where not cut."""
+    side_px = size_px * np.sqrt(1.0 - _draw_own_share("cutmix", settings.cutmix_alpha, streams))
+    side_px = np.where(is_cut, side_px, 0.0).astype(np.int64)[:, None]
+    centre_px = streams.of("cutmix centre").integers(0, size_px, (streams.num_positions, 2))
     start_px = np.clip(centre_px - side_px // 2, 0, size_px)
     end_px = np.clip(centre_px - side_px // 2 + side_px, 0, size_px)
+    return np.concatenate([start_px, end_px - start_px], axis=1)
 
-    is_resized = is_of("resizemix")
-    if is_resized.any():
-        side_rel = stream("resizemix side").uniform(
-            _LEAST_RESIZED, settings.resizemix_max_side, num_positions
-        )
-        side_px = np.maximum(size_px * side_rel, 1.0).astype(np.int64)[:, None]
-        corner_rel = stream("resizemix corner").random((num_positions, 2))
-        corner_px = (corner_rel * (size_px - side_px + 1)).astype(np.int64)
-        start_px = np.where(is_resized[:, None], corner_px, start_px)
-        end_px = np.where(is_resized[:, None], corner_px + side_px, end_px)
-    cut_px = end_px - start_px
 
-    share = 1.0 - blend - cut_px.prod(axis=1) / size_px**2
-    return MixDraws(
-        blend=torch.from_numpy(blend),
-        cut_top_px=torch.from_numpy(start_px[:, 0].copy()),
-        cut_left_px=torch.from_numpy(start_px[:, 1].copy()),
-        cut_height_px=torch.from_numpy(cut_px[:, 0].copy()),
-        cut_width_px=torch.from_numpy(cut_px[:, 1].copy()),
-        is_resized=torch.from_numpy(is_resized),
-        share=torch.from_numpy(share.astype(np.float32)),
+def _draw_resizemix(
+    settings: AugmentSettings, streams: EpochStreams, size_px: int
+) -> NDArray[np.int64]:
+    """Return (N, 4): top, left, height and width of a square that lies inside the image."""
+    side_rel = streams.of("resizemix side").uniform(
+        _LEAST_RESIZED, settings.resizemix_max_side, streams.num_positions
     )
+    side_px = np.maximum(size_px * side_rel, 1.0).astype(np.int64)[:, None]
+    corner_px = streams.place_inside("resizemix corner", side_px, size_px)
+    return np.concatenate([corner_px, side_px, side_px], axis=1)
 
 
 def _draws_for_no_mixing(num_positions: int) -> MixDraws:
