@@ -28,7 +28,7 @@ from tinysight import run_folder
 from tinysight.classify.run import Silence, train_run
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
-from tinysight.classify.training import EpochRecord
+from tinysight.classify.training_records import EpochRecord
 from tinysight.cli.memory import prepare_memory
 from tinysight.config import load_recipe
 

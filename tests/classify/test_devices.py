@@ -13,8 +13,9 @@ from tinysight.classify.processes import Processes
 from tinysight.classify.settings import ModelSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
-from tinysight.classify.training import EpochRecord, train
+from tinysight.classify.training import train
 from tinysight.classify.training_images import training_data
+from tinysight.classify.training_records import EpochRecord
 from tinysight.classify.training_state import TrainingState
 
 

@@ -34,8 +34,8 @@ from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
-from tinysight.classify.training import StepRecord
 from tinysight.classify.training_images import training_data
+from tinysight.classify.training_records import StepRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 

@@ -30,8 +30,8 @@ from tinysight.classify.run_settings import as_trained, read_settings
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
-from tinysight.classify.training import EpochRecord, StepRecord
 from tinysight.classify.training_images import training_data
+from tinysight.classify.training_records import EpochRecord, StepRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.config import override_recipe
 from tinysight.errors import RecipeError, RunError, TrainingError

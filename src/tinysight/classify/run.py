@@ -26,8 +26,9 @@ from tinysight.classify.schedule import require_sizes_fit
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
-from tinysight.classify.training import EpochRecord, StepRecord, train
+from tinysight.classify.training import train
 from tinysight.classify.training_images import training_data
+from tinysight.classify.training_records import EpochRecord, StepRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 

@@ -12,7 +12,7 @@ from tinysight.classify.events import open_event_writer
 from tinysight.classify.processes import Processes
 from tinysight.classify.schedule import schedule_at
 from tinysight.classify.settings import Recipe
-from tinysight.classify.training import EpochRecord
+from tinysight.classify.training_records import EpochRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 

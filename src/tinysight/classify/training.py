@@ -11,11 +11,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,7 +29,7 @@ from tinysight.classify.losses import image_hits, image_losses
 from tinysight.classify.optimizers import set_schedule
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
-from tinysight.classify.schedule import ema_decay_at, image_px_at, schedule_at
+from tinysight.classify.schedule import StepSchedule, ema_decay_at, image_px_at, schedule_at
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import (
     StepGivenUpError,
@@ -41,6 +38,7 @@ from tinysight.classify.stopping import (
     step_can_be_given_up,
 )
 from tinysight.classify.training_images import TrainingData
+from tinysight.classify.training_records import EpochRecord, StepRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import TrainingError
 
@@ -51,62 +49,6 @@ LOOK_EVERY_STEPS_TOGETHER = 50
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 """A network as the loop calls it: a module, compiled or not, of one process or of several."""
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One look at the loop.
-
-    Attributes:
-        step: Optimizer steps done.
-        num_steps: Steps of the whole run.
-        epoch: Epoch of this step, from 0.
-        loss: Mean training loss of the step.
-        accuracy: Training accuracy so far in this epoch.
-        lr: Learning rate of the step.
-        images_per_s: Training speed of this epoch so far.
-        time_left_s: For the steps that remain, evaluation not counted.
-    """
-
-    step: int
-    num_steps: int
-    epoch: int
-    loss: float
-    accuracy: float
-    lr: float
-    images_per_s: float
-    time_left_s: float
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One finished epoch.
-
-    Attributes:
-        epoch: From 0.
-        steps: Optimizer steps done since the start of the run.
-        train_loss: Mean over the augmented images of the epoch, as they were seen.
-        train_accuracy: Likewise.
-        lr: Learning rate of the last step.
-        momentum: Momentum of the last step.
-        images_per_s: Training speed.
-        seconds: Training time since the start of the run, evaluation not counted.
-        score: Of the raw weights, or None in an epoch without evaluation.
-        ema_score: Of the averaged weights, where there are any.
-        step_losses: (steps in the epoch,) mean loss of each step.
-    """
-
-    epoch: int
-    steps: int
-    train_loss: float
-    train_accuracy: float
-    lr: float
-    momentum: float
-    images_per_s: float
-    seconds: float
-    score: Score | None
-    ema_score: Score | None
-    step_losses: NDArray[np.float64]
 
 
 def train(
@@ -144,83 +86,40 @@ def train(
     """
     settings = recipe.train
     steps = steps_per_epoch(len(data.train_rows), settings.batch_size)
-    num_steps = steps * settings.epochs
     network = _wrap(state.model, recipe, device, processes)
     # Only here are steps so long, and several processes would have to give one up together.
     can_give_up = processes.count == 1 and device.type == "cpu" and not settings.compile
-    stop_within_step = stop if can_give_up else StopRequest()
-    last_save = last_look = time.monotonic()
-
-    def keep() -> None:
-        nonlocal last_save
-        average_parts(state, processes)
-        save(state)
-        last_save = time.monotonic()
-
-    def is_time_to_save() -> bool:
-        return time.monotonic() - last_save > settings.checkpoint_every_s
-
+    checkpoints = _Checkpoints(state, processes, save, every_s=settings.checkpoint_every_s)
+    last_look_s = time.monotonic()
     while state.recorded_epochs < settings.epochs:
         epoch = state.recorded_epochs
-        first_step = state.step - epoch * steps
-        began = time.monotonic() - state.epoch_seconds
-        looked_at = first_step
-        for number, batch in enumerate(
-            epoch_batches(data, recipe, epoch, device, processes, first_step=first_step), first_step
-        ):
-            now = schedule_at(
-                state.step, recipe.schedule, steps_per_epoch=steps, epochs=settings.epochs
-            )
-            set_schedule(state.optimizer, lr=now.lr, momentum=now.momentum)
-            watch = step_can_be_given_up(state.model, stop) if can_give_up else nullcontext()
+        first_step = looked_at = state.step - epoch * steps
+        began_s = time.monotonic() - state.epoch_seconds
+        batches = epoch_batches(data, recipe, epoch, device, processes, first_step=first_step)
+        for steps_done, batch in enumerate(batches, first_step + 1):
             try:
-                with watch:
-                    loss, hits = forward_backward(network, batch, recipe, stop=stop_within_step)
+                _take_step(network, batch, state, recipe, stop=stop if can_give_up else None)
             except StepGivenUpError:
-                state.optimizer.zero_grad(set_to_none=True)
-                keep()
+                checkpoints.write()
                 return False
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
-            if state.average:
-                decay = ema_decay_at(state.step, settings.ema_decay)
-                update_average(state.average, state.model, decay=decay)
-            state.step_losses[number] = loss
-            state.hits += hits
-            state.step += 1
-
-            is_last = number + 1 == steps
-            if not (is_last or _is_time_to_look(number + 1, last_look, device, processes, stop)):
+            is_last = steps_done == steps
+            if not (is_last or _is_time_to_look(steps_done, last_look_s, device, processes, stop)):
                 continue
-            last_look = time.monotonic()
-            _require_finite(state, number + 1, looked_at, recipe, steps, processes)
-            looked_at = number + 1
-            seconds = time.monotonic() - began
-            state.seconds += seconds - state.epoch_seconds
-            state.epoch_seconds = seconds
-            seen = (number + 1) * settings.batch_size
-            on_step(
-                StepRecord(
-                    step=state.step,
-                    num_steps=num_steps,
-                    epoch=epoch,
-                    loss=float(loss),
-                    accuracy=float(state.hits) * processes.count / seen,
-                    lr=now.lr,
-                    images_per_s=seen / seconds,
-                    time_left_s=(num_steps - state.step) * state.seconds / state.step,
-                )
-            )
-            is_stopped, is_time = processes.any((stop.is_made, is_time_to_save()), device)
-            if is_stopped or is_time:
-                keep()
+            last_look_s = time.monotonic()
+            _require_finite(state, recipe, processes, since=looked_at, until=steps_done)
+            looked_at = steps_done
+            _note_time(state, time.monotonic() - began_s)
+            on_step(_step_record(state, recipe, processes))
+            is_stopped, is_due = processes.any((stop.is_made, checkpoints.are_due()), device)
+            if is_stopped or is_due:
+                checkpoints.write()
             if is_stopped:
                 return False
 
         try:
             record = _finish_epoch(state, data, recipe, epoch, device, processes, stop)
         except StepGivenUpError:
-            keep()
+            checkpoints.write()
             return False
         on_epoch(record)
         state.recorded_epochs += 1
@@ -228,11 +127,100 @@ def train(
         state.hits.zero_()
         state.epoch_seconds = 0.0
         # An evaluation can take longer than the steps, and counts as they do.
-        if state.recorded_epochs == settings.epochs or any(
-            processes.any((is_time_to_save(),), device)
-        ):
-            keep()
+        (is_due,) = processes.any((checkpoints.are_due(),), device)
+        if is_due or state.recorded_epochs == settings.epochs:
+            checkpoints.write()
     return True
+
+
+class _Checkpoints:
+    """Saves the state, and knows when it is time to."""
+
+    def __init__(
+        self,
+        state: TrainingState,
+        processes: Processes,
+        save: Callable[[TrainingState], None],
+        *,
+        every_s: float,
+    ) -> None:
+        self._state = state
+        self._processes = processes
+        self._save = save
+        self._every_s = every_s
+        self._written_s = time.monotonic()
+
+    def are_due(self) -> bool:
+        """Whether the last one is old by the clock of this process."""
+        return time.monotonic() - self._written_s > self._every_s
+
+    def write(self) -> None:
+        average_parts(self._state, self._processes)
+        self._save(self._state)
+        self._written_s = time.monotonic()
+
+
+def _take_step(
+    network: Network,
+    batch: Batch,
+    state: TrainingState,
+    recipe: Recipe,
+    *,
+    stop: StopRequest | None,
+) -> None:
+    """Change the weights by one batch, and add what it brought to the sums of the epoch.
+
+    Raises:
+        StepGivenUpError: ``stop`` is given and was requested; the state is as it was before.
+    """
+    now = _schedule_of(state.step, state, recipe)
+    set_schedule(state.optimizer, lr=now.lr, momentum=now.momentum)
+    try:
+        with step_can_be_given_up(state.model, stop) if stop else nullcontext():
+            loss, hits = forward_backward(network, batch, recipe, stop=stop or StopRequest())
+    except StepGivenUpError:
+        state.optimizer.zero_grad(set_to_none=True)
+        raise
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.average:
+        decay = ema_decay_at(state.step, recipe.train.ema_decay)
+        update_average(state.average, state.model, decay=decay)
+    state.step_losses[state.step % len(state.step_losses)] = loss
+    state.hits += hits
+    state.step += 1
+
+
+def _schedule_of(step: int, state: TrainingState, recipe: Recipe) -> StepSchedule:
+    return schedule_at(
+        step,
+        recipe.schedule,
+        steps_per_epoch=len(state.step_losses),
+        epochs=recipe.train.epochs,
+    )
+
+
+def _note_time(state: TrainingState, epoch_seconds: float) -> None:
+    state.seconds += epoch_seconds - state.epoch_seconds
+    state.epoch_seconds = epoch_seconds
+
+
+def _step_record(state: TrainingState, recipe: Recipe, processes: Processes) -> StepRecord:
+    """Describe the step that was just taken."""
+    steps = len(state.step_losses)
+    num_steps = steps * recipe.train.epochs
+    epoch, number = divmod(state.step - 1, steps)
+    seen = (number + 1) * recipe.train.batch_size
+    return StepRecord(
+        step=state.step,
+        num_steps=num_steps,
+        epoch=epoch,
+        loss=float(state.step_losses[number]),
+        accuracy=float(state.hits) * processes.count / seen,
+        lr=_schedule_of(state.step - 1, state, recipe).lr,
+        images_per_s=seen / state.epoch_seconds,
+        time_left_s=(num_steps - state.step) * state.seconds / state.step,
+    )
 
 
 def average_parts(state: TrainingState, processes: Processes) -> None:
@@ -339,23 +327,20 @@ def epoch_batches(
 
 
 def _require_finite(
-    state: TrainingState,
-    end: int,
-    looked_at: int,
-    recipe: Recipe,
-    steps: int,
-    processes: Processes,
+    state: TrainingState, recipe: Recipe, processes: Processes, *, since: int, until: int
 ) -> None:
-    losses = processes.sum(state.step_losses[looked_at:end])
+    """Look at the losses of some steps of an epoch, those just taken: ``since`` up to ``until``."""
+    losses = processes.sum(state.step_losses[since:until])
     is_bad = ~torch.isfinite(losses)
     if not bool(is_bad.any()):
         return
-    number = looked_at + int(is_bad.nonzero()[0, 0])
-    step = state.step - end + number
-    lr = schedule_at(step, recipe.schedule, steps_per_epoch=steps, epochs=recipe.train.epochs).lr
+    first_bad = int(is_bad.nonzero()[0, 0])
+    step = state.step - until + since + first_bad
+    epoch = step // len(state.step_losses)
+    lr = _schedule_of(step, state, recipe).lr
     raise TrainingError(
-        f"step {step} (epoch {step // steps}): the training loss must be finite, got "
-        f"{float(losses[number - looked_at])} at learning rate {lr:.3g}. {_how_to_converge(recipe)}"
+        f"step {step} (epoch {epoch}): the training loss must be finite, got "
+        f"{float(losses[first_bad])} at learning rate {lr:.3g}. {_how_to_converge(recipe)}"
     )
 
 
@@ -388,9 +373,7 @@ def _finish_epoch(
 ) -> EpochRecord:
     settings = recipe.train
     steps = len(state.step_losses)
-    last = schedule_at(
-        state.step - 1, recipe.schedule, steps_per_epoch=steps, epochs=settings.epochs
-    )
+    last = _schedule_of(state.step - 1, state, recipe)
     average_statistics(state.model, processes)
     score = ema_score = None
     part = "tuning" if len(data.tuning_rows) else "test"

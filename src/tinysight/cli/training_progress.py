@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from tinysight.classify.training import EpochRecord, StepRecord
+    from tinysight.classify.training_records import EpochRecord, StepRecord
 
 PLAIN_LINE_EVERY_S = 30.0
 
