@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from PIL import Image
 from tinysight import run_folder
 from tinysight.classify.cam import Method
 from tinysight.classify.explanation_tables import (
+    ShownImages,
     choose_shown_images,
     count_duplicates,
     duplicate_columns,
@@ -25,10 +26,10 @@ from tinysight.classify.explanation_tables import (
     summarize_mistakes,
 )
 from tinysight.classify.faithfulness import Faithfulness, measure_run_faithfulness
-from tinysight.classify.label_errors import find_label_errors
-from tinysight.classify.maps import compute_run_maps, write_maps
+from tinysight.classify.label_errors import LabelErrors, find_label_errors
+from tinysight.classify.maps import RunMaps, compute_run_maps, write_maps
 from tinysight.classify.mistakes import ConfusedPair
-from tinysight.classify.near_duplicates import find_duplicate_pairs
+from tinysight.classify.near_duplicates import DuplicatePairs, find_duplicate_pairs
 from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.predictions import evaluate_run, require_same_store
 from tinysight.classify.store import Store, load_samples
@@ -36,6 +37,7 @@ from tinysight.run_tables import (
     DUPLICATES_SCHEMA,
     LABEL_ISSUES_SCHEMA,
     PICTURES_SCHEMA,
+    SavedPredictions,
     gallery_schema,
     read_predictions,
     write_table,
@@ -127,7 +129,6 @@ def explain_run(
     with enough_memory_to_look(device):
         if not (run / run_folder.PREDICTIONS).exists():
             evaluate_run(run, store, device=device, on_progress=_part(on_progress, "predictions"))
-        predictions = read_predictions(run)
         maps = compute_run_maps(
             run,
             store,
@@ -146,41 +147,131 @@ def explain_run(
             on_progress=_part(on_progress, "trust in heat maps"),
         )
     samples = load_samples(store.path)
-    duplicates = find_duplicate_pairs(
-        store.images_u8,
+    found = _search(
+        store,
+        read_predictions(run),
+        maps,
         samples["sha256"].to_pylist(),
         on_progress=_part(on_progress, "duplicates"),
     )
-    probs = probs_of(predictions)
-    errors = find_label_errors(probs, predictions.targets)
-    explained = np.flatnonzero(np.isin(predictions.sample_ids, maps.sample_ids))
-    shown = choose_shown_images(store, predictions, explained, errors, duplicates)
-    mistakes = summarize_mistakes(predictions, explained, len(store.wnids))
-    counts = count_duplicates(store, duplicates)
-
-    about = {
-        "method": maps.method,
-        "layer": maps.layer,
-        "map_hw": list(maps.maps.shape[2:]),
-        "images": len(maps.sample_ids),
-        "of_images": maps.of_images,
-        "model_sha256": maps.model_sha256,
-    }
-    shown_counts = {
-        "size_px": store.size_px,
-        "mistakes_shown": shown.mistakes_shown,
-        "mistakes_of": mistakes["mistakes"],
-    }
+    summary = _summarize(found, store, maps, faithfulness)
     # An earlier explanation must not vouch for files that are now replaced one by one.
     run_folder.remove_file(run / run_folder.EXPLANATION)
     write_maps(run, maps)
-    files = np.array(samples["file"].to_pylist())[~store.is_train].tolist()
+    _write_tables(run, found, store, maps, samples["file"].to_pylist())
+    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    num_predictions = len(found.predictions.targets)
+    return ExplainResult(
+        run=run,
+        images=len(maps.sample_ids),
+        of_images=maps.of_images,
+        accuracy=(num_predictions - found.num_mistakes) / num_predictions,
+        mistakes=found.num_mistakes,
+        method=maps.method,
+        layer=maps.layer,
+        faithfulness=faithfulness,
+        confused_pairs=tuple(ConfusedPair(**pair) for pair in summary["confused_pairs"]),
+        label_issues=len(found.label_errors.rows),
+        duplicates=summary["duplicates"],
+        files=tuple(run / name for name in FILES),
+    )
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What was found in predictions and pixels; a "place" is a row of the predictions.
+
+    Attributes:
+        predictions: Of all test images.
+        probs: (N, C) float64, their probabilities.
+        explained: (E,) int64, places of the images that have maps, ascending.
+        label_errors: Suspected ones, ``rows`` being places.
+        duplicates: Pairs of rows of the store.
+        shown: The images that a page shows.
+    """
+
+    predictions: SavedPredictions
+    probs: NDArray[np.float64]
+    explained: NDArray[np.int64]
+    label_errors: LabelErrors
+    duplicates: DuplicatePairs
+    shown: ShownImages
+
+    @property
+    def num_mistakes(self) -> int:
+        return int((self.predictions.top_classes[:, 0] != self.predictions.targets).sum())
+
+
+def _search(
+    store: Store,
+    predictions: SavedPredictions,
+    maps: RunMaps,
+    sha256s: Sequence[str],
+    *,
+    on_progress: Callable[[int, int], None] | None,
+) -> _Findings:
+    duplicates = find_duplicate_pairs(store.images_u8, sha256s, on_progress=on_progress)
+    probs = probs_of(predictions)
+    label_errors = find_label_errors(probs, predictions.targets)
+    explained = np.flatnonzero(np.isin(predictions.sample_ids, maps.sample_ids))
+    return _Findings(
+        predictions=predictions,
+        probs=probs,
+        explained=explained,
+        label_errors=label_errors,
+        duplicates=duplicates,
+        shown=choose_shown_images(store, predictions, explained, label_errors, duplicates),
+    )
+
+
+def _summarize(
+    found: _Findings, store: Store, maps: RunMaps, faithfulness: Sequence[Faithfulness]
+) -> run_folder.Record:
+    """Return the content of ``explanation.json``."""
+    return {
+        "format_version": run_folder.FORMAT_VERSION,
+        **maps.facts(),
+        "is_closed_form": maps.is_closed_form,
+        **summarize_mistakes(found.predictions, found.explained, len(store.wnids)),
+        "label_issues": {
+            "found": len(found.label_errors.rows),
+            "of_images": len(found.predictions.targets),
+        },
+        "duplicates": count_duplicates(store, found.duplicates),
+        # Without the seconds: two explanations of one run are the same bytes.
+        "faithfulness": [
+            {name: value for name, value in asdict(one).items() if name != "seconds"}
+            for one in faithfulness
+        ],
+    }
+
+
+def _write_tables(
+    run: Path, found: _Findings, store: Store, maps: RunMaps, files: Sequence[str]
+) -> None:
+    """Write what pages show, each table with what the maps are of.
+
+    Args:
+        run: The run folder.
+        found: What to write.
+        store: The images.
+        maps: Those of the images ``found.explained``.
+        files: File of each image of the store.
+    """
+    about = maps.facts()
+    predictions, shown, duplicates = found.predictions, found.shown, found.duplicates
+    test_files = [files[row] for row in np.flatnonzero(~store.is_train).tolist()]
     height, width = maps.maps.shape[2:]
     write_table(
         run / run_folder.GALLERY,
-        gallery_columns(shown, predictions, explained, maps.maps, files),
+        gallery_columns(shown, predictions, found.explained, maps.maps, test_files),
         gallery_schema((height, width)),
-        about | shown_counts,
+        about
+        | {
+            "size_px": store.size_px,
+            "mistakes_shown": shown.mistakes_shown,
+            "mistakes_of": found.num_mistakes,
+        },
     )
     write_table(
         run / run_folder.PICTURES,
@@ -193,7 +284,7 @@ def explain_run(
     )
     write_table(
         run / run_folder.LABEL_ISSUES,
-        label_issue_columns(errors, predictions, probs),
+        label_issue_columns(found.label_errors, predictions, found.probs),
         LABEL_ISSUES_SCHEMA,
         about,
     )
@@ -202,36 +293,6 @@ def explain_run(
         duplicate_columns(store, duplicates),
         DUPLICATES_SCHEMA,
         about | {"pairs": len(duplicates.rows), "of_pairs": duplicates.found},
-    )
-    run_folder.write_json(
-        run / run_folder.EXPLANATION,
-        {
-            "format_version": run_folder.FORMAT_VERSION,
-            **about,
-            "is_closed_form": maps.is_closed_form,
-            **mistakes,
-            "label_issues": {"found": len(errors.rows), "of_images": len(predictions.targets)},
-            "duplicates": counts,
-            # Without the seconds: two explanations of one run are the same bytes.
-            "faithfulness": [
-                {name: value for name, value in asdict(one).items() if name != "seconds"}
-                for one in faithfulness
-            ],
-        },
-    )
-    return ExplainResult(
-        run=run,
-        images=len(maps.sample_ids),
-        of_images=maps.of_images,
-        accuracy=(len(predictions.targets) - mistakes["mistakes"]) / len(predictions.targets),
-        mistakes=mistakes["mistakes"],
-        method=maps.method,
-        layer=maps.layer,
-        faithfulness=faithfulness,
-        confused_pairs=tuple(ConfusedPair(**pair) for pair in mistakes["confused_pairs"]),
-        label_issues=len(errors.rows),
-        duplicates=counts,
-        files=tuple(run / name for name in FILES),
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,17 @@ class RunMaps:
     is_closed_form: bool
     of_images: int
     model_sha256: str
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the metadata of every file with these maps says of them."""
+        return {
+            "method": self.method,
+            "layer": self.layer,
+            "map_hw": list(self.maps.shape[2:]),
+            "images": len(self.sample_ids),
+            "of_images": self.of_images,
+            "model_sha256": self.model_sha256,
+        }
 
 
 def compute_run_maps(
@@ -143,15 +155,7 @@ def write_maps(run: Path, maps: RunMaps) -> None:
         "predicted_peak": maps.peaks[:, 0],
         "target_peak": maps.peaks[:, 1],
     }
-    about = {
-        "method": maps.method,
-        "layer": maps.layer,
-        "is_closed_form": maps.is_closed_form,
-        "map_hw": list(map_hw),
-        "images": len(maps.sample_ids),
-        "of_images": maps.of_images,
-        "model_sha256": maps.model_sha256,
-    }
+    about = maps.facts() | {"is_closed_form": maps.is_closed_form}
     write_table(run / run_folder.MAPS, columns, maps_schema(map_hw), about)
 
 
