@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from kornia import augmentation as kornia_augmentation
 
-from tinysight.classify.batches import training_batches
+from tinysight.classify.batches import LabelledImages, training_batches
 from tinysight.classify.settings import AugmentSettings
 
 BATCH_SIZE, SIZE_PX, NUM_IMAGES = 256, 64, 4096
@@ -40,12 +40,9 @@ def ours(settings: AugmentSettings, images_u8: np.ndarray) -> Iterator[torch.Ten
     epoch = 0
     while True:
         for batch in training_batches(
-            images_u8,
+            LabelledImages(images_u8, targets, MEAN, STD),
             rows,
-            targets,
             settings,
-            mean=MEAN,
-            std=STD,
             seed=0,
             epoch=epoch,
             batch_size=BATCH_SIZE,

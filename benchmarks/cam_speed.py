@@ -27,7 +27,7 @@ from hardware import hardware_line
 from torch import nn
 
 from tinysight import run_folder
-from tinysight.classify.batches import evaluation_batches
+from tinysight.classify.batches import LabelledImages, evaluation_batches
 from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.evaluate import predict
 from tinysight.classify.layer_gradients import feature_layers, last_feature_layer
@@ -66,21 +66,20 @@ def main() -> None:
     model = place_model(model, settings, CPU)
     last = last_feature_layer(model)
     before = layer_before(model, last, store.size_px)
-    common = {"mean": store.mean, "std": store.std, "device": CPU}
-    inputs = (store.images_u8, rows, store.targets)
+    inputs = (LabelledImages(store.images_u8, store.targets, store.mean, store.std), rows)
 
     def infer() -> None:
-        predict(model, *inputs, settings=settings, **common)
+        predict(model, *inputs, settings=settings, device=CPU)
 
     def ours(layer: str) -> None:
-        for images, targets in evaluation_batches(*inputs, batch_size=BATCH_SIZE, **common):
+        for images, targets in evaluation_batches(*inputs, batch_size=BATCH_SIZE, device=CPU):
             class_activation_maps(
                 model, images, predicted_and(targets), layer=layer, settings=settings
             )
 
     def captum(network: nn.Module, layer: str, format: TrainSettings) -> None:
         grad_cam = LayerGradCam(network, network.get_submodule(layer))
-        for images, targets in evaluation_batches(*inputs, batch_size=BATCH_SIZE, **common):
+        for images, targets in evaluation_batches(*inputs, batch_size=BATCH_SIZE, device=CPU):
             if not format.channels_last:
                 images = images.contiguous()
             with autocast(format, CPU):

@@ -24,7 +24,7 @@ import torch
 from hardware import hardware_line
 from plain_loop import PlainLoop, spread_rows, write_files
 
-from tinysight.classify.batches import training_batches
+from tinysight.classify.batches import LabelledImages, training_batches
 from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer
 from tinysight.classify.settings import Recipe
@@ -104,12 +104,11 @@ class OurLoop:
         """Return images a second over some steps, after those to warm up."""
         began = 0.0
         batches = training_batches(
-            self.store.images_u8,
+            LabelledImages(
+                self.store.images_u8, self.store.targets, self.store.mean, self.store.std
+            ),
             np.flatnonzero(self.store.is_train),
-            self.store.targets,
             RECIPE.augment,
-            mean=self.store.mean,
-            std=self.store.std,
             seed=0,
             epoch=0,
             batch_size=BATCH,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from hardware import hardware_line
 
-from tinysight.classify.batches import Batch, training_batches
+from tinysight.classify.batches import Batch, LabelledImages, training_batches
 from tinysight.classify.models import build_model
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
@@ -51,12 +51,9 @@ def measure(name: str, recipe: Recipe, store: Store, steps: int) -> None:
     model = build_model(recipe.model, len(store.wnids), seed=0)
     state = TrainingState(model, recipe, int(store.is_train.sum()), torch.device("cpu"))
     batches = training_batches(
-        store.images_u8,
+        LabelledImages(store.images_u8, store.targets, store.mean, store.std),
         np.flatnonzero(store.is_train),
-        store.targets,
         recipe.augment,
-        mean=store.mean,
-        std=store.std,
         seed=0,
         epoch=0,
         batch_size=recipe.train.batch_size,

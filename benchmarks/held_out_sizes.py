@@ -42,11 +42,8 @@ def main() -> None:
     for size_px in map(int, arguments.sizes.split(",")):
         hits = 0
         batches = evaluation_batches(
-            data.images_u8,
+            data.images,
             data.tuning_rows,
-            data.targets,
-            mean=data.mean,
-            std=data.std,
             batch_size=256,
             device=CPU,
         )

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tinysight.classify import batches as batches_module
 from tinysight.classify.augment import augment_batch, normalise_batch, shrink_batch
 from tinysight.classify.batches import (
     Batch,
+    LabelledImages,
     epoch_order,
     evaluation_batches,
     place_images,
@@ -42,17 +44,15 @@ IMAGES_U8 = np.random.default_rng(0).integers(
     0, 256, (NUM_STORED, SIZE_PX, SIZE_PX, 3), dtype=np.uint8
 )
 TARGETS = np.arange(NUM_STORED) * 10
+IMAGES = LabelledImages(IMAGES_U8, TARGETS, MEAN, STD)
 ROWS = np.random.default_rng(1).permutation(NUM_STORED)[:70]
 
 
 def make_batches(recipe: AugmentSettings = EVERYTHING, **over: Any) -> Iterator[Batch]:
     arguments: dict[str, Any] = {
-        "images_u8": IMAGES_U8,
+        "images": IMAGES,
         "rows": ROWS,
-        "targets": TARGETS,
         "settings": recipe,
-        "mean": MEAN,
-        "std": STD,
         "seed": 7,
         "epoch": 1,
         "batch_size": 16,
@@ -226,7 +226,8 @@ def test_a_mapped_file_and_a_tensor_give_the_batches_of_the_array(
     np.save(tmp_path / "images.npy", IMAGES_U8)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     images_u8 = torch.from_numpy(np.array(mapped)) if as_tensor else mapped
-    for seen, expected in zip(make_batches(images_u8=images_u8), make_batches(), strict=True):
+    images = replace(IMAGES, images_u8=images_u8)
+    for seen, expected in zip(make_batches(images=images), make_batches(), strict=True):
         assert_equal(seen, expected)
 
 
@@ -251,11 +252,7 @@ def test_a_batch_is_cut_into_equal_parts_only() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 70, 200])
 def test_evaluation_shows_every_image_once_in_order(batch_size: int) -> None:
-    seen = list(
-        evaluation_batches(
-            IMAGES_U8, ROWS, TARGETS, mean=MEAN, std=STD, batch_size=batch_size, device=CPU
-        )
-    )
+    seen = list(evaluation_batches(IMAGES, ROWS, batch_size=batch_size, device=CPU))
     assert len(seen) == steps_per_epoch(70, batch_size)
     images = torch.cat([images for images, _ in seen])
     targets = torch.cat([targets for _, targets in seen])
@@ -266,16 +263,12 @@ def test_evaluation_shows_every_image_once_in_order(batch_size: int) -> None:
 def test_evaluation_accepts_rows_that_cannot_be_written() -> None:
     rows = ROWS.copy()
     rows.flags.writeable = False
-    (batch,) = evaluation_batches(
-        IMAGES_U8, rows, TARGETS, mean=MEAN, std=STD, batch_size=70, device=CPU
-    )
+    (batch,) = evaluation_batches(IMAGES, rows, batch_size=70, device=CPU)
     assert len(batch[1]) == 70
 
 
 def test_evaluation_of_no_image_has_no_batches() -> None:
-    nothing = evaluation_batches(
-        IMAGES_U8, ROWS[:0], TARGETS, mean=MEAN, std=STD, batch_size=8, device=CPU
-    )
+    nothing = evaluation_batches(IMAGES, ROWS[:0], batch_size=8, device=CPU)
     assert list(nothing) == []
 
 
@@ -306,11 +299,8 @@ def test_images_that_are_not_on_the_device_are_refused() -> None:
         make_batches(device=torch.device("meta"))
     with pytest.raises(ValueError, match=message):
         evaluation_batches(
-            IMAGES_U8,
+            IMAGES,
             ROWS,
-            TARGETS,
-            mean=MEAN,
-            std=STD,
             batch_size=8,
             device=torch.device("meta"),
         )
@@ -351,7 +341,7 @@ def test_global_generators_are_left_alone() -> None:
 def test_cuda_gives_the_batches_of_the_cpu_without_waiting_for_the_device() -> None:
     cuda = torch.device("cuda")
     placed = place_images(IMAGES_U8, cuda)
-    iterator = make_batches(images_u8=placed, device=cuda)
+    iterator = make_batches(images=replace(IMAGES, images_u8=placed), device=cuda)
     torch.cuda.set_sync_debug_mode("error")
     try:
         seen = list(iterator)
@@ -397,12 +387,9 @@ def test_compiled_batches_are_the_same_and_one_graph_for_each_size(
     for epoch, image_px in ((0, 32), (1, 32), (2, 64), (3, 64)):
         plain, compiled = (
             training_batches(
-                images_u8,
+                LabelledImages(images_u8, np.arange(24) % 5, MEAN, STD),
                 np.arange(24),
-                np.arange(24) % 5,
                 augment,
-                mean=MEAN,
-                std=STD,
                 seed=0,
                 epoch=epoch,
                 batch_size=8,

@@ -65,10 +65,7 @@ def test_scores_and_curves_need_no_float64_on_their_device(
     with device_without_float64(monkeypatch) as device:
         data = training_data(store, recipe, device)
         model = build_model(ModelSettings(name="compact"), 3, seed=0).to(device)
-        about = {"mean": store.mean, "std": store.std, "device": device}
-        score = score_model(
-            model, data.images_u8, rows, store.targets, settings=recipe.train, **about
-        )
+        score = score_model(model, data.images, rows, settings=recipe.train, device=device)
         assert score.loss == 0.0
         images = torch.zeros((2, 3, 32, 32), device=DEVICE)
         classes = torch.zeros(2, dtype=torch.int64, device=DEVICE)

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tests.classify.conftest import make_store
 from tinysight.classify import evaluate
+from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import (
     evaluation_mode,
     look_at_batches,
@@ -30,18 +32,21 @@ class MeanColour(nn.Module):
 
 def arguments(store: Store) -> dict[str, object]:
     return {
-        "mean": store.mean,
-        "std": store.std,
         "device": CPU,
         "settings": TrainSettings(precision="fp32"),
     }
+
+
+def images_of(store: Store, targets: NDArray[np.int64] | None = None) -> LabelledImages:
+    known = store.targets if targets is None else targets
+    return LabelledImages(store.images_u8, known, store.mean, store.std)
 
 
 def test_a_score_equals_the_metrics_of_the_predictions(store: Store) -> None:
     rows = np.flatnonzero(~store.is_train)
     shifted = store.targets.copy()
     shifted[rows[0]] = (shifted[rows[0]] + 1) % 3  # one wrong label
-    inputs = (MeanColour(), store.images_u8, rows, shifted)
+    inputs = (MeanColour(), images_of(store, shifted), rows)
     score = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
     predictions = predict(*inputs, **arguments(store))  # type: ignore[arg-type]
     metrics = compute_metrics(predictions.logits, predictions.targets)
@@ -54,7 +59,7 @@ def test_the_score_does_not_depend_on_the_batches(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = np.flatnonzero(~store.is_train)
-    inputs = (MeanColour(), store.images_u8, rows, store.targets)
+    inputs = (MeanColour(), images_of(store), rows)
     whole = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
     monkeypatch.setattr(evaluate, "BATCH_SIZE", 5)
     parts = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
@@ -84,9 +89,8 @@ def test_a_stop_ends_the_evaluation(store: Store) -> None:
     with pytest.raises(StepGivenUpError):
         score_model(
             MeanColour(),
-            store.images_u8,
+            images_of(store),
             np.flatnonzero(~store.is_train),
-            store.targets,
             stop=stop,
             **arguments(store),  # type: ignore[arg-type]
         )
@@ -99,9 +103,8 @@ def test_progress_counts_images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> No
     rows = np.flatnonzero(~store.is_train)
     predict(
         MeanColour(),
-        store.images_u8,
+        images_of(store),
         rows,
-        store.targets,
         on_progress=lambda done, total: heard.append((done, total)),
         **arguments(store),  # type: ignore[arg-type]
     )
@@ -122,11 +125,8 @@ def test_batches_are_looked_at_in_the_order_of_the_rows(store: Store) -> None:
     seen = list(
         look_at_batches(
             lambda images, known: (len(images), known.tolist()),
-            store.images_u8,
+            images_of(store, known),
             rows,
-            known,
-            mean=store.mean,
-            std=store.std,
             device=CPU,
             batch_size=5,
         )

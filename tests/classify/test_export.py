@@ -18,6 +18,7 @@ from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import run as train
 from tinysight import run_folder
 from tinysight.classify import export
+from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import predict
 from tinysight.classify.export import MAX_DIFFERENCE, OPSET, export_onnx, export_safetensors
 from tinysight.classify.pack import pack_store
@@ -61,11 +62,8 @@ def test_onnx_gives_the_logits_of_the_package_for_raw_pixels(
     rows = np.flatnonzero(~store.is_train)
     expected = predict(
         model,
-        store.images_u8,
+        LabelledImages(store.images_u8, store.targets, store.mean, store.std),
         rows,
-        store.targets,
-        mean=store.mean,
-        std=store.std,
         device=CPU,
         settings=TrainSettings(precision="fp32"),
     ).logits

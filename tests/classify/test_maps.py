@@ -13,7 +13,7 @@ from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import run
 from tinysight import run_folder
 from tinysight.classify import maps as maps_module
-from tinysight.classify.batches import evaluation_batches
+from tinysight.classify.batches import LabelledImages, evaluation_batches
 from tinysight.classify.cam import METHODS, Method, class_activation_maps
 from tinysight.classify.maps import RunMaps, compute_run_maps, spread_evenly, write_maps
 from tinysight.classify.predictions import evaluate_run, load_model
@@ -44,11 +44,8 @@ def test_the_maps_of_a_run_are_those_of_its_network(
     rows = np.flatnonzero(~store.is_train)
     network, recipe, _ = load_model(evaluated, run_folder.read_run(evaluated))
     ((images, targets),) = evaluation_batches(
-        store.images_u8,
+        LabelledImages(store.images_u8, store.targets, store.mean, store.std),
         rows,
-        store.targets,
-        mean=store.mean,
-        std=store.std,
         batch_size=len(rows),
         device=CPU,
     )

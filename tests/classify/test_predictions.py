@@ -11,6 +11,7 @@ import torch
 from tests.classify.conftest import make_store
 from tests.classify.test_run import run
 from tinysight import run_folder
+from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import predict
 from tinysight.classify.metrics import FlipMetrics, compute_metrics
 from tinysight.classify.predictions import evaluate_run, load_model, require_same_store
@@ -64,9 +65,14 @@ def test_the_help_of_the_mirror_images_is_reported_apart(
 
     model, settings, _ = load_model(folder, run_folder.read_run(folder))
     rows = np.flatnonzero(~store.is_train)
-    about = {"mean": store.mean, "std": store.std, "device": CPU, "settings": settings.train}
     logits = [
-        predict(model, images, rows, store.targets, **about).logits
+        predict(
+            model,
+            LabelledImages(images, store.targets, store.mean, store.std),
+            rows,
+            device=CPU,
+            settings=settings.train,
+        ).logits
         for images in (store.images_u8, np.ascontiguousarray(store.images_u8[:, :, ::-1]))
     ]
     expected = compute_metrics((logits[0] + logits[1]) / np.float32(2), store.targets[rows])

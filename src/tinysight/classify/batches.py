@@ -26,6 +26,21 @@ from tinysight.errors import RecipeError
 Images = torch.Tensor | NDArray[np.uint8]
 """(N, S, S, 3) uint8: a tensor on the device, or an array or memory map for the CPU."""
 
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """The images of a store where batches are made, what is known of each, and how to normalise."""
+
+    images_u8: Images
+    """(N, S, S, 3) uint8, as :func:`place_images` returns them."""
+    targets: NDArray[np.int64]
+    """(N,) class index of each image; for batches to look at, (N, …) of anything known of it."""
+    mean: Channels
+    """Mean of each channel of the training part, in [0, 1]."""
+    std: Channels
+    """Standard deviation of each channel, in the same unit, > 0."""
+
+
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UPLOAD_BYTES = 2**26  # what is copied to a device at a time, so that the host needs no second copy
@@ -125,13 +140,10 @@ def place_images(images_u8: NDArray[np.uint8], device: torch.device) -> Images:
 
 
 def training_batches(
-    images_u8: Images,
+    images: LabelledImages,
     rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
     settings: AugmentSettings,
     *,
-    mean: Channels,
-    std: Channels,
     seed: int,
     epoch: int,
     batch_size: int,
@@ -147,12 +159,9 @@ def training_batches(
     of its own), so every image is seen at least once and shapes never change.
 
     Args:
-        images_u8: Images of the whole store, as :func:`place_images` returns them.
-        rows: (N,) rows of ``images_u8`` to train on.
-        targets: (number of images in the store,) class index of each row of ``images_u8``.
+        images: Those of the whole store.
+        rows: (n,) rows of ``images`` to train on.
         settings: Augmentation.
-        mean: Mean of each channel, in [0, 1].
-        std: Standard deviation of each channel, in the same unit, > 0.
         seed: Seed of the run.
         epoch: Epoch, from 0.
         batch_size: Images of a batch over all processes; a multiple of 2 x processes.
@@ -171,6 +180,7 @@ def training_batches(
             or an augmentation does not fit the size of the images.
         ValueError: The images are not on ``device``.
     """
+    images_u8, size_px = images.images_u8, images.images_u8.shape[1]
     rank, world_size = part
     require_equal_parts(batch_size, num_processes=world_size)
     if len(rows) == 0:
@@ -178,7 +188,6 @@ def training_batches(
     _check_placed(images_u8, device)
 
     num_positions = steps_per_epoch(len(rows), batch_size) * batch_size
-    size_px = images_u8.shape[1]
     order = np.resize(epoch_order(len(rows), seed=seed, epoch=epoch), num_positions)
     draws = draw_augmentation(settings, num_positions, size_px=size_px, seed=seed, epoch=epoch)
     if settings.alternate_flips:
@@ -187,67 +196,63 @@ def training_batches(
     mixing = draw_mixing(settings, num_positions, size_px=size_px, seed=seed, epoch=epoch)
     mixing = mixing.to(device)
     ordered_rows = torch.from_numpy(rows[order]).to(device)
-    ordered_targets = torch.from_numpy(targets[rows[order]]).to(device)
+    ordered_targets = torch.from_numpy(images.targets[rows[order]]).to(device)
     change = partial(
         compiler(_change_images) if compiler else _change_images,
         settings=settings,
-        mean=tuple(map(float, mean)),
-        std=tuple(map(float, std)),
+        mean=tuple(map(float, images.mean)),
+        std=tuple(map(float, images.std)),
         image_px=image_px or size_px,
     )
     part_size = batch_size // world_size
     first_position = first_step * batch_size + rank * part_size
 
+    # Inside, so that faults are raised by the call and not by the first batch.
     def batches() -> Iterator[Batch]:
+        is_mixed = settings.mix_probability > 0
         for start in range(first_position, num_positions, batch_size):
             here = slice(start, start + part_size)
             own = ordered_targets[here]
-            is_mixed = settings.mix_probability > 0
-            images, other = change(
+            changed, other = change(
                 _take(images_u8, ordered_rows[here]), own, draws[here], mixing[here]
             )
-            yield Batch(images, own, *((other, mixing.share[here]) if is_mixed else ()))
+            yield Batch(changed, own, *((other, mixing.share[here]) if is_mixed else ()))
 
     return batches()
 
 
 def evaluation_batches(
-    images_u8: Images,
+    images: LabelledImages,
     rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
     *,
-    mean: Channels,
-    std: Channels,
     batch_size: int,
     device: torch.device,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Return all images in the order of ``rows``, normalised but not augmented.
 
     Args:
-        images_u8: Images of the whole store, as :func:`place_images` returns them.
-        rows: (N,) rows of ``images_u8``.
-        targets: (number of images in the store,) class index of each row of ``images_u8``.
-        mean: Mean of each channel, in [0, 1].
-        std: Standard deviation of each channel, in the same unit, > 0.
+        images: Those of the whole store.
+        rows: (n,) rows of ``images``.
         batch_size: Images of a batch; the last one may be short.
         device: Where the network computes.
 
     Returns:
         An iterator over pairs of images, (B, 3, S, S) float32 in channels_last memory, and
-        targets, (B,) int64, on the device.
+        targets, (B, …) int64, on the device.
 
     Raises:
         ValueError: The images are not on ``device``.
     """
+    images_u8 = images.images_u8
     _check_placed(images_u8, device)
     device_rows = torch.from_numpy(np.array(rows)).to(device)
-    device_targets = torch.from_numpy(targets[rows]).to(device)
+    device_targets = torch.from_numpy(images.targets[rows]).to(device)
 
     def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start in range(0, len(rows), batch_size):
             here = slice(start, start + batch_size)
             taken = _take(images_u8, device_rows[here])
-            yield normalise_batch(taken, mean=mean, std=std), device_targets[here]
+            yield normalise_batch(taken, mean=images.mean, std=images.std), device_targets[here]
 
     return batches()
 

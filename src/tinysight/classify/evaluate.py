@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from tinysight.classify.batches import Images, evaluation_batches
+from tinysight.classify.batches import LabelledImages, evaluation_batches
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import TrainSettings
@@ -56,12 +56,9 @@ class Predictions:
 @torch.inference_mode()
 def score_model(
     model: nn.Module,
-    images_u8: Images,
+    images: LabelledImages,
     rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
     *,
-    mean: NDArray[np.float64],
-    std: NDArray[np.float64],
     device: torch.device,
     settings: TrainSettings,
     processes: Processes | None = None,
@@ -73,11 +70,8 @@ def score_model(
 
     Args:
         model: The network; its mode is left as it was.
-        images_u8: (N, S, S, 3) uint8.
-        rows: Rows of ``images_u8`` to look at.
-        targets: (N,) class index of each image.
-        mean: (3,) in [0, 1], for normalisation.
-        std: (3,) likewise.
+        images: Those of the whole store, on ``device``.
+        rows: (n,) rows of ``images`` to look at.
         device: Where the network is.
         settings: Number format to run it in.
         processes: This process among those that share the work; alone when not given.
@@ -89,18 +83,16 @@ def score_model(
     processes = processes or Processes()
     own_rows = rows[processes.rank :: processes.count]
 
-    def add_up(images: torch.Tensor, batch_targets: torch.Tensor) -> torch.Tensor:
+    def add_up(batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if stop is not None and processes.count == 1:
             raise_if_requested(stop)
-        logits = _compute_logits(model, images, settings)
-        ranks = rank_targets(logits, batch_targets)
-        loss = F.cross_entropy(logits, batch_targets, reduction="sum")
+        logits = _compute_logits(model, batch, settings)
+        ranks = rank_targets(logits, targets)
+        loss = F.cross_entropy(logits, targets, reduction="sum")
         return torch.stack([loss, (ranks == 0).sum(), (ranks < TOP_K).sum()])
 
     with evaluation_mode(model):
-        parts = list(
-            look_at_batches(add_up, images_u8, own_rows, targets, mean=mean, std=std, device=device)
-        )
+        parts = list(look_at_batches(add_up, images, own_rows, device=device))
     # On the host, after the last batch: not every device has float64, and reading a sum waits.
     sums = torch.zeros(3, dtype=torch.float64)
     for part in parts:
@@ -114,12 +106,9 @@ def score_model(
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    images_u8: Images,
+    images: LabelledImages,
     rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
     *,
-    mean: NDArray[np.float64],
-    std: NDArray[np.float64],
     device: torch.device,
     settings: TrainSettings,
     mirror: bool = False,
@@ -129,46 +118,31 @@ def predict(
 
     Args:
         model: The network; its mode is left as it was.
-        images_u8: (N, S, S, 3) uint8.
-        rows: Rows of ``images_u8`` to look at.
-        targets: (N,) class index of each image.
-        mean: (3,) in [0, 1], for normalisation.
-        std: (3,) likewise.
+        images: Those of the whole store, on ``device``.
+        rows: (n,) rows of ``images`` to look at.
         device: Where the network is.
         settings: Number format to run it in.
         mirror: Show every image flipped from left to right.
         on_progress: Called with the number of images done and of all.
     """
 
-    def logits_of(images: torch.Tensor, _: torch.Tensor) -> NDArray[np.float32]:
+    def logits_of(batch: torch.Tensor, _: torch.Tensor) -> NDArray[np.float32]:
         if mirror:
-            images = images.flip(3)
-        return _compute_logits(model, images, settings).cpu().numpy()
+            batch = batch.flip(3)
+        return _compute_logits(model, batch, settings).cpu().numpy()
 
     with evaluation_mode(model):
         logits = list(
-            look_at_batches(
-                logits_of,
-                images_u8,
-                rows,
-                targets,
-                mean=mean,
-                std=std,
-                device=device,
-                on_progress=on_progress,
-            )
+            look_at_batches(logits_of, images, rows, device=device, on_progress=on_progress)
         )
-    return Predictions(logits=np.concatenate(logits), targets=targets[rows])
+    return Predictions(logits=np.concatenate(logits), targets=images.targets[rows])
 
 
 def look_at_batches(
     look: Callable[[torch.Tensor, torch.Tensor], Finding],
-    images_u8: Images,
+    images: LabelledImages,
     rows: NDArray[np.int64],
-    targets: NDArray[np.int64],
     *,
-    mean: NDArray[np.float64],
-    std: NDArray[np.float64],
     device: torch.device,
     batch_size: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -176,29 +150,20 @@ def look_at_batches(
     """Yield what a function finds in each batch of images, in the order of ``rows``.
 
     Args:
-        look: Called with images, (B, 3, S, S) float32, normalised, and their rows of ``targets``.
-        images_u8: (N, S, S, 3) uint8.
-        rows: Rows of ``images_u8`` to look at.
-        targets: (N, …) int64, what is known of each image; its class index as a rule.
-        mean: (3,) in [0, 1], for normalisation.
-        std: (3,) likewise.
+        look: Called with a batch, (B, 3, S, S) float32, normalised, and its ``targets``, (B, …).
+        images: Those of the whole store, on ``device``.
+        rows: (n,) rows of ``images`` to look at.
         device: Where ``look`` computes.
         batch_size: Images of a batch, of which the last may be short; ``BATCH_SIZE`` when not
             given.
         on_progress: Called after each batch with the number of images done and of all.
     """
     done = 0
-    for images, batch_targets in evaluation_batches(
-        images_u8,
-        rows,
-        targets,
-        mean=mean,
-        std=std,
-        batch_size=batch_size or BATCH_SIZE,
-        device=device,
+    for batch, targets in evaluation_batches(
+        images, rows, batch_size=batch_size or BATCH_SIZE, device=device
     ):
-        finding = look(images, batch_targets)
-        done += len(images)
+        finding = look(batch, targets)
+        done += len(batch)
         if on_progress:
             on_progress(done, len(rows))
         yield finding

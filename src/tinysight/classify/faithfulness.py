@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tinysight import run_folder
-from tinysight.classify.batches import evaluation_batches, place_images
+from tinysight.classify.batches import LabelledImages, evaluation_batches, place_images
 from tinysight.classify.cam import METHODS, Method, class_activation_maps
 from tinysight.classify.evaluate import evaluation_mode
 from tinysight.classify.layer_gradients import last_feature_layer
@@ -190,11 +190,13 @@ def measure_run_faithfulness(
     rows = spread_evenly(np.flatnonzero(~store.is_train), limit)
     images, _ = next(
         evaluation_batches(
-            place_images(store.images_u8, device),
+            LabelledImages(
+                place_images(store.images_u8, device),
+                store.targets,
+                mean=np.asarray(about["mean"]),
+                std=np.asarray(about["std"]),
+            ),
             rows,
-            store.targets,
-            mean=np.asarray(about["mean"]),
-            std=np.asarray(about["std"]),
             batch_size=len(rows),
             device=device,
         )

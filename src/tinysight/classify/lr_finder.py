@@ -174,7 +174,7 @@ def lr_range_test(
     curve = np.array([point.smoothed_loss for point in points])
     fall = depth_of_fall(curve)
     noise = smoothed_noise(np.array([point.loss for point in points]), smoothing)
-    guessing = loss_of_guessing(data.targets[data.train_rows], num_classes, settings)
+    guessing = loss_of_guessing(data.images.targets[data.train_rows], num_classes, settings)
     return LrRangeResult(
         points=tuple(points),
         suggestion_steepest=float(lrs[steepest_index(curve)]),

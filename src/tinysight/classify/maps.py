@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tinysight import run_folder
-from tinysight.classify.batches import place_images
+from tinysight.classify.batches import LabelledImages, place_images
 from tinysight.classify.cam import ActivationMaps, Method, class_activation_maps
 from tinysight.classify.evaluate import look_at_batches
 from tinysight.classify.layer_gradients import last_feature_layer
@@ -115,11 +115,13 @@ def compute_run_maps(
     is_closed_form = False
     for found in look_at_batches(
         look,
-        place_images(store.images_u8, device),
+        LabelledImages(
+            place_images(store.images_u8, device),
+            classes,
+            mean=np.asarray(about["mean"]),
+            std=np.asarray(about["std"]),
+        ),
         rows,
-        classes,
-        mean=np.asarray(about["mean"]),
-        std=np.asarray(about["std"]),
         device=device,
         batch_size=BATCH_SIZE,
         on_progress=on_progress,

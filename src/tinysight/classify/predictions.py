@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from tinysight import run_folder
-from tinysight.classify.batches import place_images
+from tinysight.classify.batches import LabelledImages, place_images
 from tinysight.classify.checkpoint import load_model_weights, load_weights
 from tinysight.classify.evaluate import TOP_K, Predictions, predict
 from tinysight.classify.metrics import (
@@ -73,11 +73,13 @@ def evaluate_run(
         look = partial(
             predict,
             model,
-            place_images(store.images_u8, device),
+            LabelledImages(
+                place_images(store.images_u8, device),
+                store.targets,
+                mean=np.asarray(about["mean"]),
+                std=np.asarray(about["std"]),
+            ),
             rows,
-            store.targets,
-            mean=np.asarray(about["mean"]),
-            std=np.asarray(about["std"]),
             device=device,
             settings=settings,
             on_progress=on_progress,

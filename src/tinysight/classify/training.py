@@ -309,19 +309,16 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """Return this process's part of the batches of an epoch, from a step of it on."""
     return training_batches(
-        data.images_u8,
+        data.images,
         data.train_rows,
-        data.targets,
         recipe.augment,
-        mean=data.mean,
-        std=data.std,
         seed=recipe.train.seed,
         epoch=epoch,
         batch_size=recipe.train.batch_size,
         first_step=first_step,
         part=(processes.rank, processes.count),
         device=device,
-        image_px=image_px_at(epoch, recipe.schedule, own_px=data.images_u8.shape[1]),
+        image_px=image_px_at(epoch, recipe.schedule, own_px=data.images.images_u8.shape[1]),
         compiler=compile_changes if recipe.train.compile else None,
     )
 
@@ -435,11 +432,8 @@ def score_held_out(
     rows = data.tuning_rows if len(data.tuning_rows) else data.test_rows
     return score_model(
         model,
-        data.images_u8,
+        data.images,
         rows,
-        data.targets,
-        mean=data.mean,
-        std=data.std,
         device=device,
         settings=recipe.train,
         processes=processes,

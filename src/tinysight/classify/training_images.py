@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinysight.classify.batches import Images, place_images
+from tinysight.classify.batches import LabelledImages, place_images
 from tinysight.classify.settings import Recipe
 from tinysight.classify.split import stratified_split
 from tinysight.classify.store import Store
@@ -21,23 +21,17 @@ class TrainingData:
     """The images of a store, and which of them train, test and tune.
 
     Attributes:
-        images_u8: (N, S, S, 3) uint8, as :func:`.batches.place_images` returns them.
-        targets: (N,) int64, class index of each image.
-        train_rows: (n,) int64, rows of ``images_u8`` to train on.
+        images: All of the store, with their classes.
+        train_rows: (n,) int64, rows of ``images`` to train on.
         test_rows: (m,) int64, rows to test on after each epoch.
         tuning_rows: (t,) int64, rows to choose by; when there are any, they are looked at instead
             of the test rows.
-        mean: (3,) of the training part, in [0, 1].
-        std: (3,) likewise.
     """
 
-    images_u8: Images
-    targets: NDArray[np.int64]
+    images: LabelledImages
     train_rows: NDArray[np.int64]
     test_rows: NDArray[np.int64]
     tuning_rows: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
 
 
 def training_data(store: Store, recipe: Recipe, device: torch.device) -> TrainingData:
@@ -75,11 +69,10 @@ def training_data(store: Store, recipe: Recipe, device: torch.device) -> Trainin
                 f"{least}. Choose a fraction nearer to one half, or 0 for no tuning part."
             ) from error
     return TrainingData(
-        images_u8=place_images(store.images_u8, device),
-        targets=store.targets,
+        images=LabelledImages(
+            place_images(store.images_u8, device), store.targets, store.mean, store.std
+        ),
         train_rows=train_rows[is_kept],
         test_rows=np.flatnonzero(~store.is_train),
         tuning_rows=train_rows[~is_kept],
-        mean=store.mean,
-        std=store.std,
     )
