@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,9 @@ _MOST_RUNS = len(RUN_COLOURS)
 _LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
 
 _CHANCE = 0.05  # of two equally good networks; what is rarer is not put down to chance
+
+Measure = tuple[str, str | None]
+"""The name of a measure, and its value in a run; None where there is none."""
 
 _OTHER_TESTS = "These runs were tested on different images, so their figures do not compare."
 
@@ -146,17 +149,14 @@ def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Sectio
                 "Train them on the same store.",
             )
         )
-    rows: list[tuple[Cell, ...]] = [
-        (label, *(_of(run, pick) for run in runs)) for label, pick in _METRICS
-    ]
-    caption = _ABOUT_INTERVALS if any(run.metrics for run in runs) else ""
     leads = [] if _have_other_tests(runs) else list(_lead_rows(runs, names))
+    rows = (*_rows_of(_accuracy, runs), *leads, *_rows_of(_other_measures, runs))
+    caption = _ABOUT_INTERVALS if any(run.metrics for run in runs) else ""
     if leads:
-        rows[2:2] = leads  # below the accuracy and its interval
         caption += _ABOUT_LEADS
     # Values of a row have one unit and those of a column many, so they come as texts.
     columns = (Column("Measure"), *(Column(name) for name in names))
-    blocks.append(Table("metrics", "Measures", columns, tuple(rows), caption, shown=len(rows)))
+    blocks.append(Table("metrics", "Measures", columns, rows, caption, shown=len(rows)))
     return Section("measures", "What came out", tuple(blocks))
 
 
@@ -181,12 +181,6 @@ def _show_lead(pair: PairedHits) -> str:
     return f"{100 * pair.lead:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
 
 
-def _show_interval(run: RunResults) -> str:
-    metrics = run.metrics or {}
-    low, high = accuracy_interval(metrics["accuracy"], metrics["images"])
-    return f"{percent(low)} to {percent(high)}"
-
-
 _ABOUT_INTERVALS = (
     "An interval holds the accuracy on all images of this kind in 95 % of draws of so many test "
     "images (Wilson). Another seed in training changes an accuracy as well, which is not in it."
@@ -203,30 +197,43 @@ def _have_other_tests(runs: Sequence[RunResults]) -> bool:
     return len({run.about["split_digest"] for run in runs}) > 1
 
 
-def _of(run: RunResults, pick: Any) -> Cell:
-    try:
-        value: Cell = pick(run)
-    except (KeyError, TypeError, IndexError):
-        return None  # not measured in this run
-    return value
+def _rows_of(
+    measures: Callable[[RunResults], Iterator[Measure]], runs: Sequence[RunResults]
+) -> Iterator[tuple[Cell, ...]]:
+    """Yield a row for each measure: its name, and its value in each run."""
+    for same in zip(*map(measures, runs), strict=True):
+        yield (same[0][0], *(value for _, value in same))
 
 
-_METRICS = (
-    ("Test accuracy", lambda run: percent(run.metrics["accuracy"])),
-    ("95 % interval of it", _show_interval),
-    ("Among the first five", lambda run: percent(run.metrics["top5"])),
-    ("Test loss", lambda run: f"{run.metrics['loss']:.3f}"),
-    ("Calibration error", lambda run: percent(run.metrics["calibration_error"])),
-    ("Training accuracy", lambda run: percent(run.history[-1]["train_accuracy"])),
-    ("Training loss", lambda run: f"{run.history[-1]['train_loss']:.3f}"),
-    ("Epochs", lambda run: f"{run.history[-1]['epoch'] + 1:,}"),
-    ("Training time", lambda run: duration(run.history[-1]["seconds"])),
-    ("Images a second", lambda run: f"{run.history[-1]['images_per_s']:,.0f}"),
-    ("Training images", lambda run: f"{run.about['train_images']:,}"),
-    ("Test images", lambda run: f"{run.about['test_images']:,}"),
-    ("Classes", lambda run: f"{len(run.about['classes']):,}"),
-    ("Processor", lambda run: run.environment["processor"]),
-)
+def _accuracy(run: RunResults) -> Iterator[Measure]:
+    accuracy = interval = None
+    if run.metrics is not None:
+        accuracy = percent(run.metrics["accuracy"])
+        ends = accuracy_interval(run.metrics["accuracy"], run.metrics["images"])
+        interval = " to ".join(map(percent, ends))
+    yield "Test accuracy", accuracy
+    yield "95 % interval of it", interval
+
+
+def _other_measures(run: RunResults) -> Iterator[Measure]:
+    metrics, last = run.metrics or {}, run.history[-1] if run.history else {}
+    yield "Among the first five", _written(metrics.get("top5"), percent)
+    yield "Test loss", _written(metrics.get("loss"), "{:.3f}".format)
+    yield "Calibration error", _written(metrics.get("calibration_error"), percent)
+    yield "Training accuracy", _written(last.get("train_accuracy"), percent)
+    yield "Training loss", _written(last.get("train_loss"), "{:.3f}".format)
+    yield "Epochs", f"{last['epoch'] + 1:,}" if last else None
+    yield "Training time", _written(last.get("seconds"), duration)
+    yield "Images a second", _written(last.get("images_per_s"), "{:,.0f}".format)
+    yield "Training images", f"{run.about['train_images']:,}"
+    yield "Test images", f"{run.about['test_images']:,}"
+    yield "Classes", f"{len(run.about['classes']):,}"
+    yield "Processor", run.environment.get("processor")
+
+
+def _written(value: float | None, write: Callable[[float], str]) -> str | None:
+    """Write a value as people read it; None where it was not measured in a run."""
+    return None if value is None else write(value)
 
 
 def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
