@@ -133,6 +133,13 @@ def fewer_epochs(recipe: Recipe) -> str:
     return f"train.epochs={fewer}" if fewer < recipe.train.epochs else ""
 
 
+def smoother_labels(recipe: Recipe) -> str:
+    """Return the settings that smooth the labels of a run, as ``--set`` takes them."""
+    # The other form of the loss has no smoothing.
+    loss = "train.loss=cross-entropy --set " if recipe.train.loss == "nll" else ""
+    return f"{loss}train.label_smoothing=0.1"
+
+
 def _loss_rise(curve: LearningCurve) -> str:
     """Say how the loss of held-out images rose while that of the training images fell, if so."""
     lowest = int(curve.loss.argmin())
@@ -160,9 +167,7 @@ def _more_regularisation(recipe: Recipe, size_px: int) -> str:
     if augment.mix_probability == 0:
         settings.append("augment.mix_probability=0.5")
     if train.label_smoothing == 0:
-        # The other form of the loss has no smoothing.
-        loss = "train.loss=cross-entropy --set " if train.loss == "nll" else ""
-        settings.append(f"{loss}train.label_smoothing=0.1")
+        settings.append(smoother_labels(recipe))
     if not settings:
         fewer = fewer_epochs(recipe)
         return f"Try `--set {fewer}`, or add images." if fewer else "Add images."

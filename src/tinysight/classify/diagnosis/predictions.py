@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tinysight.classify.diagnosis.fit import fewer_epochs
+from tinysight.classify.diagnosis.fit import fewer_epochs, smoother_labels
 from tinysight.classify.diagnosis.learning_curve import CHANCE_STANDARD_ERRORS, has_learned
 from tinysight.classify.diagnosis.observation import Observation, standard_error
 from tinysight.classify.settings import Recipe
@@ -126,15 +126,8 @@ def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
         f"{percent(example['accuracy'])} are right. The expected calibration error is "
         f"{percent(error)}."
     )
-    train = recipe.train
     if difference > 0:
-        change = "train.label_smoothing=0.1"
-        if train.loss == "nll":
-            change = f"train.loss=cross-entropy --set {change}"
-        if train.label_smoothing > 0:
-            change = "augment.mix_probability=0.5"
-        if train.label_smoothing > 0 and recipe.augment.mix_probability > 0:
-            change = fewer_epochs(recipe)
+        change = _less_confidence(recipe)
         yield Observation(
             "over-confident",
             "note",
@@ -143,18 +136,32 @@ def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
             + (f"; `--set {change}` makes them lower." if change else "."),
         )
         return
-    causes = []
-    if train.label_smoothing > 0:
-        causes.append(f"`--set train.label_smoothing={train.label_smoothing / 2:g}`")
-    if recipe.augment.mix_probability > 0:
-        causes.append(f"`--set augment.mix_probability={recipe.augment.mix_probability / 2:g}`")
-    change = f"; {' or '.join(causes)} makes it surer" if causes else ""
+    changes = " or ".join(_more_confidence(recipe))
     yield Observation(
         "under-confident",
         "note",
         f"Under-confident: {figures}. {shown}",
-        f"A guess is more often right than its probability says{change}.",
+        "A guess is more often right than its probability says"
+        + (f"; {changes} makes it surer." if changes else "."),
     )
+
+
+def _less_confidence(recipe: Recipe) -> str:
+    """Return the setting that makes a network less sure; empty where there is none."""
+    if recipe.train.label_smoothing == 0:
+        return smoother_labels(recipe)
+    if recipe.augment.mix_probability == 0:
+        return "augment.mix_probability=0.5"
+    return fewer_epochs(recipe)
+
+
+def _more_confidence(recipe: Recipe) -> Iterator[str]:
+    """Yield the settings that make a network surer."""
+    smoothing, mixing = recipe.train.label_smoothing, recipe.augment.mix_probability
+    if smoothing > 0:
+        yield f"`--set train.label_smoothing={smoothing / 2:g}`"
+    if mixing > 0:
+        yield f"`--set augment.mix_probability={mixing / 2:g}`"
 
 
 def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observation]:

@@ -51,6 +51,9 @@ LONG_AVERAGE = 0.1
 """Share of all steps that the average of the weights should look back on at most; beyond, it still
 holds weights from when the learning rate was high."""
 
+Rise = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Neighbouring rows of ``history.jsonl``, of which the second has the higher training loss."""
+
 
 def judge_learning_rate(
     curve: LearningCurve,
@@ -70,26 +73,60 @@ def judge_learning_rate(
     falls = _falls(curve)
     rises = _train_loss_rises(history, curve.train_images)
     if len(falls) < MIN_FALLS and not rises:
-        if len(curve.raw_accuracy) >= MIN_END and not falls:
-            largest = max(float(-np.diff(curve.raw_accuracy).min()), 0.0)
-            words = f"fell by at most {in_points(largest)}" if largest else "never fell"
-            yield Observation(
-                "steady",
-                "good",
-                f"Learning was steady: the {curve.part} accuracy {words} from one evaluation to "
-                f"the next, with learning rates up to {curve.lr.max():.3g}.",
-            )
+        if not falls:
+            yield from _steady(curve)
         return
     raw = curve.raw_accuracy
     best, last = float(raw.max()), float(raw[-1])
     noise = RECOVERED_STANDARD_ERRORS * standard_error(last, curve.images)
     has_recovered = last >= best - noise
-    signs = []
+    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+    is_healed = is_learned and _has_come_down(curve, history, falls, rises)
+    at_last = f"{percent(last)}{' with the raw weights' if curve.is_averaged else ''}"
+    at_last_and_best = (
+        f"{at_last}, its best." if last == best else f"{at_last} (best {percent(best)})."
+    )
+    if not has_recovered:
+        words = "The learning rate is too high"
+        end = f" It ended at {at_last}, {in_points(best - last)} below its best."
+    elif is_healed:
+        words = "The learning rate was high for a while"
+        way = f"The {curve.part} accuracy ended at"
+        if falls:
+            way = "As it fell, the accuracy recovered to"
+        end = f" {way} {at_last_and_best}"
+    else:
+        words = "The learning rate may be too high"
+        end = f" The {curve.part} accuracy ended at {at_last_and_best}" if is_learned else ""
+    severity: Severity = "note" if has_recovered and is_learned else "warning"
+    advice = _lower_learning_rates(recipe)
+    if has_recovered and falls and not curve.is_averaged:
+        advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
+    signs = "; ".join(_signs(curve, falls, rises))
+    yield Observation("lr-too-high", severity, f"{words}: {signs}.{end}", advice)
+
+
+def _steady(curve: LearningCurve) -> Iterator[Observation]:
+    if len(curve.raw_accuracy) < MIN_END:
+        return
+    largest = max(float(-np.diff(curve.raw_accuracy).min()), 0.0)
+    words = f"fell by at most {in_points(largest)}" if largest else "never fell"
+    yield Observation(
+        "steady",
+        "good",
+        f"Learning was steady: the {curve.part} accuracy {words} from one evaluation to "
+        f"the next, with learning rates up to {curve.lr.max():.3g}.",
+    )
+
+
+def _signs(curve: LearningCurve, falls: Sequence[int], rises: Sequence[Rise]) -> Iterator[str]:
+    """Say what speaks for a learning rate that is too high."""
+    raw = curve.raw_accuracy
     if len(falls) >= MIN_FALLS:
         number = max(falls, key=lambda index: float(raw[index - 1] - raw[index]))
         fall = float(raw[number - 1] - raw[number])
         ses = fall / standard_error(float(raw[number - 1 : number + 1].mean()), curve.images)
-        signs.append(
+        yield (
             f"the {curve.part} accuracy fluctuates, it fell {len(falls)} times by more than "
             f"chance, furthest in epoch {curve.epochs_done[number]} from "
             f"{percent(raw[number - 1])} to {percent(raw[number])} ({ses:.0f} standard errors) "
@@ -97,38 +134,23 @@ def judge_learning_rate(
         )
     if rises:
         before, after = rises[0]
-        signs.append(
+        yield (
             f"the training loss rose from {before['train_loss']:.2f} to {after['train_loss']:.2f} "
             f"in epoch {after['epoch'] + 1} at learning rate {after['lr']:.3g}"
         )
-    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
-    severity: Severity = "note" if has_recovered and is_learned else "warning"
-    max_lr = recipe.schedule.max_lr
+
+
+def _lower_learning_rates(recipe: Recipe) -> str:
+    schedule = recipe.schedule
     warm_up = (
         " or a longer warm-up (schedule.peak_epoch)"
-        if recipe.schedule.peak_epoch < recipe.train.epochs
+        if schedule.peak_epoch < recipe.train.epochs
         else ""
     )
-    advice = (
+    return (
         f"Look at learning rates with `tinysight lr-find STORE --recipe RUN/recipe.toml --out "
-        f"DIR`, or try `--set schedule.max_lr={max_lr / 3:.2g}`{warm_up}."
+        f"DIR`, or try `--set schedule.max_lr={schedule.max_lr / 3:.2g}`{warm_up}."
     )
-    weights = " with the raw weights" if curve.is_averaged else ""
-    end = f"{percent(last)}{weights}"
-    end += ", its best." if last == best else f" (best {percent(best)})."
-    is_healed = is_learned and _has_come_down(curve, history, falls, rises)
-    if not has_recovered:
-        words = "The learning rate is too high"
-        end = f" It ended at {percent(last)}{weights}, {in_points(best - last)} below its best."
-    else:
-        words = f"The learning rate {'was high for a while' if is_healed else 'may be too high'}"
-        if is_healed and falls:
-            end = f" As it fell, the accuracy recovered to {end}"
-        else:
-            end = f" The {curve.part} accuracy ended at {end}" if is_learned else ""
-    if has_recovered and falls and not curve.is_averaged:
-        advice += " Averaged weights (`--set train.ema_decay=0.999`) smooth the curve."
-    yield Observation("lr-too-high", severity, f"{words}: {'; '.join(signs)}.{end}", advice)
 
 
 def judge_end(
@@ -140,9 +162,6 @@ def judge_end(
         curve: The evaluations.
         history: Rows of ``history.jsonl``, at least one.
         recipe: Settings of the run.
-
-    Source:
-        The standard error of a least-squares slope over evaluations of equal noise.
     """
     settings = recipe.train
     done = history[-1]["epoch"] + 1
@@ -155,7 +174,8 @@ def judge_end(
         )
         return
     highest, last_lr = recipe.schedule.max_lr, float(history[-1]["lr"])
-    if last_lr >= ANNEALED_LR * highest:
+    is_annealed = last_lr < ANNEALED_LR * highest
+    if not is_annealed:
         yield Observation(
             "lr-ended-high",
             "warning",
@@ -163,9 +183,19 @@ def judge_end(
             f"highest value {highest:.3g}. The last steps down usually bring much of the accuracy.",
             f"Let it fall to nearly 0: `--set {_lower_end(recipe)}`.",
         )
+    if len(curve.accuracy) >= MIN_END:
+        yield from _judge_trend(curve, recipe, is_annealed=is_annealed)
+
+
+def _judge_trend(
+    curve: LearningCurve, recipe: Recipe, *, is_annealed: bool
+) -> Iterator[Observation]:
+    """Say whether the accuracy still rises at the end, falls, or has settled.
+
+    Source:
+        The standard error of a least-squares slope over evaluations of equal noise.
+    """
     count = max(MIN_END, math.ceil(END_SHARE * len(curve.accuracy)))
-    if len(curve.accuracy) < MIN_END:
-        return
     epochs = curve.epochs_done[-count:].astype(np.float64)
     accuracy = curve.accuracy[-count:]
     centred = epochs - epochs.mean()
@@ -176,7 +206,6 @@ def judge_end(
     path = f"{percent(accuracy[0])} to {percent(accuracy[-1])}"
     least = max(SLOPE_STANDARD_ERRORS * slope_noise, WORTHWHILE_SLOPE)
     if slope > least:
-        is_annealed = last_lr < ANNEALED_LR * highest
         why = (
             " Part of that is the falling learning rate, so the whole schedule must be longer; "
             "more epochs at the end of this one would bring little."
@@ -188,16 +217,17 @@ def judge_end(
             "note",
             f"Still improving at the end: {span} the {curve.part} accuracy rose from {path}, "
             f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.{why}",
-            f"Train a new run with `--set train.epochs={2 * settings.epochs}`.",
+            f"Train a new run with `--set train.epochs={2 * recipe.train.epochs}`.",
         )
     elif slope < -least:
+        fewer = fewer_epochs(recipe)
         yield Observation(
             "declining",
             "warning",
             f"Getting worse at the end: {span} the {curve.part} accuracy fell from {path}, "
             f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.",
-            f"Train a new run with fewer epochs: `--set {fewer_epochs(recipe)}`."
-            if fewer_epochs(recipe)
+            f"Train a new run with fewer epochs: `--set {fewer}`."
+            if fewer
             else "Train a new run with an earlier peak: schedule.peak_epoch.",
         )
     elif abs(slope) <= max(slope_noise, WORTHWHILE_SLOPE):  # more may be a rise, or chance
@@ -275,7 +305,7 @@ def _has_come_down(
     curve: LearningCurve,
     history: Sequence[Mapping[str, Any]],
     falls: Sequence[int],
-    rises: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    rises: Sequence[Rise],
 ) -> bool:
     """Return whether the learning rate fell after the troubles, and the accuracy was seen then."""
     lrs = [*(float(curve.lr[number]) for number in falls), *(after["lr"] for _, after in rises)]
@@ -301,9 +331,7 @@ def _lower_end(recipe: Recipe) -> str:
     return " --set ".join(settings)
 
 
-def _train_loss_rises(
-    history: Sequence[Mapping[str, Any]], train_images: int
-) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _train_loss_rises(history: Sequence[Mapping[str, Any]], train_images: int) -> list[Rise]:
     noise = FALL_STANDARD_ERRORS * IMAGE_LOSS_SPREAD / math.sqrt(train_images)
     return [
         (before, after)
