@@ -19,6 +19,7 @@ from torch import nn
 
 from tinysight import run_folder
 from tinysight.classify.checkpoint import load_model_weights, weights_file
+from tinysight.classify.maps import spread_evenly
 from tinysight.classify.predictions import load_model, require_same_store
 from tinysight.classify.store import Store
 from tinysight.errors import RunError
@@ -110,7 +111,7 @@ def export_onnx(
         "output": _OUTPUT.format(classes=num_classes),
     }
     content = _onnx_bytes(model, size_px, facts)
-    images = _spread_test_images(store, num_images)
+    images = store.images_u8[spread_evenly(np.flatnonzero(~store.is_train), num_images)]
     difference = _largest_difference(content, model, images)
     # Written so that NaN, which is not below anything, is a fault.
     if not difference <= MAX_DIFFERENCE:
@@ -208,13 +209,6 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         registration.setLevel(level)
-
-
-def _spread_test_images(store: Store, num_images: int) -> NDArray[np.uint8]:
-    rows = np.flatnonzero(~store.is_train)
-    chosen = np.linspace(0, len(rows) - 1, min(num_images, len(rows))).round().astype(np.int64)
-    images_u8: NDArray[np.uint8] = store.images_u8[rows[chosen]]
-    return images_u8
 
 
 @torch.inference_mode()
