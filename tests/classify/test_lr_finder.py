@@ -1,13 +1,16 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from tests.classify.conftest import make_recipe
 from tests.classify.test_run import assert_same_run, run
+from tinysight.classify import lr_finder, training
 from tinysight.classify.lr_finder import (
     WEAK_BELOW,
     depth_of_fall,
@@ -124,6 +127,22 @@ def test_bf16_and_accumulation_are_those_of_the_recipe(store: Store) -> None:
     other = find(store, make_recipe(train=changes))
     assert plain.points[0].loss != other.points[0].loss
     assert plain.points[0].loss == pytest.approx(other.points[0].loss, rel=0.3)
+
+
+def test_a_recipe_that_compiles_is_tested_compiled_as_it_trains(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def note(network: nn.Module, *settings: Any, num_processes: int) -> nn.Module:
+        compiled.append(num_processes)
+        return network
+
+    monkeypatch.setattr(lr_finder, "compile_network", note)
+    monkeypatch.setattr(training, "compile_changes", lambda change: change)
+    found = find(store, make_recipe(train={"batch_size": 4, "compile": True}))
+    assert compiled == [1]
+    assert found == find(store, make_recipe(train={"batch_size": 4}))
 
 
 def test_the_steepest_point_of_a_known_curve() -> None:

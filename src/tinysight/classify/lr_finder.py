@@ -21,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from tinysight.classify.batches import Batch, steps_per_epoch
+from tinysight.classify.compiling import compile_network
 from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer, set_schedule
 from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.stopping import StopRequest
-from tinysight.classify.training import epoch_batches, forward_backward
+from tinysight.classify.training import Network, epoch_batches, forward_backward
 from tinysight.classify.training_images import TrainingData
 from tinysight.errors import TrainingError
 
@@ -121,60 +122,21 @@ def lr_range_test(
         TrainingError: The learning rates do not grow or the steps are too few for a test; or the
             loss diverged before there were enough points for a suggestion.
     """
-    if not 0.0 < min_lr < max_lr < math.inf:
-        raise TrainingError(
-            f"lr-find: --min-lr (={min_lr:g}) must be above 0 and below --max-lr (={max_lr:g}), "
-            f"which must be finite. Change one of the two."
-        )
-    if num_steps < MIN_POINTS:
-        raise TrainingError(
-            f"lr-find: --steps (={num_steps}) must be at least {MIN_POINTS}, or there is no curve "
-            f"to read. Leave it out for 100."
-        )
-    settings = recipe.train
-    model = build_model(recipe.model, num_classes, seed=settings.seed)
-    model = place_model(model, settings, device)
-    network = torch.compile(model) if settings.compile else model
-    optimizer = build_optimizer(
-        model,
-        recipe.optimizer,
-        lr=min_lr,
-        momentum=recipe.schedule.max_momentum,
-        muon_dtype=number_format(settings, device),
-    )
+    _require_a_test(min_lr, max_lr, num_steps)
     lrs = np.geomspace(min_lr, max_lr, num_steps)
-    never = StopRequest()
-    points: list[LrRangePoint] = []
-    diverged = False
-    average = 0.0
-    for step, batch in enumerate(_endless_batches(data, recipe, device, num_steps)):
-        lr = float(lrs[step])
-        set_schedule(optimizer, lr=lr, momentum=recipe.schedule.max_momentum)
-        loss_tensor, _ = forward_backward(network, batch, recipe, stop=never)
-        loss = float(loss_tensor)
-        average = smoothing * average + (1 - smoothing) * loss
-        # Without this the average starts near 0 and the curve seems to rise.
-        smoothed = average / (1 - smoothing ** (step + 1))
-        best = min((point.smoothed_loss for point in points), default=smoothed)
-        # Written so that NaN, which is greater than nothing, counts as diverged.
-        if not (math.isfinite(loss) and smoothed <= DIVERGED_AT * best):
-            diverged = True
-            break
-        points.append(LrRangePoint(lr=lr, loss=loss, smoothed_loss=smoothed))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if on_step:
-            on_step(step + 1, num_steps)
+    points, diverged = _watch_loss(
+        data, recipe, num_classes, lrs, device=device, smoothing=smoothing, on_step=on_step
+    )
     if len(points) < MIN_POINTS:
         raise TrainingError(
             f"lr-find: the loss must stay finite for at least {MIN_POINTS} steps, but it diverged "
-            f"after {len(points)} at learning rate {lr:.3g}. Take more steps with --steps "
-            f"(={num_steps}), or start lower with --min-lr (={min_lr:g})."
+            f"after {len(points)} at learning rate {lrs[len(points)]:.3g}. Take more steps with "
+            f"--steps (={num_steps}), or start lower with --min-lr (={min_lr:g})."
         )
     curve = np.array([point.smoothed_loss for point in points])
     fall = depth_of_fall(curve)
     noise = smoothed_noise(np.array([point.loss for point in points]), smoothing)
-    guessing = loss_of_guessing(data.images.targets[data.train_rows], num_classes, settings)
+    guessing = loss_of_guessing(data.images.targets[data.train_rows], num_classes, recipe.train)
     return LrRangeResult(
         points=tuple(points),
         suggestion_steepest=float(lrs[steepest_index(curve)]),
@@ -185,6 +147,70 @@ def lr_range_test(
         guessing_loss=guessing,
         weakness=judge_fall(fall, float(curve[lowest_index(curve)]), noise, guessing),
     )
+
+
+def _require_a_test(min_lr: float, max_lr: float, num_steps: int) -> None:
+    if not 0.0 < min_lr < max_lr < math.inf:
+        raise TrainingError(
+            f"lr-find: --min-lr (={min_lr:g}) must be above 0 and below --max-lr (={max_lr:g}), "
+            f"which must be finite. Change one of the two."
+        )
+    if num_steps < MIN_POINTS:
+        raise TrainingError(
+            f"lr-find: --steps (={num_steps}) must be at least {MIN_POINTS}, or there is no curve "
+            f"to read. Leave it out for 100."
+        )
+
+
+def _watch_loss(
+    data: TrainingData,
+    recipe: Recipe,
+    num_classes: int,
+    lrs: NDArray[np.float64],
+    *,
+    device: torch.device,
+    smoothing: float,
+    on_step: Callable[[int, int], None] | None,
+) -> tuple[list[LrRangePoint], bool]:
+    """Train a network of its own, a step a learning rate, until the last or until it diverges.
+
+    Returns:
+        A point for each step whose loss was sound, and whether one was not.
+    """
+    settings, momentum = recipe.train, recipe.schedule.max_momentum
+    model = build_model(recipe.model, num_classes, seed=settings.seed)
+    model = place_model(model, settings, device)
+    network: Network = model
+    if settings.compile:
+        network = compile_network(model, settings, device, num_processes=1)
+    optimizer = build_optimizer(
+        model,
+        recipe.optimizer,
+        lr=float(lrs[0]),
+        momentum=momentum,
+        muon_dtype=number_format(settings, device),
+    )
+    never = StopRequest()
+    points: list[LrRangePoint] = []
+    average = 0.0
+    for step, batch in enumerate(_endless_batches(data, recipe, device, len(lrs))):
+        lr = float(lrs[step])
+        set_schedule(optimizer, lr=lr, momentum=momentum)
+        loss_tensor, _ = forward_backward(network, batch, recipe, stop=never)
+        loss = float(loss_tensor)
+        average = smoothing * average + (1 - smoothing) * loss
+        # Without this the average starts near 0 and the curve seems to rise.
+        smoothed = average / (1 - smoothing ** (step + 1))
+        best = min((point.smoothed_loss for point in points), default=smoothed)
+        # Written so that NaN, which is greater than nothing, counts as diverged.
+        if not (math.isfinite(loss) and smoothed <= DIVERGED_AT * best):
+            return points, True
+        points.append(LrRangePoint(lr=lr, loss=loss, smoothed_loss=smoothed))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if on_step:
+            on_step(step + 1, len(lrs))
+    return points, False
 
 
 def lowest_index(losses: NDArray[np.float64]) -> int:
