@@ -151,14 +151,6 @@ def test_a_second_export_gives_the_same_bytes_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_compared_images_are_spread_over_the_test_part(trained: tuple[Path, Store]) -> None:
-    _, store = trained
-    rows = np.flatnonzero(~store.is_train)
-    spread = export._spread_test_images(store, 3)
-    assert np.array_equal(spread, store.images_u8[rows[[0, 6, 11]]])
-    assert len(export._spread_test_images(store, 100)) == len(rows)
-
-
 @pytest.mark.parametrize("wrong", [2e-4, float("nan")])
 def test_a_network_with_other_logits_is_not_written(
     trained: tuple[Path, Store],

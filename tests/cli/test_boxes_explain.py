@@ -29,7 +29,7 @@ def test_dogs_are_explained_on_their_own_records(capsys: pytest.CaptureFixture[s
     assert "segmentation [76, 20, 388, 20, 388, 319, 76, 319] outline of the object" in out
     assert (
         "In 0.jpg (500 x 375 px) there is something of the class dog. Its box begins 76 px from "
-        "the left and 20 px from the top edge and is 312 px wide and 299 px high: 49.8% of the"
+        "the left and 20 px from the top edge and is 312 px wide and 299 px high: 49.8 % of the"
     ) in out
     assert "98 x repeated_category (repaired)." in out
     assert "53 x image_id_type (repaired)." in out

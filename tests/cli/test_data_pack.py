@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -230,12 +230,20 @@ def test_wrong_words_are_a_usage_fault(tmp_path: Path, capsys: Capture, option: 
     assert exit_info.value.code == cli.USAGE
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Ctrl-C as Python handles it, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_leaves_nothing_and_says_so(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, stop: signal.Signals
 ) -> None:
     source = make_tiny_imagenet(tmp_path)
-    # To this thread: another one that takes the signal would let it go on for a moment.
     monkeypatch.setattr(pack, "decode_into_rows", lambda *_, **__: signal.raise_signal(stop))
     before = signal.getsignal(signal.SIGTERM)
     assert run_pack(source) == cli.STOPPED
