@@ -173,8 +173,12 @@ def finite_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path) -> Record:
+def read_json(path: Path, *, advice: str = "Train the run again.") -> Record:
     """Read one JSON object.
+
+    Args:
+        path: The file.
+        advice: What to do about a damaged one; a sentence.
 
     Raises:
         RunError: The file is missing or is not one JSON object.
@@ -187,11 +191,9 @@ def read_json(path: Path) -> Record:
             f"Name a run folder that `tinysight train` wrote."
         ) from error
     except ValueError as error:
-        raise RunError(f"{path}: must be JSON, but {error}. Train the run again.") from error
+        raise RunError(f"{path}: must be JSON, but {error}. {advice}") from error
     if not isinstance(value, dict):
-        raise RunError(
-            f"{path}: must be one JSON object, got {type(value).__name__}. Train the run again."
-        )
+        raise RunError(f"{path}: must be one JSON object, got {type(value).__name__}. {advice}")
     return value
 
 
@@ -251,15 +253,10 @@ def read_metrics(run: Path) -> Record | None:
         RunError: The file is damaged, or a result is missing.
     """
     path = run / METRICS
-    again = f"Write it with: tinysight evaluate {run}"
     if not path.exists():
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: must be JSON, but {error}. {again}") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{path}: must be one JSON object, got {type(found).__name__}. {again}")
+    again = f"Write it with: tinysight evaluate {run}"
+    found = read_json(path, advice=again)
     missing = [name for name in _RESULTS if name not in found]
     if missing:
         raise RunError(

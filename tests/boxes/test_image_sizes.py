@@ -93,7 +93,7 @@ def test_file_that_is_no_image_has_no_size(tmp_path: Path) -> None:
     assert read_image_size_wh(tmp_path / "none.jpg") is None
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     assert read_image_size_wh(tmp_path / "a.jpg") is None

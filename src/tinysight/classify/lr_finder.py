@@ -122,7 +122,7 @@ def lr_range_test(
         TrainingError: The learning rates do not grow or the steps are too few for a test; or the
             loss diverged before there were enough points for a suggestion.
     """
-    _require_a_test(min_lr, max_lr, num_steps)
+    _require_rising_steps(min_lr, max_lr, num_steps)
     lrs = np.geomspace(min_lr, max_lr, num_steps)
     points, diverged = _watch_loss(
         data, recipe, num_classes, lrs, device=device, smoothing=smoothing, on_step=on_step
@@ -149,7 +149,7 @@ def lr_range_test(
     )
 
 
-def _require_a_test(min_lr: float, max_lr: float, num_steps: int) -> None:
+def _require_rising_steps(min_lr: float, max_lr: float, num_steps: int) -> None:
     if not 0.0 < min_lr < max_lr < math.inf:
         raise TrainingError(
             f"lr-find: --min-lr (={min_lr:g}) must be above 0 and below --max-lr (={max_lr:g}), "

@@ -68,13 +68,16 @@ def draw_mixing(
         Qin et al. 2020, ResizeMix (arXiv:2012.11101), sec. 3.2: the partner, made smaller to a
         side of S x tau, tau ~ U(0.1, resizemix_max_side), at a uniform place.
     """
-    if settings.mix_probability == 0:  # nothing is drawn for nothing: the device would wait
-        return _draws_for_no_mixing(num_positions)
     streams = EpochStreams(seed, epoch, num_positions)
     is_mixup, is_cutmix, is_resizemix = _draw_kinds(settings, streams)
-    blend = 1.0 - _draw_own_share("mixup", settings.mixup_alpha, streams)
-    blend = np.where(is_mixup, blend, 0.0).astype(np.float32)
-    cut_px = _draw_cutmix(settings, streams, size_px, is_cutmix)
+    # Nothing is drawn for a kind that mixes no image: on an accelerator an epoch would wait for it.
+    blend = np.zeros(num_positions, dtype=np.float32)
+    if is_mixup.any():
+        own_share = _draw_own_share("mixup", settings.mixup_alpha, streams)
+        blend = np.where(is_mixup, 1.0 - own_share, 0.0).astype(np.float32)
+    cut_px = np.zeros((num_positions, 4), dtype=np.int64)
+    if is_cutmix.any():
+        cut_px = _draw_cutmix(settings, streams, size_px, is_cutmix)
     if is_resizemix.any():
         resized_px = _draw_resizemix(settings, streams, size_px)
         cut_px = np.where(is_resizemix[:, None], resized_px, cut_px)
@@ -96,6 +99,8 @@ def _draw_kinds(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which images are mixed by mixup, by cutmix and by resizemix, (N,) each."""
     is_mixed = streams.choose("mix", settings.mix_probability)
+    if not is_mixed.any():
+        return is_mixed, is_mixed, is_mixed
     kinds = [
         name
         for name, is_on in (
@@ -142,19 +147,6 @@ def _draw_resizemix(
     side_px = np.maximum(size_px * side_rel, 1.0).astype(np.int64)[:, None]
     corner_px = streams.place_inside("resizemix corner", side_px, size_px)
     return np.concatenate([corner_px, side_px, side_px], axis=1)
-
-
-def _draws_for_no_mixing(num_positions: int) -> MixDraws:
-    nowhere_px = torch.zeros(num_positions, dtype=torch.int64)
-    return MixDraws(
-        blend=torch.zeros(num_positions),
-        cut_top_px=nowhere_px,
-        cut_left_px=nowhere_px,
-        cut_height_px=nowhere_px,
-        cut_width_px=nowhere_px,
-        is_resized=torch.zeros(num_positions, dtype=torch.bool),
-        share=torch.ones(num_positions),
-    )
 
 
 def mix_batch(

@@ -31,7 +31,7 @@ class RunWriter:
         is_tuning: Whether epochs are scored on the tuning rows instead of the test rows.
 
     Attributes:
-        history: The lines of the epochs so far; those of other processes than the first stay empty.
+        history: The lines of the epochs so far; empty in other processes than the first.
 
     Raises:
         RunError: The history lacks epochs that the state has behind it.
