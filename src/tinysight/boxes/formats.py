@@ -288,7 +288,7 @@ def _without_labelme(paths: Sequence[Path]) -> tuple[bool, list[Path]]:
 
 def _json_formats(path: Path) -> set[str] | None:
     """Return the formats of which a json file has keys, and None for a file of another kind."""
-    if not plain_path(path).suffix.lower() == ".json":
+    if plain_path(path).suffix.lower() != ".json":
         return None
     try:
         text = read_head(path, _HEAD_OF_MANY_BYTES).decode("utf-8", errors="replace")

@@ -73,7 +73,8 @@ def draw_mixing(
     # Nothing is drawn for a kind that mixes no image: on an accelerator an epoch would wait for it.
     blend = np.zeros(num_positions, dtype=np.float32)
     if is_mixup.any():
-        own_share = _draw_own_share("mixup", settings.mixup_alpha, streams)
+        alpha = settings.mixup_alpha
+        own_share = streams.of("mixup").beta(alpha, alpha, num_positions)
         blend = np.where(is_mixup, 1.0 - own_share, 0.0).astype(np.float32)
     cut_px = np.zeros((num_positions, 4), dtype=np.int64)
     if is_cutmix.any():
@@ -118,18 +119,13 @@ def _draw_kinds(
     return mixup, cutmix, resizemix
 
 
-def _draw_own_share(purpose: str, alpha: float, streams: EpochStreams) -> NDArray[np.float64]:
-    """Return (N,): the share ~ Beta(alpha, alpha) of an image in its mixture; 1 for alpha 0."""
-    if alpha == 0:
-        return np.ones(streams.num_positions)
-    return streams.of(purpose).beta(alpha, alpha, streams.num_positions)
-
-
 def _draw_cutmix(
     settings: AugmentSettings, streams: EpochStreams, size_px: int, is_cut: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Return (N, 4): top, left, height and width of a rectangle; of no area where not cut."""
-    side_px = size_px * np.sqrt(1.0 - _draw_own_share("cutmix", settings.cutmix_alpha, streams))
+    alpha = settings.cutmix_alpha
+    own_share = streams.of("cutmix").beta(alpha, alpha, streams.num_positions)
+    side_px = size_px * np.sqrt(1.0 - own_share)
     side_px = np.where(is_cut, side_px, 0.0).astype(np.int64)[:, None]
     centre_px = streams.of("cutmix centre").integers(0, size_px, (streams.num_positions, 2))
     start_px = np.clip(centre_px - side_px // 2, 0, size_px)
