@@ -18,9 +18,9 @@ from hardware import hardware_line
 from tinysight import run_folder
 from tinysight.classify.batches import evaluation_batches
 from tinysight.classify.placement import autocast
-from tinysight.classify.predictions import load_model_on
 from tinysight.classify.run_settings import read_settings
 from tinysight.classify.store import load_store
+from tinysight.classify.trained_run import load_model_on
 from tinysight.classify.training_images import training_data
 
 CPU = torch.device("cpu")

@@ -33,6 +33,7 @@ by one block an epoch; a torn last line is ignored and cut off on resume.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -148,6 +149,12 @@ def require_writable(run: Path) -> None:
             f"{run}: must be a folder that can be written to, but {os.strerror(errno.EACCES)}. "
             f"Change its permissions, or copy the run and name the copy."
         )
+
+
+def digest_of_weights(run: Path) -> str:
+    """Return the SHA-256 digest of the trained weights of a run, as 64 hexadecimal digits."""
+    with open(run / MODEL, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
-from tinysight.classify import explain
+from tinysight.classify import explain, trained_run
 from tinysight.classify.explain import FILES, encode_picture, explain_run
 from tinysight.classify.explanation_tables import probs_of
 from tinysight.classify.label_errors import find_label_errors
@@ -301,6 +301,23 @@ def test_a_failure_leaves_no_explanation_that_vouches_for_old_files(
     with pytest.raises(RunError, match="the disk is full"):
         explain_run(run, shapes, device=CPU)
     assert not run_folder.is_explained(run)
+
+
+def test_network_and_images_are_placed_on_the_device_once(
+    shapes: Store, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[str] = []
+
+    def count(name: str, place: Callable[..., object]) -> Callable[..., object]:
+        return lambda *args, **kwargs: (placed.append(name), place(*args, **kwargs))[1]
+
+    for name in ("place_images", "load_model_on"):
+        monkeypatch.setattr(trained_run, name, count(name, getattr(trained_run, name)))
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / run_folder.PREDICTIONS).unlink()
+    explain_run(run, shapes, device=CPU)
+    assert sorted(placed) == ["load_model_on", "place_images"]
 
 
 def test_a_run_that_cannot_be_written_is_refused_before_anything_is_computed(

@@ -23,10 +23,11 @@ from tinysight.classify.evaluate import predict
 from tinysight.classify.export import MAX_DIFFERENCE, OPSET, export_onnx, export_safetensors
 from tinysight.classify.pack import pack_store
 from tinysight.classify.picture_predictions import predict_images
-from tinysight.classify.predictions import evaluate_run, load_model
+from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.settings import TrainSettings
 from tinysight.classify.sources.opening import open_source
 from tinysight.classify.store import Store, load_store
+from tinysight.classify.trained_run import load_model
 from tinysight.errors import RunError
 
 CPU = torch.device("cpu")

@@ -16,8 +16,9 @@ from tinysight.classify import maps as maps_module
 from tinysight.classify.batches import LabelledImages, evaluation_batches
 from tinysight.classify.cam import METHODS, Method, class_activation_maps
 from tinysight.classify.maps import RunMaps, compute_run_maps, spread_evenly, write_maps
-from tinysight.classify.predictions import evaluate_run, load_model
+from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.store import Store
+from tinysight.classify.trained_run import load_model, open_run
 from tinysight.errors import RecipeError, RunError
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def test_the_maps_of_a_run_are_those_of_its_network(
     )
     monkeypatch.setattr(maps_module, "BATCH_SIZE", 5)
     for method, layer in (("grad-cam", None), ("layer-cam", "layer1.0")):
-        found = compute_run_maps(evaluated, store, method=method, layer=layer)  # type: ignore[arg-type]
+        found = compute_run_maps(open_run(evaluated, store), method=method, layer=layer)  # type: ignore[arg-type]
         expected = class_activation_maps(
             network,
             images,
@@ -77,7 +78,7 @@ def test_the_maps_of_a_run_are_those_of_its_network(
 
 
 def test_the_file_holds_the_maps(evaluated: Path, store: Store) -> None:
-    found = compute_run_maps(evaluated, store)
+    found = compute_run_maps(open_run(evaluated, store))
     write_maps(evaluated, found)
     table = pq.read_table(evaluated / run_folder.MAPS)
     predictions = pq.read_table(evaluated / run_folder.PREDICTIONS)
@@ -105,14 +106,14 @@ def test_the_file_holds_the_maps(evaluated: Path, store: Store) -> None:
 def test_the_same_run_gives_the_same_bytes(evaluated: Path, store: Store) -> None:
     contents = []
     for _ in range(2):
-        write_maps(evaluated, compute_run_maps(evaluated, store))
+        write_maps(evaluated, compute_run_maps(open_run(evaluated, store)))
         contents.append((evaluated / run_folder.MAPS).read_bytes())
     assert contents[0] == contents[1]
 
 
 def test_a_limit_takes_images_from_the_whole_test_part(evaluated: Path, store: Store) -> None:
-    whole = compute_run_maps(evaluated, store)
-    few = compute_run_maps(evaluated, store, limit=3)
+    whole = compute_run_maps(open_run(evaluated, store))
+    few = compute_run_maps(open_run(evaluated, store), limit=3)
     assert few.of_images == 12
     chosen = [whole.sample_ids.index(sample_id) for sample_id in few.sample_ids]
     assert chosen == [0, 6, 11]
@@ -126,7 +127,7 @@ def test_the_predicted_class_is_the_one_in_the_file(evaluated: Path, store: Stor
     turned = [[classes[1], classes[0], classes[2]] for classes in table["top5"].to_pylist()]
     column = pa.array(turned, table.schema.field("top5").type)
     pq.write_table(table.set_column(table.schema.get_field_index("top5"), "top5", column), path)
-    found = compute_run_maps(evaluated, store)
+    found = compute_run_maps(open_run(evaluated, store))
     assert found.classes[:, 0].tolist() == [classes[0] for classes in turned]
 
 
@@ -135,7 +136,9 @@ def test_progress_counts_images(
 ) -> None:
     monkeypatch.setattr(maps_module, "BATCH_SIZE", 5)
     heard: list[tuple[int, int]] = []
-    compute_run_maps(evaluated, store, on_progress=lambda done, total: heard.append((done, total)))
+    compute_run_maps(
+        open_run(evaluated, store), on_progress=lambda done, total: heard.append((done, total))
+    )
     assert heard == [(5, 12), (10, 12), (12, 12)]
 
 
@@ -159,13 +162,13 @@ def test_a_run_without_predictions_is_refused(evaluated: Path, store: Store) -> 
         match=r"predictions\.parquet: must be a readable file, but there is none\. "
         r"Write it with: tinysight evaluate .*run",
     ):
-        compute_run_maps(evaluated, store)
+        compute_run_maps(open_run(evaluated, store))
 
 
 def test_damaged_predictions_are_refused(evaluated: Path, store: Store) -> None:
     (evaluated / run_folder.PREDICTIONS).write_bytes(b"not Parquet")
     with pytest.raises(RunError, match=r"predictions\.parquet: must be a whole Parquet file, but"):
-        compute_run_maps(evaluated, store)
+        compute_run_maps(open_run(evaluated, store))
 
 
 def test_predictions_for_other_images_are_refused(evaluated: Path, store: Store) -> None:
@@ -174,22 +177,17 @@ def test_predictions_for_other_images_are_refused(evaluated: Path, store: Store)
     with pytest.raises(
         RunError, match=r"one row for each of the 12 test images .* but has 11 rows or another"
     ):
-        compute_run_maps(evaluated, store)
-
-
-def test_another_store_is_refused(evaluated: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"other: the split must be the one that .*run was trained"):
-        compute_run_maps(evaluated, make_store(tmp_path / "other", seed=9))
+        compute_run_maps(open_run(evaluated, store))
 
 
 def test_a_layer_that_does_not_exist_is_refused(evaluated: Path, store: Store) -> None:
     with pytest.raises(RecipeError, match=r"layer layer9: must be the name of a layer of Compact"):
-        compute_run_maps(evaluated, store, layer="layer9")
+        compute_run_maps(open_run(evaluated, store), layer="layer9")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_written(evaluated: Path, store: Store, method: Method) -> None:
-    found: RunMaps = compute_run_maps(evaluated, store, method=method, limit=2)
+    found: RunMaps = compute_run_maps(open_run(evaluated, store), method=method, limit=2)
     write_maps(evaluated, found)
     metadata = pq.read_schema(evaluated / run_folder.MAPS).metadata
     assert json.loads(metadata[b"tinysight"])["method"] == method

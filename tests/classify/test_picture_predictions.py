@@ -15,9 +15,10 @@ from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.decode import decode_image
 from tinysight.classify.pack import pack_store
 from tinysight.classify.picture_predictions import predict_images
-from tinysight.classify.predictions import evaluate_run, load_model
+from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.sources.opening import open_source
 from tinysight.classify.store import load_samples, load_store
+from tinysight.classify.trained_run import load_model
 from tinysight.errors import RunError
 from tinysight.samples import draw_samples
 

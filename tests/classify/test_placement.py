@@ -16,7 +16,7 @@ from torch import nn
 
 from tests.classify.conftest import make_recipe
 from tinysight import run_folder
-from tinysight.classify import explain, muon, picture_predictions, predictions
+from tinysight.classify import explain, muon, picture_predictions, predictions, trained_run
 from tinysight.classify.explain import explain_run
 from tinysight.classify.lr_finder import lr_range_test
 from tinysight.classify.models import build_model
@@ -263,8 +263,8 @@ def output_format(settings: TrainSettings) -> torch.dtype:
 @pytest.mark.parametrize(
     ("command", "module", "name"),
     [
-        ("evaluate", predictions, "load_model_on"),
-        ("evaluate", predictions, "place_images"),
+        ("evaluate", trained_run, "load_model_on"),
+        ("evaluate", trained_run, "place_images"),
         ("evaluate", predictions, "predict"),
         ("explain", predictions, "predict"),
         ("explain", explain, "compute_run_maps"),

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,9 +13,10 @@ from tinysight import run_folder
 from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import predict
 from tinysight.classify.metrics import FlipMetrics, compute_metrics
-from tinysight.classify.predictions import evaluate_run, load_model, require_same_store
+from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
+from tinysight.classify.trained_run import load_model
 from tinysight.errors import RunError
 
 CPU = torch.device("cpu")
@@ -96,61 +96,6 @@ def test_another_store_is_refused(store: Store, recipe: Recipe, tmp_path: Path) 
     run(store, recipe, tmp_path / "run")
     with pytest.raises(RunError, match=r"other: the split must be the one that .*run was trained"):
         evaluate_run(tmp_path / "run", make_store(tmp_path / "other", seed=9), device=CPU)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"size_px": 48},
-            r"store: the side of the images must be the one that .*run was trained on \(32 px\), "
-            r"got 48 px\. Name the store that .* or pack it again with --size 32\.$",
-        ),
-        (
-            {"wnids": ("n00000001", "n00000003", "n00000002")},
-            r"store: class 1 must be the one that .*run was trained on \(n00000002\), got "
-            r"n00000003\. Name the store that .* or pack it again from the same source\.$",
-        ),
-        (
-            {"wnids": ("n00000001", "n00000002")},
-            r"store: class 2 must be the one that .*run was trained on \(n00000003\), got None\.",
-        ),
-        (
-            {"mean": np.array([0.1, 0.2, 0.3])},
-            r"store: the channel mean of the training images must be the one that .*run was "
-            r"trained on \(0\.\d{4}, 0\.\d{4}, 0\.\d{4}\), within 0\.001, got 0\.1000, 0\.2000, "
-            r"0\.3000\. Name the store that .* or pack it again from the same images\.$",
-        ),
-        ({"std": np.full(3, 0.5)}, r"store: the channel std of the training images must be the"),
-    ],
-)
-def test_a_store_with_other_pixels_or_classes_is_refused(
-    store: Store,
-    tmp_path: Path,
-    changes: dict[str, Any],
-    message: str,
-) -> None:
-    about = about_run(store)
-    with pytest.raises(RunError, match=message):
-        require_same_store(tmp_path / "run", about, dataclasses.replace(store, **changes))
-
-
-def test_a_store_whose_decoder_rounded_differently_is_the_same(
-    store: Store, tmp_path: Path
-) -> None:
-    other = dataclasses.replace(store, mean=store.mean + 9e-4, std=store.std - 9e-4)
-    require_same_store(tmp_path / "run", about_run(store), other)
-
-
-def about_run(store: Store) -> dict[str, Any]:
-    """What ``run.json`` says of a store."""
-    return {
-        "split_digest": store.split_digest,
-        "size_px": store.size_px,
-        "mean": store.mean.tolist(),
-        "std": store.std.tolist(),
-        "classes": [{"index": index, "wnid": wnid} for index, wnid in enumerate(store.wnids)],
-    }
 
 
 def test_a_run_without_weights_is_not_evaluated(

@@ -31,8 +31,9 @@ from tinysight.classify.maps import RunMaps, compute_run_maps, write_maps
 from tinysight.classify.mistakes import ConfusedPair
 from tinysight.classify.near_duplicates import DuplicatePairs, find_duplicate_pairs
 from tinysight.classify.placement import enough_memory_to_look
-from tinysight.classify.predictions import evaluate_run, require_same_store
+from tinysight.classify.predictions import evaluate_opened
 from tinysight.classify.store import Store, load_samples
+from tinysight.classify.trained_run import open_run
 from tinysight.run_tables import (
     DUPLICATES_SCHEMA,
     LABEL_ISSUES_SCHEMA,
@@ -123,27 +124,23 @@ def explain_run(
             that cannot be written, or the memory of the device is too small.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
-    require_same_store(run, run_folder.read_run(run), store)
-    run_folder.require_writable(run)
     device = device or torch.device("cpu")
     with enough_memory_to_look(device):
+        opened = open_run(run, store, device)
+        run_folder.require_writable(run)
         if not (run / run_folder.PREDICTIONS).exists():
-            evaluate_run(run, store, device=device, on_progress=_part(on_progress, "predictions"))
+            evaluate_opened(opened, on_progress=_part(on_progress, "predictions"))
         maps = compute_run_maps(
-            run,
-            store,
+            opened,
             method=method,
             layer=layer,
             limit=limit,
-            device=device,
             on_progress=_part(on_progress, "heat maps"),
         )
         faithfulness = measure_run_faithfulness(
-            run,
-            store,
+            opened,
             layer=layer,
             limit=FAITHFULNESS_IMAGES,
-            device=device,
             on_progress=_part(on_progress, "trust in heat maps"),
         )
     samples = load_samples(store.path)

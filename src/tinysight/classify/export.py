@@ -20,8 +20,8 @@ from torch import nn
 from tinysight import run_folder
 from tinysight.classify.checkpoint import load_model_weights, weights_file
 from tinysight.classify.maps import spread_evenly
-from tinysight.classify.predictions import load_model, require_same_store
 from tinysight.classify.store import Store
+from tinysight.classify.trained_run import load_model, require_same_store
 from tinysight.errors import RunError
 
 OPSET = 18

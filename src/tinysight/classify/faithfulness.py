@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,17 +21,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from tinysight import run_folder
-from tinysight.classify.batches import LabelledImages, evaluation_batches, place_images
+from tinysight.classify.batches import evaluation_batches
 from tinysight.classify.cam import METHODS, Method, class_activation_maps
 from tinysight.classify.evaluate import evaluation_mode
 from tinysight.classify.layer_gradients import last_feature_layer
 from tinysight.classify.maps import spread_evenly
 from tinysight.classify.placement import autocast
-from tinysight.classify.predictions import load_model_on, require_same_store
 from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import TrainSettings
-from tinysight.classify.store import Store
+from tinysight.classify.trained_run import TrainedRun
 
 PATCHES_PER_SIDE = 8
 NUM_STEPS = 8
@@ -155,52 +152,32 @@ def measure_curves(
 
 
 def measure_run_faithfulness(
-    run: Path,
-    store: Store,
+    run: TrainedRun,
     *,
     methods: Sequence[Method] = METHODS,
     layer: str | None = None,
     limit: int = 200,
-    device: torch.device | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Faithfulness, ...]:
     """Measure the maps of several methods on test images of a run, for the predicted classes.
 
     Args:
-        run: A run folder with trained weights.
-        store: The store that the run was trained on.
+        run: The run.
         methods: Methods to measure.
         layer: Name of the layer to look at; the last one before the pooling when not given.
         limit: Number of images, spread evenly over the test part.
-        device: Where to run the network; the CPU when not given.
         on_progress: Called with the number of curves done and of all.
 
     Returns:
         One result a method, in the order of ``methods``.
 
     Raises:
-        RunError: No trained weights, or another store.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
-    device = device or torch.device("cpu")
-    about = run_folder.read_run(run)
-    require_same_store(run, about, store)
-    model, settings, _ = load_model_on(device, run, about)
+    model, settings = run.model, run.settings
     layer = last_feature_layer(model) if layer is None else layer
-    rows = spread_evenly(np.flatnonzero(~store.is_train), limit)
-    images, _ = next(
-        evaluation_batches(
-            LabelledImages(
-                place_images(store.images_u8, device),
-                store.targets,
-                mean=np.asarray(about["mean"]),
-                std=np.asarray(about["std"]),
-            ),
-            rows,
-            batch_size=len(rows),
-            device=device,
-        )
-    )
+    rows = spread_evenly(run.test_rows, limit)
+    images, _ = next(evaluation_batches(run.images, rows, batch_size=len(rows), device=run.device))
 
     def curves_of(maps: torch.Tensor, classes: torch.Tensor) -> Curves:
         return measure_curves(model, images, classes, maps, seed=settings.seed, settings=settings)

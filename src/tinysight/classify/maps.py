@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from tinysight import run_folder
-from tinysight.classify.batches import LabelledImages, place_images
 from tinysight.classify.cam import ActivationMaps, Method, class_activation_maps
 from tinysight.classify.evaluate import look_at_batches
 from tinysight.classify.layer_gradients import last_feature_layer
-from tinysight.classify.predictions import load_model_on, require_same_store
-from tinysight.classify.store import Store
+from tinysight.classify.trained_run import TrainedRun
 from tinysight.errors import RunError
 from tinysight.run_tables import maps_schema, read_predictions, write_table
 
@@ -66,13 +63,11 @@ class RunMaps:
 
 
 def compute_run_maps(
-    run: Path,
-    store: Store,
+    run: TrainedRun,
     *,
     method: Method = "grad-cam",
     layer: str | None = None,
     limit: int | None = None,
-    device: torch.device | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RunMaps:
     """Compute the maps of the predicted and of the right class for the test images of a run.
@@ -81,33 +76,27 @@ def compute_run_maps(
     also where two logits are nearly equal and another batch or device would turn them round.
 
     Args:
-        run: A run folder with trained weights and predictions.
-        store: The store that the run was trained on.
+        run: A run with predictions.
         method: One of :data:`tinysight.classify.cam.METHODS`.
         layer: Name of the layer to look at; the last one before the pooling when not given.
         limit: Compute maps for at most so many images, spread evenly over the test part; for all
             when not given.
-        device: Where to run the network; the CPU when not given.
         on_progress: Called with the number of images done and of all.
 
     Raises:
-        RunError: No trained weights, no predictions, or those of another store.
+        RunError: No predictions, or those of another store.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
-    device = device or torch.device("cpu")
-    about = run_folder.read_run(run)
-    require_same_store(run, about, store)
-    model, settings, _ = load_model_on(device, run, about)
-    layer = last_feature_layer(model) if layer is None else layer
-    test_rows = np.flatnonzero(~store.is_train)
-    classes = np.zeros((len(store.targets), 2), dtype=np.int64)
-    classes[test_rows, 0] = _predicted_classes(run, store.sample_ids[test_rows])
-    classes[test_rows, 1] = store.targets[test_rows]
+    layer = last_feature_layer(run.model) if layer is None else layer
+    test_rows = run.test_rows
+    classes = np.zeros((len(run.sample_ids), 2), dtype=np.int64)
+    classes[test_rows, 0] = _predicted_classes(run.folder, run.sample_ids[test_rows])
+    classes[test_rows, 1] = run.images.targets[test_rows]
     rows = test_rows if limit is None else spread_evenly(test_rows, limit)
 
     def look(images: torch.Tensor, batch_classes: torch.Tensor) -> ActivationMaps:
         return class_activation_maps(
-            model, images, batch_classes, method=method, layer=layer, settings=settings
+            run.model, images, batch_classes, method=method, layer=layer, settings=run.settings
         )
 
     maps: list[NDArray[np.uint8]] = []
@@ -115,14 +104,9 @@ def compute_run_maps(
     is_closed_form = False
     for found in look_at_batches(
         look,
-        LabelledImages(
-            place_images(store.images_u8, device),
-            classes,
-            mean=np.asarray(about["mean"]),
-            std=np.asarray(about["std"]),
-        ),
+        replace(run.images, targets=classes),
         rows,
-        device=device,
+        device=run.device,
         batch_size=BATCH_SIZE,
         on_progress=on_progress,
     ):
@@ -130,7 +114,7 @@ def compute_run_maps(
         peaks.append(found.peaks.cpu().numpy())
         is_closed_form = found.is_closed_form
     return RunMaps(
-        sample_ids=tuple(store.sample_ids[rows].tolist()),
+        sample_ids=tuple(run.sample_ids[rows].tolist()),
         classes=classes[rows],
         maps=np.concatenate(maps),
         peaks=np.concatenate(peaks),
@@ -138,7 +122,7 @@ def compute_run_maps(
         layer=layer,
         is_closed_form=is_closed_form,
         of_images=len(test_rows),
-        model_sha256=hashlib.sha256((run / run_folder.MODEL).read_bytes()).hexdigest(),
+        model_sha256=run.model_sha256,
     )
 
 

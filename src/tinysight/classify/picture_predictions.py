@@ -17,7 +17,7 @@ from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.decode import DecodedImage, UndecodableImage, decode_image
 from tinysight.classify.metrics import softmax, top_classes
 from tinysight.classify.placement import enough_memory_to_look
-from tinysight.classify.predictions import load_model_on
+from tinysight.classify.trained_run import load_model_on
 
 BATCH_SIZE = 64
 

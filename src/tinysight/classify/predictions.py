@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import nn
 
 from tinysight import run_folder
-from tinysight.classify.batches import LabelledImages, place_images
-from tinysight.classify.checkpoint import load_model_weights, load_weights
 from tinysight.classify.evaluate import TOP_K, Predictions, predict
 from tinysight.classify.metrics import (
     FlipMetrics,
@@ -28,15 +24,9 @@ from tinysight.classify.metrics import (
     softmax,
     top_classes,
 )
-from tinysight.classify.models import build_model
-from tinysight.classify.placement import enough_memory_to_look, place_model, settings_to_look
-from tinysight.classify.run_settings import read_settings
-from tinysight.classify.settings import Recipe, TrainSettings
+from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.store import Store
-from tinysight.errors import RunError
-
-# Decoders of JPEG that round differently move a mean or a deviation by less than this.
-_SAME_PIXELS = 1e-3
+from tinysight.classify.trained_run import TrainedRun, open_run
 
 
 def evaluate_run(
@@ -64,112 +54,39 @@ def evaluate_run(
             that cannot be written, or the memory of the device is too small.
     """
     device = device or torch.device("cpu")
-    about = run_folder.read_run(run)
-    require_same_store(run, about, store)
-    run_folder.require_writable(run)
-    rows = np.flatnonzero(~store.is_train)
     with enough_memory_to_look(device):
-        model, settings, metadata = load_model_on(device, run, about)
-        look = partial(
-            predict,
-            model,
-            LabelledImages(
-                place_images(store.images_u8, device),
-                store.targets,
-                mean=np.asarray(about["mean"]),
-                std=np.asarray(about["std"]),
-            ),
-            rows,
-            device=device,
-            settings=settings,
-            on_progress=on_progress,
-        )
-        predictions = look()
-        mirrored = look(mirror=True) if flip else None
+        opened = open_run(run, store, device)
+        run_folder.require_writable(run)
+        return evaluate_opened(opened, flip=flip, on_progress=on_progress)
+
+
+def evaluate_opened(
+    run: TrainedRun,
+    *,
+    flip: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Metrics:
+    """Do what :func:`evaluate_run` does with a run that is open."""
+    look = partial(
+        predict,
+        run.model,
+        run.images,
+        run.test_rows,
+        device=run.device,
+        settings=run.settings,
+        on_progress=on_progress,
+    )
+    predictions = look()
+    mirrored = look(mirror=True) if flip else None
     metrics = compute_metrics(predictions.logits, predictions.targets)
     if mirrored is not None:
         logits = (predictions.logits + mirrored.logits) / np.float32(2)
         both = compute_metrics(logits, predictions.targets)
         metrics = replace(metrics, with_flip=FlipMetrics(both.accuracy, both.top5, both.loss))
-    _write_predictions(run, [str(store.sample_ids[row]) for row in rows], predictions)
-    facts = {"weights": metadata["weights"], "number_format": settings.precision}
-    _write_metrics(run, metrics, about["classes"], facts)
+    _write_predictions(run.folder, run.sample_ids[run.test_rows].tolist(), predictions)
+    facts = {"weights": run.metadata["weights"], "number_format": run.settings.precision}
+    _write_metrics(run.folder, metrics, run.about["classes"], facts)
     return metrics
-
-
-def load_model(run: Path, about: dict[str, Any]) -> tuple[nn.Module, Recipe, dict[str, Any]]:
-    """Build the network of a run and fill it with its trained weights.
-
-    Args:
-        run: The run folder.
-        about: What :func:`tinysight.run_folder.read_run` returns.
-
-    Returns:
-        The network in evaluation mode, the settings of the run, the metadata of its weights.
-
-    Raises:
-        RunError: No trained weights, weights of another network, or settings of another version.
-    """
-    recipe = read_settings(run)
-    model = build_model(recipe.model, len(about["classes"]), seed=recipe.train.seed)
-    weights, metadata = load_model_weights(run)
-    load_weights(model, weights, where=str(run / run_folder.MODEL))
-    return model.eval(), recipe, metadata
-
-
-def load_model_on(
-    device: torch.device, run: Path, about: dict[str, Any]
-) -> tuple[nn.Module, TrainSettings, dict[str, Any]]:
-    """Load the network of a run to look at images with it on a device.
-
-    Returns:
-        The network, as :func:`load_model` returns it, on the device; the settings to run it with,
-        whose precision fits the device; the metadata of its weights.
-    """
-    model, recipe, metadata = load_model(run, about)
-    settings = settings_to_look(recipe.train, device)
-    return place_model(model, settings, device), settings, metadata
-
-
-def require_same_store(run: Path, about: dict[str, Any], store: Store) -> None:
-    """Make sure that a store is the one that a run was trained on.
-
-    Pixels are compared by their channel statistics alone, so a store may be packed again on a
-    machine whose JPEG decoder rounds differently.
-
-    Raises:
-        RunError: It has other images or classes, images of another size, or another split.
-    """
-    its = f"must be the one that {run} was trained on"
-    right = "Name the store that the run was trained on, or pack it again"
-    if about["split_digest"] != store.split_digest:
-        raise RunError(
-            f"{store.path}: the split {its} (digest {about['split_digest'][:12]}…), got "
-            f"{store.split_digest[:12]}…. {right} with the same seed."
-        )
-    if about["size_px"] != store.size_px:
-        raise RunError(
-            f"{store.path}: the side of the images {its} ({about['size_px']} px), got "
-            f"{store.size_px} px. {right} with --size {about['size_px']}."
-        )
-    wnids = [entry["wnid"] for entry in about["classes"]]
-    for index, (was, now) in enumerate(zip_longest(wnids, store.wnids)):
-        if was != now:
-            raise RunError(
-                f"{store.path}: class {index} {its} ({was}), got {now}. {right} from the same "
-                f"source."
-            )
-    for name, was, now in (("mean", about["mean"], store.mean), ("std", about["std"], store.std)):
-        if not np.allclose(was, now, rtol=0.0, atol=_SAME_PIXELS):
-            raise RunError(
-                f"{store.path}: the channel {name} of the training images {its} "
-                f"({_listed(was)}), within {_SAME_PIXELS:g}, got {_listed(now)}. {right} from "
-                f"the same images."
-            )
-
-
-def _listed(channels: Iterable[float]) -> str:
-    return ", ".join(f"{value:.4f}" for value in channels)
 
 
 def _write_predictions(run: Path, sample_ids: list[str], predictions: Predictions) -> None:

@@ -17,7 +17,6 @@ from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.environment import describe_environment
 from tinysight.classify.models import build_model
 from tinysight.classify.placement import choose_device, enough_memory, settle_precision
-from tinysight.classify.predictions import require_same_store
 from tinysight.classify.processes import Processes
 from tinysight.classify.run_lock import sole_training
 from tinysight.classify.run_settings import read_settings
@@ -26,6 +25,7 @@ from tinysight.classify.schedule import require_sizes_fit
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
+from tinysight.classify.trained_run import require_same_store
 from tinysight.classify.training import train
 from tinysight.classify.training_images import training_data
 from tinysight.classify.training_records import EpochRecord, StepRecord

@@ -9,7 +9,6 @@ Source:
 
 from __future__ import annotations
 
-import hashlib
 import html
 import math
 import re
@@ -83,7 +82,7 @@ def render_model_card(run: Path, *, findings: Sequence[str] = ()) -> str:
         "",
         "## Weights",
         "",
-        *_table(_weights_rows(weights, about)),
+        *_table(_weights_rows(run, about)),
         "",
         "## Intended use",
         "",
@@ -220,11 +219,10 @@ def _class_table(classes: Sequence[Record]) -> Iterator[str]:
     return _table(rows, ("class", "recognised", "right among its guesses"))
 
 
-def _weights_rows(weights: Path, about: Record) -> Iterator[tuple[str, str]]:
-    with open(weights, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _weights_rows(run: Path, about: Record) -> Iterator[tuple[str, str]]:
+    weights = run / run_folder.MODEL
     yield "file", f"{weights.name}, {weights.stat().st_size / 1e6:,.1f} MB"
-    yield "SHA-256", f"`{digest}`"
+    yield "SHA-256", f"`{run_folder.digest_of_weights(run)}`"
     for name in ("mean", "std"):
         values = ", ".join(f"{value:.6f}" for value in about[name])
         yield f"{name} of the channels in [0, 1]", values

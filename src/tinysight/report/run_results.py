@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from typing import Any
 
 from tinysight import run_folder
 from tinysight.run_folder import Record
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def _load_explanation(run: Path) -> Explanation:
     pictures, _ = read_table(run / run_folder.PICTURES)
     maps = ("predicted_map", "target_map")
     columns = {name: gallery[name].to_pylist() for name in gallery.column_names if name not in maps}
-    model = run / run_folder.MODEL
+    has_weights = (run / run_folder.MODEL).exists()
     return Explanation(
         summary=run_folder.read_explanation(run),
         gallery=columns | {name: read_matrix(gallery, name) for name in maps},
@@ -157,13 +154,5 @@ def _load_explanation(run: Path) -> Explanation:
         pictures=dict(
             zip(pictures["sample_id"].to_pylist(), pictures["picture"].to_pylist(), strict=True)
         ),
-        is_stale=model.exists() and about.get("model_sha256") != _sha256(model),
+        is_stale=has_weights and about.get("model_sha256") != run_folder.digest_of_weights(run),
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
