@@ -14,12 +14,9 @@ from tinysight.report.class_sections import (
     build_classes_section,
     build_confusions_section,
 )
-from tinysight.report.gallery_section import (
-    PictureShelf,
-    build_duplicates_section,
-    build_label_issues_section,
-    build_mistakes_section,
-)
+from tinysight.report.duplicates_section import build_duplicates_section
+from tinysight.report.gallery_section import build_mistakes_section
+from tinysight.report.label_issues_section import build_label_issues_section
 from tinysight.report.page import (
     Block,
     Callout,
@@ -33,6 +30,7 @@ from tinysight.report.page import (
     Stat,
     Text,
 )
+from tinysight.report.picture_shelf import PictureShelf
 from tinysight.report.run_results import RunResults
 from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
