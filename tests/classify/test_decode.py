@@ -97,6 +97,35 @@ def test_16_bit_grey_keeps_its_high_byte() -> None:
     assert result.repairs == (decode.DEEP, decode.GREY)
 
 
+def tiff_by_hand(pixels: NDArray[np.uint8], bits: int, *, white_is_zero: bool) -> bytes:
+    """A grey TIFF of 8, 12 or 16 bits: Pillow writes neither 12 bits nor white as 0."""
+    values = pixels.astype(np.uint16) << (bits - 8)
+    if white_is_zero:
+        values = 2**bits - 1 - values
+    height, width = pixels.shape
+    if bits == 12:  # two values in three bytes
+        digits = np.unpackbits(values.astype(">u2").reshape(height, -1, 1).view(np.uint8), axis=2)
+        data = np.packbits(digits[:, :, -bits:].reshape(height, -1), axis=1).tobytes()
+    else:
+        data = values.astype(f"<u{bits // 8}").tobytes()
+    fields = {
+        256: width, 257: height, 258: bits, 259: 1, 262: int(not white_is_zero), 273: 8, 277: 1,
+        278: height, 279: len(data),
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    directory = struct.pack("<H", len(fields)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+@pytest.mark.parametrize(
+    ("bits", "white_is_zero"), [(8, False), (8, True), (12, False), (16, False), (16, True)]
+)
+def test_grey_tiff_of_any_depth_is_black_where_it_says_so(bits: int, white_is_zero: bool) -> None:
+    result = decoded(tiff_by_hand(GREY_PIXELS, bits, white_is_zero=white_is_zero))
+    np.testing.assert_array_equal(result.pixels_u8, in_grey(GREY_PIXELS))
+    assert result.repairs == ((decode.DEEP, decode.GREY) if bits > 8 else (decode.GREY,))
+
+
 def test_16_bit_colour_keeps_its_high_byte() -> None:
     result = decoded(png_by_hand(PIXELS.astype(np.uint16) * 256 + 77))
     np.testing.assert_array_equal(result.pixels_u8, PIXELS)

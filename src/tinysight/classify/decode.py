@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tinysight.orientation import UPRIGHT, orientation_of, turned_upright
 
@@ -123,6 +123,8 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
         is_deep = image.mode.startswith("I;16") or ";16" in raw_mode
         orientation = orientation_of(image)  # asked for first: a TIFF forgets it when it is loaded
         image.load()
+        if image.mode.startswith("I;16"):
+            image = _in_16_bits(image, raw_mode)
         if "transparency" in image.info:
             image.info["transparency"] = _in_8_bits(image.info["transparency"], raw_mode)
         if orientation != UPRIGHT:
@@ -139,6 +141,22 @@ def _raw_mode(image: Image.Image) -> str:
     """Return how the file has the pixels, in Pillow's words, which a loaded image forgets."""
     tiles: list[Any] = getattr(image, "tile", [])
     return " ".join(str(tile[3]) for tile in tiles)
+
+
+def _in_16_bits(image: Image.Image, raw_mode: str) -> Image.Image:
+    """Return a deep grey image whose values are from 0, black, to 65,535.
+
+    Of 12-bit TIFF Pillow gives the values as they are, and it turns white to black, where a file
+    has it the other way round, in 8 bits only.
+    """
+    has_12_bits = ";12" in raw_mode
+    is_white_zero = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
+    if not has_12_bits and not is_white_zero:
+        return image
+    values = np.asarray(image).astype(np.uint16)
+    if has_12_bits:
+        values <<= 4
+    return Image.fromarray(np.iinfo(np.uint16).max - values if is_white_zero else values)
 
 
 def _in_8_bits(transparent: Any, raw_mode: str) -> Any:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import image_folder_files, tiny_imagenet_files, write_tree, write_zip
+from tinysight.classify.pack import pack_store
 from tinysight.classify.sources.opening import open_source
 from tinysight.errors import DataError
 
@@ -65,6 +68,34 @@ def test_two_tiny_imagenets_are_not_chosen_from(tmp_path: Path) -> None:
         r"old/b. Pass a folder or an archive that holds only one.",
     ):
         open_source(write_tree(tmp_path / "data", files))
+
+
+def test_a_table_beside_images_does_not_make_them_parquet(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "data", image_folder_files())
+    table = pa.table({"file_name": ["cat/0.png"], "photographer": ["Ann"]})
+    pq.write_table(table, path / "metadata.parquet")
+    index = open_source(path)
+    assert (index.layout, index.num_ignored) == ("image folder", 1)
+
+
+def test_a_store_inside_a_source_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "data", image_folder_files())
+    before = open_source(path)
+    pack_store(before, path / "store", size_px=16, num_workers=1)
+    again = open_source(path)
+    assert (again.layout, len(again.images)) == ("image folder", len(before.images))
+
+
+def test_parquet_that_holds_no_images_is_told_where_nothing_else_does(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"file_name": ["cat/0.png"]}), tmp_path / "metadata.parquet")
+    with pytest.raises(DataError, match=r"metadata\.parquet: must have one column of image bytes"):
+        open_source(tmp_path)
+
+
+def test_damaged_parquet_beside_images_is_told(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "data", image_folder_files() | {"a.parquet": b"PAR1 and no more"})
+    with pytest.raises(DataError, match=r"a\.parquet: must be"):
+        open_source(path)
 
 
 def test_an_image_folder_may_have_a_words_txt(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Any depth of folders is allowed below a class; their names become part of the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tinysight.classify.sources.file_tree import FileTree
 from tinysight.classify.sources.index import FoundImage, ImageIndex, build_index
@@ -30,6 +30,11 @@ _SPLIT_OF_FOLDER = {
     "test": "test",
     "testing": "test",
 }
+
+
+def has_images(names: Iterable[str]) -> bool:
+    """Return whether any of some files has the name of an image."""
+    return any(name.lower().endswith(SUFFIXES) for name in names)
 
 
 def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> ImageIndex:

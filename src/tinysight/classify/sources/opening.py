@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tinysight.classify.sources.cifar import index_cifar, is_cifar_folder
 from tinysight.classify.sources.file_tree import FileTree, FolderTree, SubTree
-from tinysight.classify.sources.image_folder import index_image_folder
+from tinysight.classify.sources.image_folder import has_images, index_image_folder
 from tinysight.classify.sources.index import ImageIndex
-from tinysight.classify.sources.parquet import index_parquet
+from tinysight.classify.sources.parquet import holds_images, index_parquet
 from tinysight.classify.sources.tiny_imagenet import (
     CLASS_LIST,
     CLASS_NAMES,
@@ -66,7 +66,8 @@ def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
     if is_cifar_folder(tree.names):
         return index_cifar(path, num_classes=num_classes)
     shards = [path / name for name in tree.names if name.endswith(".parquet")]
-    if shards:
+    # Tables about images, and the stores of this package, may lie beside the images.
+    if shards and not (has_images(tree.names) and not any(map(holds_images, shards))):
         index = index_parquet(shards, path, num_classes=num_classes)
         num_lists = len({CLASS_LIST, CLASS_NAMES} & set(tree.names))
         return replace(index, num_ignored=len(tree.names) - len(shards) - num_lists)

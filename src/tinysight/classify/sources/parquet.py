@@ -32,6 +32,7 @@ from tinysight.classify.sources.parquet_columns import (
     Columns,
     check_columns,
     find_columns,
+    has_image_column,
 )
 from tinysight.classify.sources.tiny_imagenet import (
     CLASS_LIST,
@@ -57,6 +58,14 @@ class _Row(NamedTuple):
     split: str | None
     name: str | None
     box: Box | None
+
+
+def holds_images(file: Path) -> bool:
+    """Return whether a Parquet file has a column of image bytes, or cannot be asked."""
+    try:
+        return has_image_column(pq.read_schema(file))
+    except _READING_FAULTS:
+        return True  # its own message says more than that of an image folder would
 
 
 def index_parquet(

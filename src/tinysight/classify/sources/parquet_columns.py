@@ -62,6 +62,11 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
     )
 
 
+def has_image_column(schema: pa.Schema) -> bool:
+    """Return whether a file has a column that may hold images."""
+    return any(_is_bytes(field.type) or _has_bytes(field.type) for field in schema)
+
+
 def check_columns(file: str, schema: pa.Schema, paths: Sequence[str], *, image: str) -> None:
     """Check that one of several files can be read by the columns that were found in the first.
 
@@ -92,11 +97,7 @@ def check_columns(file: str, schema: pa.Schema, paths: Sequence[str], *, image: 
 
 def _image_in_struct(file: str, schema: pa.Schema) -> tuple[str, str | None] | None:
     """Return the fields of the struct that Hugging Face's ``datasets`` stores an image as."""
-    structs = [
-        field
-        for field in schema
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    ]
+    structs = [field for field in schema if _has_bytes(field.type)]
     if not structs:
         return None
     field = structs[0] if len(structs) == 1 else _image_among(file, schema, structs)
@@ -120,6 +121,10 @@ def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
     if len(binary) != 1:
         raise _fault(file, schema, "one column of image bytes", len(binary))
     return binary[0], next((column for column in NAME_COLUMNS if _is_text(schema, column)), None)
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
