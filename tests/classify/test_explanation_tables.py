@@ -138,8 +138,16 @@ def test_duplicates_say_part_and_label_of_both_sides(store: Store) -> None:
     assert columns["part_b"] == ["test", "train", "train"]
     assert columns["target_b"].tolist() == [0, 1, 0]
     assert columns["sample_id_b"] == ["all/003.png", "all/016.png", "all/006.png"]
-    expected = {"identical": 1, "near": 2, "across_split": 1, "two_labels": 1}
-    assert count_duplicates(store, found) == expected
+    counts = {"identical": 1, "near": 2, "across_split": 1, "two_labels": 1}
+    assert count_duplicates(store, found) == counts | {"seen_test_images": 1}
+
+
+def test_a_test_image_that_was_seen_twice_counts_once(store: Store) -> None:
+    found = pairs([(0, 3), (1, 3), (3, 7)], [0.0, 0.05, 0.1])
+    parts = ["train" if is_train else "test" for is_train in store.is_train[[0, 1, 3, 7]]]
+    assert parts == ["train", "train", "test", "test"]
+    counts = count_duplicates(store, found)
+    assert (counts["across_split"], counts["seen_test_images"]) == (2, 1)
 
 
 def test_the_summary_of_mistakes_by_hand(predictions: SavedPredictions) -> None:

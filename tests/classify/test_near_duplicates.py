@@ -94,6 +94,17 @@ def test_equal_files_are_paired_with_the_first_of_them_and_come_first() -> None:
     assert found.found == 6
 
 
+def test_equal_files_are_paired_across_the_split_where_they_can_be() -> None:
+    images = make_pictures(9)
+    images[[2, 4, 6, 7]] = images[0]
+    images[5] = images[3]
+    files = ["a", "b", "a", "c", "a", "c", "a", "a", "d"]
+    is_train = np.array([False, True, False, True, True, True, False, True, True])
+    found = find_duplicate_pairs(images, files, is_train=is_train)
+    assert pairs_of(found) == [(0, 4), (0, 7), (2, 4), (3, 5), (4, 6)]
+    assert found.is_identical.all()
+
+
 def test_pairs_are_those_of_a_search_without_shortcuts() -> None:
     images = make_pictures(60)
     rng = np.random.default_rng(5)

@@ -75,7 +75,7 @@ class ExplainResult:
         confused_pairs: The most frequent mistakes from class to class.
         label_issues: Test images whose label is probably wrong.
         duplicates: Pairs of images that show the same, by kind: identical, near, across_split,
-            two_labels.
+            two_labels; and seen_test_images, how many test images have such a partner in training.
         files: The files written.
     """
 
@@ -207,7 +207,9 @@ def _search(
     *,
     on_progress: Callable[[int, int], None] | None,
 ) -> _Findings:
-    duplicates = find_duplicate_pairs(store.images_u8, sha256s, on_progress=on_progress)
+    duplicates = find_duplicate_pairs(
+        store.images_u8, sha256s, is_train=store.is_train, on_progress=on_progress
+    )
     probs = probs_of(predictions)
     label_errors = find_label_errors(probs, predictions.targets)
     explained = np.flatnonzero(np.isin(predictions.sample_ids, maps.sample_ids))

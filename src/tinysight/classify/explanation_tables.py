@@ -175,7 +175,10 @@ def duplicate_columns(store: Store, duplicates: DuplicatePairs) -> Columns:
 
 
 def count_duplicates(store: Store, duplicates: DuplicatePairs) -> dict[str, int]:
-    """Return how many pairs there are of each kind: identical, near, across_split, two_labels."""
+    """Return how many pairs there are of each kind: identical, near, across_split, two_labels.
+
+    And ``seen_test_images``: how many test images are equal or near to one of the training part.
+    """
     identical = int(duplicates.is_identical.sum())
     first, second = duplicates.rows.T
     return {
@@ -183,7 +186,16 @@ def count_duplicates(store: Store, duplicates: DuplicatePairs) -> dict[str, int]
         "near": duplicates.found - identical,
         "across_split": int((store.is_train[first] != store.is_train[second]).sum()),
         "two_labels": int((store.targets[first] != store.targets[second]).sum()),
+        "seen_test_images": len(_seen_test_rows(store, duplicates)),
     }
+
+
+def _seen_test_rows(store: Store, duplicates: DuplicatePairs) -> Rows:
+    """Return the rows of test images that are equal or near to a training image."""
+    # Every copy is paired across the split where it has a partner there, near pairs are all there.
+    is_train = store.is_train[duplicates.rows]
+    across = is_train[:, 0] != is_train[:, 1]
+    return np.unique(duplicates.rows[across][~is_train[across]])
 
 
 def summarize_mistakes(

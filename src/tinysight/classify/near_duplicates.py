@@ -58,7 +58,8 @@ class DuplicatePairs:
     Attributes:
         rows: (P, 2) int64, rows of the images, the lower one first.
         is_identical: (P,) bool, whether the files are equal to the byte. Of several equal files
-            each is paired with the first.
+            each is paired with one other: the first of the other part of the split where there is
+            one, so that no copy across the split is hidden, else the first of all.
         is_mirrored: (P,) bool, whether one shows the other left to right.
         distances: (P,) float32, 0 for identical files.
         found: How many there are; more than P only where there are over ``MOST_PAIRS``.
@@ -88,6 +89,7 @@ def find_duplicate_pairs(
     images_u8: NDArray[np.uint8],
     sha256s: Sequence[str],
     *,
+    is_train: NDArray[np.bool_] | None = None,
     most_distance: float = NEAR_DISTANCE,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> DuplicatePairs:
@@ -98,11 +100,13 @@ def find_duplicate_pairs(
     Args:
         images_u8: (N, S, S, 3) uint8, RGB; may be memory-mapped.
         sha256s: (N,) digest of the file of each image.
+        is_train: (N,) whether an image is in the training part; all in one part when not given.
         most_distance: Distance up to which two pictures are taken as near, in (0, 1).
         on_progress: Called with the number of images done and of all.
     """
     _, group_of = np.unique(np.array(sha256s), return_inverse=True)
-    identical = _identical_pairs(group_of)
+    in_one_part = np.zeros(len(group_of), np.bool_)
+    identical = _identical_pairs(group_of, in_one_part if is_train is None else is_train)
     near = _near_pairs(
         describe_images(images_u8),
         *_kinds_of_columns(images_u8.shape[1]),
@@ -179,14 +183,18 @@ def _kinds_of_columns(size_px: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
     return np.concatenate(is_coarse)[1:], np.concatenate(is_odd)[1:]
 
 
-def _identical_pairs(group_of: NDArray[np.int64]) -> Rows:
-    """Return (P, 2): every image with an equal file before it, paired with the first such."""
-    _, firsts, groups = np.unique(group_of, return_index=True, return_inverse=True)
+def _identical_pairs(group_of: NDArray[np.int64], is_train: NDArray[np.bool_]) -> Rows:
+    """Return (P, 2): pairs that join all equal files, across the split wherever that can be."""
     rows = np.arange(len(group_of))
-    first_of = firsts[groups]
-    later = rows[first_of < rows]
-    pairs = np.stack([first_of[later], later], axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    first = np.full(group_of.max(initial=-1) + 1, len(rows))
+    first_train, first_test = first.copy(), first
+    np.minimum.at(first_train, group_of[is_train], rows[is_train])
+    np.minimum.at(first_test, group_of[~is_train], rows[~is_train])
+    other = np.where(is_train, first_test[group_of], first_train[group_of])
+    alone = other == len(rows)  # all copies are in one part
+    other[alone] = np.minimum(first_train, first_test)[group_of[alone]]
+    pairs = np.sort(np.stack([rows, other], axis=1), axis=1)
+    return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
 
 
 def _near_pairs(
