@@ -550,6 +550,9 @@ def test_a_tuning_part_keeps_the_test_part_unseen(store: Store, tmp_path: Path) 
     result = run(store, recipe, tmp_path / "run")
     assert result.last["tuning_accuracy"] == 1.0
     assert not [key for key in result.last if "test" in key]
+    about = run_folder.read_run(tmp_path / "run")
+    assert (about["train_images"], about["tuning_images"]) == (36, 9)
+    assert about["class_test_images"] == [4, 4, 4]
     assert result.steps == 12  # 27 of the 36 training images in batches of 8, three times
 
 

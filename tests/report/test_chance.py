@@ -89,6 +89,10 @@ def test_the_interval_of_a_lead_covers_95_percent_of_draws() -> None:
     assert covered == pytest.approx(0.95, abs=0.01)
 
 
+def test_a_chance_too_small_for_a_float_is_not_none() -> None:
+    assert 0 < PairedHits(33_000, 2_500, 7_000).chance < 1e-300
+
+
 def test_networks_that_never_differ_may_still_be_a_little_apart() -> None:
     low, high = PairedHits(100, 0, 0).lead_interval
     assert low == -high

@@ -449,7 +449,10 @@ def change_accuracies(run: Path, *accuracies: float) -> Path:
     ]
     run_folder.write_json(run / run_folder.METRICS, metrics | {"classes": classes})
     about = run_folder.read_json(run / run_folder.RUN)
-    named = [{"index": index, "name": entry["name"]} for index, entry in enumerate(classes)]
+    named = [
+        {"index": index, "wnid": f"n{index}", "name": entry["name"]}
+        for index, entry in enumerate(classes)
+    ]
     run_folder.write_json(run / run_folder.RUN, about | {"classes": named})
     return run
 

@@ -216,7 +216,7 @@ def test_a_run_that_was_not_evaluated_says_how_to(tmp_path: Path) -> None:
     assert "It recognises" not in card
     tuned = render_model_card(make_run(tmp_path / "tuned", metrics=False, tuning=0.1))
     assert "Accuracy on the images held back for choosing: 62.5 %." in tuned
-    assert "| held back for choosing | 10.0 % of the training images |" in tuned
+    assert "| held back for choosing | 140 |" in tuned
 
 
 def test_findings_are_among_the_limits(tmp_path: Path) -> None:

@@ -7,23 +7,7 @@ import pytest
 from tests.report.runs import explain_run, make_run
 from tinysight import run_folder
 from tinysight.errors import RunError
-from tinysight.report.run_results import load_run_results, short_names
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ([], ()),
-        (["goldfish, Carassius auratus", "lemon"], ("goldfish", "lemon")),
-        (["crane, bird", "crane, machine"], ("crane, bird", "crane, machine")),
-        (["", " , x", "lemon"], ("class 0", ", x", "lemon")),
-        (["a", "a"], ("a", "a")),
-    ],
-)
-def test_first_synonym_names_a_class_where_it_says_enough(
-    names: list[str], expected: tuple[str, ...]
-) -> None:
-    assert short_names(names) == expected
+from tinysight.report.run_results import load_run_results
 
 
 def test_run_is_read_with_what_it_has(tmp_path: Path) -> None:

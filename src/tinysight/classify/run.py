@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 import tinysight
@@ -129,7 +130,8 @@ def train_run(
         if processes.is_first:
             run_folder.remove_unfinished_files(run)
             if not resume:
-                _begin_run(store, recipe, run, device, processes, recipe_name=recipe_name)
+                about = _describe_run(store, recipe_name, len(data.tuning_rows))
+                _begin_run(about, recipe, run, device, processes)
         processes.wait()
         _resume_from_newest(state, run)
         is_tuning = bool(len(data.tuning_rows))
@@ -235,40 +237,41 @@ def _require_empty_folder(run: Path, recipe: Recipe) -> None:
     run_folder.make_folder(run)
 
 
+def _describe_run(store: Store, recipe_name: str, num_tuning_images: int) -> run_folder.Record:
+    """Return the content of ``run.json``."""
+    tests_by_class = np.bincount(store.targets[~store.is_train], minlength=len(store.wnids))
+    return {
+        "format_version": run_folder.FORMAT_VERSION,
+        "tinysight": tinysight.__version__,
+        "recipe_name": recipe_name,
+        "store": str(store.path.resolve()),
+        "split": store.split,
+        "split_seed": store.split_seed,
+        "split_digest": store.split_digest,
+        "train_images": int(store.is_train.sum()),
+        "tuning_images": num_tuning_images,
+        "test_images": int((~store.is_train).sum()),
+        "size_px": store.size_px,
+        "mean": store.mean.tolist(),
+        "std": store.std.tolist(),
+        "classes": [
+            {"index": index, "wnid": wnid, "name": name}
+            for index, (wnid, name) in enumerate(zip(store.wnids, store.class_names, strict=True))
+        ],
+        "class_test_images": tests_by_class.tolist(),
+    }
+
+
 def _begin_run(
-    store: Store,
+    about: run_folder.Record,
     recipe: Recipe,
     run: Path,
     device: torch.device,
     processes: Processes,
-    *,
-    recipe_name: str,
 ) -> None:
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
-    run_folder.write_json(
-        run / run_folder.RUN,
-        {
-            "format_version": run_folder.FORMAT_VERSION,
-            "tinysight": tinysight.__version__,
-            "recipe_name": recipe_name,
-            "store": str(store.path.resolve()),
-            "split": store.split,
-            "split_seed": store.split_seed,
-            "split_digest": store.split_digest,
-            "train_images": int(store.is_train.sum()),
-            "test_images": int((~store.is_train).sum()),
-            "size_px": store.size_px,
-            "mean": store.mean.tolist(),
-            "std": store.std.tolist(),
-            "classes": [
-                {"index": index, "wnid": wnid, "name": name}
-                for index, (wnid, name) in enumerate(
-                    zip(store.wnids, store.class_names, strict=True)
-                )
-            ],
-        },
-    )
+    run_folder.write_json(run / run_folder.RUN, about)
 
 
 def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:

@@ -72,7 +72,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(result, files))
     else:
-        print("\n".join(_lines(result, store.class_names, files)))
+        print("\n".join(_lines(result, files)))
     return cli.OK
 
 
@@ -99,13 +99,11 @@ def _as_json(result: ExplainResult, files: tuple[Path, ...]) -> dict[str, Any]:
     return asdict(result) | {"run": str(result.run), "files": [str(file) for file in files]}
 
 
-def _lines(
-    result: ExplainResult, class_names: tuple[str, ...], files: tuple[Path, ...]
-) -> Iterator[str]:
-    from tinysight.report.run_results import short_names
-    from tinysight.run_folder import LABEL_ISSUES
+def _lines(result: ExplainResult, files: tuple[Path, ...]) -> Iterator[str]:
+    from tinysight.run_facts import short_class_names
+    from tinysight.run_folder import LABEL_ISSUES, read_run
 
-    names = short_names(class_names)
+    names = short_class_names(read_run(result.run)["classes"])
     yield (
         f"accuracy    {result.accuracy:.2%}: {result.mistakes:,} mistakes in "
         f"{result.of_images:,} test images"

@@ -8,6 +8,7 @@ only one of them recognises, and a difference is surer than two separate interva
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -86,7 +87,8 @@ class PairedHits:
         for count in range(min(self.only_first, self.only_second)):
             ways = ways * (uneven - count) // (count + 1)
             total += ways
-        return min(1.0, 2 * total / (1 << uneven))
+        # A chance too small for a float is still one, and must not read as none.
+        return max(sys.float_info.min, min(1.0, 2 * total / (1 << uneven)))
 
 
 def pair_hits(first: Mapping[str, bool], second: Mapping[str, bool]) -> PairedHits | None:

@@ -158,7 +158,7 @@ def class_accuracy_chart(
 
 
 def class_change_chart(changes: Sequence[Row], *, height_px: int = 380) -> Chart:
-    """Draw the accuracy of each class in two runs against each other.
+    """Draw the accuracy of each class in the first and in the last of some runs.
 
     Args:
         changes: Rows with ``label``, ``before`` and ``after``, fractions.
@@ -167,7 +167,7 @@ def class_change_chart(changes: Sequence[Row], *, height_px: int = 380) -> Chart
     import altair as alt
 
     x = _x_share("before", "Recognised by the first run")
-    y = _y_share("after", "Recognised by the second run")
+    y = _y_share("after", "Recognised by the last run")
     even = chart_of([{"before": 0.0, "after": 0.0}, {"before": 1.0, "after": 1.0}])
     rows = [{**row, "is_better": row["after"] >= row["before"]} for row in changes]
     points = (
@@ -182,7 +182,7 @@ def class_change_chart(changes: Sequence[Row], *, height_px: int = 380) -> Chart
             tooltip=[
                 alt.Tooltip("label:N", title="Class"),
                 alt.Tooltip("before:Q", title="First run", format=".1%"),
-                alt.Tooltip("after:Q", title="Second run", format=".1%"),
+                alt.Tooltip("after:Q", title="Last run", format=".1%"),
             ],
         )
     )

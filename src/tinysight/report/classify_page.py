@@ -34,6 +34,7 @@ from tinysight.report.picture_shelf import PictureShelf
 from tinysight.report.run_results import RunResults
 from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
+from tinysight.run_facts import read_guessing, read_training_parts
 from tinysight.run_folder import Record
 
 _COMMANDS_THAT_TRAIN = ("train", "demo")
@@ -111,9 +112,10 @@ def _next_command(results: RunResults) -> Command:
 
 def _kicker(results: RunResults) -> str:
     about, model = results.about, results.recipe["model"]["name"]
+    used = read_training_parts(about, results.recipe)
     return (
         f"{results.name}: {model}, trained from scratch on "
-        f"{counted(about['train_images'], 'image')} of "
+        f"{counted(used.learned_from, 'image')} of "
         f"{counted(len(about['classes']), 'class', 'classes')}"
     )
 
@@ -121,6 +123,7 @@ def _kicker(results: RunResults) -> str:
 def _headline(results: RunResults) -> tuple[str, str]:
     """Return the figure that matters, and what it means in a sentence."""
     num_classes = len(results.about["classes"])
+    guessing = read_guessing(results.about)
     metrics, history = results.metrics, results.history
     if metrics is not None:
         right = round(metrics["accuracy"] * metrics["images"])
@@ -128,7 +131,7 @@ def _headline(results: RunResults) -> tuple[str, str]:
             f"{percent(metrics['accuracy'])} of the test images recognised",
             f"Shown {counted(metrics['images'], 'image')} that it had never seen, the network "
             f"names the right one of {counted(num_classes, 'class', 'classes')} for {right:,}. "
-            f"Guessing would get {percent(1 / num_classes)}.",
+            f"{guessing.way.capitalize()} would get {percent(guessing.accuracy)}.",
         )
     if history:
         part = measured_part(history)
@@ -196,10 +199,12 @@ def build_about_section(results: RunResults) -> Section:
 
 def _data_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
     about = results.about
+    used = read_training_parts(about, results.recipe)
     mean, std = (" ".join(f"{value:.4f}" for value in about[key]) for key in ("mean", "std"))
     return (
         ("Store", PurePath(about["store"]).name),
-        ("Training images", f"{about['train_images']:,}"),
+        ("Training images", f"{used.learned_from:,}"),
+        *((("Held back for choosing", f"{used.held_back:,}"),) if used.held_back else ()),
         ("Test images", f"{about['test_images']:,}"),
         ("Classes", f"{len(about['classes']):,}"),
         ("Image side", f"{about['size_px']} px"),

@@ -35,6 +35,7 @@ from tinysight.report.training_charts import (
     step_points,
     value_range_of,
 )
+from tinysight.run_facts import read_training_parts
 
 _MOST_RUNS = len(RUN_COLOURS)
 _LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
@@ -225,7 +226,7 @@ def _other_measures(run: RunResults) -> Iterator[Measure]:
     yield "Epochs", f"{last['epoch'] + 1:,}" if last else None
     yield "Training time", _written(last.get("seconds"), duration)
     yield "Images a second", _written(last.get("images_per_s"), "{:,.0f}".format)
-    yield "Training images", f"{run.about['train_images']:,}"
+    yield "Training images", f"{read_training_parts(run.about, run.recipe).learned_from:,}"
     yield "Test images", f"{run.about['test_images']:,}"
     yield "Classes", f"{len(run.about['classes']):,}"
     yield "Processor", run.environment.get("processor")

@@ -14,7 +14,7 @@ from tinysight import run_folder
 from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import overlay_heat_map
 from tinysight.report.pictures import contact_sheet
-from tinysight.report.run_results import short_names
+from tinysight.run_facts import short_class_names
 from tinysight.run_tables import read_matrix, read_table
 
 MOST_SHOWN = 25
@@ -67,7 +67,7 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
 
 def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], run_folder.Record]:
     summary = run_folder.read_explanation(run)
-    names = short_names([entry["name"] for entry in run_folder.read_run(run)["classes"]])
+    names = short_class_names(run_folder.read_run(run)["classes"])
     gallery, about = read_table(run / run_folder.GALLERY)
     pictures, _ = read_table(run / run_folder.PICTURES)
     row_of = {sample_id: row for row, sample_id in enumerate(gallery["sample_id"].to_pylist())}

@@ -19,6 +19,7 @@ from typing import Any
 from tinysight import run_folder
 from tinysight.errors import RunError
 from tinysight.numerals import counted, duration, percent
+from tinysight.run_facts import read_training_parts
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {
@@ -119,10 +120,10 @@ def _summary(about: Record, recipe: Record, metrics: Record | None) -> str:
 def _data_rows(about: Record, recipe: Record) -> Iterator[tuple[str, str]]:
     yield "store", escape_markdown(Path(about["store"]).name)
     yield "classes", f"{len(about['classes']):,}"
-    yield "training images", f"{about['train_images']:,}"
-    fraction = recipe["train"].get("tuning_fraction", 0.0)
-    if fraction:
-        yield "held back for choosing", f"{percent(fraction)} of the training images"
+    used = read_training_parts(about, recipe)
+    yield "training images", f"{used.learned_from:,}"
+    if used.held_back:
+        yield "held back for choosing", f"{used.held_back:,}"
     yield "test images", f"{about['test_images']:,}"
     yield "split", f"{escape_markdown(about['split'])}, seed {about['split_seed']}"
     yield "split digest", f"`{about['split_digest']}`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysight import run_folder
+from tinysight.run_facts import short_class_names
 from tinysight.run_folder import Record
 
 
@@ -68,8 +68,8 @@ class RunResults:
     # Once: a page asks for them at every link, and there may be thousands of classes.
     @cached_property
     def class_labels(self) -> tuple[str, ...]:
-        """A short name for each class, by class index, see :func:`short_names`."""
-        return short_names([entry["name"] for entry in self.about["classes"]])
+        """A short name for each class, by index, see :func:`.run_facts.short_class_names`."""
+        return short_class_names(self.about["classes"])
 
     @cached_property
     def class_anchors(self) -> tuple[str, ...]:
@@ -103,23 +103,6 @@ def load_run_results(run: Path, *, with_hits: bool = False) -> RunResults:
         explanation=_load_explanation(run) if run_folder.is_explained(run) else None,
         has_weights=(run / run_folder.MODEL).exists(),
         hits=_load_hits(run) if with_hits else None,
-    )
-
-
-def short_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the first of each class's synonyms, or all of them where the first says too little.
-
-    Args:
-        names: Names as WordNet writes them, synonyms after commas: ``goldfish, Carassius auratus``.
-
-    Returns:
-        Names of which no two are equal, unless whole names are.
-    """
-    firsts = [name.split(",")[0].strip() for name in names]
-    count_of = Counter(firsts)
-    return tuple(
-        (first if first and count_of[first] == 1 else name.strip()) or f"class {index}"
-        for index, (first, name) in enumerate(zip(firsts, names, strict=True))
     )
 
 

@@ -14,7 +14,9 @@ ABOUT: Row = {
     "train_images": 77_000,
     "test_images": 33_000,
     "size_px": 64,
-    "classes": [{"index": index, "name": f"class {index}"} for index in range(200)],
+    "classes": [
+        {"index": index, "wnid": f"n{index}", "name": f"class {index}"} for index in range(200)
+    ],
 }
 
 
@@ -96,6 +98,7 @@ def make_metrics(
         "classes": [
             {
                 "index": index,
+                "wnid": f"n{index}",
                 "name": f"class {index}, another name",
                 "images": images,
                 "accuracy": accuracy,

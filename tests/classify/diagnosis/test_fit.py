@@ -14,7 +14,8 @@ from tests.classify.diagnosis.conftest import (
     make_recipe,
 )
 from tinysight.classify.diagnosis import Observation, diagnose
-from tinysight.classify.diagnosis.fit import fewer_epochs
+from tinysight.classify.diagnosis.fit import fewer_epochs, mixed_images, with_dropout
+from tinysight.classify.draws import require_dropout_fits
 from tinysight.config import load_recipe, override_recipe
 
 
@@ -153,12 +154,50 @@ def test_a_run_that_learned_nothing_is_told_so_and_nothing_else_about_its_fit() 
     assert observation.severity == "warning"
     assert observation.sentence == (
         "Nothing that helps on new images was learned: after 3 epochs 0.5 % of the test images are "
-        "recognised, and guessing among 200 classes reaches 0.5 %. Of the training images it is "
+        "recognised, and guessing reaches 0.5 % with 200 classes. Of the training images it is "
         "0.6 %."
     )
     assert "`tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR`" in observation.advice
     assert not [each for each in observations if each.severity == "good"]
     assert "fit" not in kinds(observations)
+
+
+def test_the_share_of_the_commonest_class_is_no_learning() -> None:
+    about = make_about(test_images=3_000, classes=2) | {"class_test_images": [2_700, 300]}
+    observations = judge(0.9, 0.9, about=about)
+    assert "always naming the commonest class reaches 90.0 % with 2 classes" in (
+        found(observations, "not-learning").sentence
+    )
+    assert "fit" not in kinds(observations)
+    assert "fit" in kinds(judge(0.95, 0.95, about=about))
+
+
+def test_few_images_are_no_proof_that_nothing_was_learned() -> None:
+    about = make_about(test_images=18, classes=2)
+    observations = judge(15 / 18, 0.9, about=about)
+    assert found(observations, "too-few-images").sentence == (
+        "18 test images are too few to tell what was learned from chance: 83.3 % of them are "
+        "recognised, and guessing reaches 50.0 % with 2 classes."
+    )
+    assert kinds(observations) >= {"fit"}
+    assert "not-learning" not in kinds(observations)
+
+
+@pytest.mark.parametrize("size_px", [1, 8, 15, 16, 64])
+def test_a_dropout_that_is_advised_fits_into_the_images(size_px: int) -> None:
+    settings = with_dropout(make_recipe(3), size_px).split(" --set ")
+    recipe = override_recipe(make_recipe(3).model_dump(), settings, where="x")
+    assert recipe.augment.dropout_probability == 0.5
+    require_dropout_fits(recipe.augment, size_px=size_px)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_mixing_that_is_advised_has_a_way_to_mix(alpha: float) -> None:
+    recipe = make_recipe(3, augment={"mixup_alpha": 0.0, "cutmix_alpha": alpha})
+    settings = mixed_images(recipe).split(" --set ")
+    mixed = override_recipe(recipe.model_dump(), settings, where="x")
+    assert mixed.augment.mix_probability == 0.5
+    assert mixed.augment.cutmix_alpha == (alpha or 1)
 
 
 @given(data=st.data(), epochs=st.integers(1, 40))

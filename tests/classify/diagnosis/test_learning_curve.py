@@ -1,7 +1,11 @@
 import pytest
 
 from tests.classify.diagnosis.conftest import ABOUT, make_about, make_history, make_recipe
-from tinysight.classify.diagnosis.learning_curve import has_learned, read_curve
+from tinysight.classify.diagnosis.learning_curve import (
+    has_learned,
+    looks_like_guessing,
+    read_curve,
+)
 from tinysight.classify.diagnosis.observation import standard_error
 
 
@@ -38,6 +42,12 @@ def test_a_tuning_run_is_judged_by_its_tuning_images() -> None:
 def test_chance_is_left_behind_by_more_than_three_standard_errors() -> None:
     limit = 0.1 + 3 * standard_error(0.1, 100)
     assert limit == pytest.approx(0.19)
-    assert not has_learned(0.19, 100, 10)
-    assert has_learned(0.20, 100, 10)
+    assert not has_learned(0.19, 100, 0.1)
+    assert has_learned(0.20, 100, 0.1)
+    # Between one and three standard errors above it, it cannot be told.
+    assert looks_like_guessing(0.13, 100, 0.1)
+    assert not looks_like_guessing(0.14, 100, 0.1)
+    # Many images tell that it is not far above.
+    assert looks_like_guessing(0.104, 10_000, 0.1)
+    assert not looks_like_guessing(0.104, 100_000, 0.1)
     assert make_about(classes=10)["classes"][-1]["index"] == 9

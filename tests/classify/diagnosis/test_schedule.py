@@ -142,6 +142,15 @@ def test_a_steady_run_is_told_its_largest_fall() -> None:
     assert "never fell" in found(judge([0.3, 0.4, 0.5]), "steady").sentence
 
 
+def test_a_steady_run_is_told_its_highest_learning_rate_where_no_epoch_ended_at_it() -> None:
+    recipe = make_recipe(3, schedule={"max_lr": 0.1, "peak_epoch": 1.5})
+    peaked = judge([0.3, 0.4, 0.5], lr=[0.07, 0.06, 0.0], recipe=recipe)
+    assert "with learning rates up to 0.1." in found(peaked, "steady").sentence
+    longer = make_recipe(9, schedule={"peak_epoch": 4.0})
+    rising = judge([0.3, 0.4, 0.5], lr=[0.02, 0.04, 0.06], recipe=longer)
+    assert "with learning rates up to 0.06." in found(rising, "steady").sentence
+
+
 def test_a_run_that_still_improves_is_told_how_fast() -> None:
     observations = judge([0.2, 0.3, 0.42, 0.46, 0.487])
     observation = found(observations, "still-improving")

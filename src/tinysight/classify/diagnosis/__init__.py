@@ -23,6 +23,7 @@ from tinysight.classify.diagnosis.predictions import (
 from tinysight.classify.diagnosis.schedule import judge_average, judge_end, judge_learning_rate
 from tinysight.classify.run_settings import read_settings
 from tinysight.classify.settings import Recipe
+from tinysight.run_facts import read_guessing
 
 __all__ = ["Observation", "diagnose", "diagnose_run"]
 
@@ -109,26 +110,26 @@ def _observations(
         )
         return
     last = history[-1]
+    guessing = read_guessing(about)
     curve = read_curve(history, about, recipe)
     if curve is not None:
-        num_classes = len(about["classes"])
         yield from judge_fit(
             curve,
             last["train_accuracy"],
             recipe,
-            num_classes=num_classes,
+            guessing=guessing,
             size_px=about["size_px"],
         )
         schedule = [
-            *judge_learning_rate(curve, history, recipe, num_classes=num_classes),
+            *judge_learning_rate(curve, history, recipe, guessing=guessing),
             *judge_end(curve, history, recipe),
             *judge_average(curve, recipe, steps=last["steps"]),
         ]
         # Where nothing was learned, it is no comfort that it was done steadily.
-        has = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+        has = has_learned(float(curve.accuracy[-1]), curve.images, guessing.accuracy)
         yield from (found for found in schedule if has or found.severity != "good")
     if metrics is not None:
-        yield from judge_classes(metrics, is_explained=explanation is not None)
+        yield from judge_classes(metrics, guessing=guessing, is_explained=explanation is not None)
         yield from judge_calibration(metrics, recipe)
     elif recipe.train.tuning_fraction == 0:
         yield Observation(

@@ -15,10 +15,12 @@ from tinysight.classify.diagnosis.learning_curve import (
     CHANCE_STANDARD_ERRORS,
     LearningCurve,
     has_learned,
+    looks_like_guessing,
 )
 from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
+from tinysight.run_facts import Guessing
 
 GAP_NOTE = 0.10
 GAP_WARNING = 0.25
@@ -38,7 +40,12 @@ _STRONG_WEIGHT_DECAY = 10 * _USUAL_WEIGHT_DECAY
 
 
 def judge_fit(
-    curve: LearningCurve, train_accuracy: float, recipe: Recipe, *, num_classes: int, size_px: int
+    curve: LearningCurve,
+    train_accuracy: float,
+    recipe: Recipe,
+    *,
+    guessing: Guessing,
+    size_px: int,
 ) -> Iterator[Observation]:
     """Compare what the network knows of its training images with what it knows of others.
 
@@ -46,24 +53,34 @@ def judge_fit(
         curve: The evaluations.
         train_accuracy: Of the last epoch.
         recipe: Settings of the run.
-        num_classes: Classes of the store.
+        guessing: What can be had without looking at the images.
         size_px: Side of its images.
     """
     held_out = float(curve.accuracy[-1])
-    if not has_learned(held_out, curve.images, num_classes):
+    if looks_like_guessing(held_out, curve.images, guessing.accuracy):
         yield Observation(
             "not-learning",
             "warning",
             f"Nothing that helps on new images was learned: after "
             f"{counted(int(curve.epochs_done[-1]), 'epoch')} {percent(held_out)} of the "
-            f"{curve.part} images are recognised, and guessing among {num_classes:,} classes "
-            f"reaches {percent(1 / num_classes)}. Of the training images it is "
+            f"{curve.part} images are recognised, and {guessing.way} reaches "
+            f"{_what_it_reaches(guessing)}. Of the training images it is "
             f"{percent(train_accuracy)}.",
             "Look at the images and their classes with `tinysight data show STORE --out FILE.png`, "
             "and let `tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR` suggest a "
             "schedule.max_lr.",
         )
         return
+    if not has_learned(held_out, curve.images, guessing.accuracy):
+        yield Observation(
+            "too-few-images",
+            "note",
+            f"{counted(curve.images, f'{curve.part} image')} "
+            f"{'is' if curve.images == 1 else 'are'} too few to tell what was learned from "
+            f"chance: {percent(held_out)} of them are recognised, and {guessing.way} reaches "
+            f"{_what_it_reaches(guessing)}.",
+            "Add images, or put more of them into the test part when packing.",
+        )
     rise = _loss_rise(curve)
     if recipe.augment.mix_probability > 0:
         yield Observation(
@@ -140,6 +157,29 @@ def smoother_labels(recipe: Recipe) -> str:
     return f"{loss}train.label_smoothing=0.1"
 
 
+def mixed_images(recipe: Recipe) -> str:
+    """Return the settings that mix half of the images of a run, as ``--set`` takes them."""
+    augment = recipe.augment
+    has_way = any((augment.mixup_alpha, augment.cutmix_alpha, augment.resizemix_max_side))
+    return f"augment.mix_probability=0.5{'' if has_way else ' --set augment.cutmix_alpha=1'}"
+
+
+def with_dropout(recipe: Recipe, size_px: int) -> str:
+    """Return the settings that drop a part of half of the images, as ``--set`` takes them."""
+    if recipe.augment.dropout_max_px <= size_px:
+        return "augment.dropout_probability=0.5"
+    least, most = max(1, size_px // 4), max(1, size_px // 2)
+    return (
+        f"augment.dropout_probability=0.5 --set augment.dropout_min_px={least} "
+        f"--set augment.dropout_max_px={most}"
+    )
+
+
+def _what_it_reaches(guessing: Guessing) -> str:
+    among = counted(guessing.num_classes, "class", "classes")
+    return f"{percent(guessing.accuracy)} with {among}"
+
+
 def _loss_rise(curve: LearningCurve) -> str:
     """Say how the loss of held-out images rose while that of the training images fell, if so."""
     lowest = int(curve.loss.argmin())
@@ -163,9 +203,9 @@ def _more_regularisation(recipe: Recipe, size_px: int) -> str:
     if recipe.optimizer.weight_decay < _USUAL_WEIGHT_DECAY:
         settings.append(f"optimizer.weight_decay={_USUAL_WEIGHT_DECAY:g}")
     if augment.dropout_probability == 0:
-        settings.append("augment.dropout_probability=0.5")
+        settings.append(with_dropout(recipe, size_px))
     if augment.mix_probability == 0:
-        settings.append("augment.mix_probability=0.5")
+        settings.append(mixed_images(recipe))
     if train.label_smoothing == 0:
         settings.append(smoother_labels(recipe))
     if not settings:

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from tinysight.classify.diagnosis.observation import standard_error
 from tinysight.classify.settings import Recipe
+from tinysight.run_facts import read_training_parts
 
 CHANCE_STANDARD_ERRORS = 3.0
 """What is at most so many standard errors from chance, or from another value, may be chance: with
 three, one comparison in several hundred is called wrongly."""
+
+LITTLE_LEARNED = 0.1
+"""Who has come less than so far from guessing to perfection has learned next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,7 @@ def read_curve(
         recipe: Settings of the run.
     """
     part = "tuning" if recipe.train.tuning_fraction > 0 else "test"
-    images, train_images = int(about["test_images"]), int(about["train_images"])
-    if part == "tuning":
-        images = max(1, round(train_images * recipe.train.tuning_fraction))
-        train_images -= images
+    used = read_training_parts(about, recipe.model_dump())
     rows = [row for row in history if row.get(f"{part}_accuracy") is not None]
     if not rows:
         return None
@@ -77,8 +78,8 @@ def read_curve(
 
     return LearningCurve(
         part=part,
-        images=images,
-        train_images=train_images,
+        images=used.held_back if part == "tuning" else int(about["test_images"]),
+        train_images=used.learned_from,
         epochs_done=np.array([row["epoch"] + 1 for row in rows]),
         accuracy=column(f"{delivered}_accuracy"),
         loss=column(f"{delivered}_loss"),
@@ -89,7 +90,24 @@ def read_curve(
     )
 
 
-def has_learned(accuracy: float, images: int, num_classes: int) -> bool:
-    """Return whether an accuracy is above what guessing would reach by chance."""
-    chance = 1 / num_classes
-    return accuracy > chance + CHANCE_STANDARD_ERRORS * standard_error(chance, images)
+def has_learned(accuracy: float, images: int, guessing: float) -> bool:
+    """Return whether an accuracy is above what guessing would reach by chance.
+
+    Args:
+        accuracy: Share of right answers.
+        images: How many were asked for.
+        guessing: Share of right answers that is expected of guessing.
+    """
+    return accuracy > guessing + CHANCE_STANDARD_ERRORS * standard_error(guessing, images)
+
+
+def looks_like_guessing(accuracy: float, images: int, guessing: float) -> bool:
+    """Return whether an accuracy is what guessing usually reaches, or cannot be much above it.
+
+    Where neither this nor :func:`has_learned` holds, there are too few images to tell. Arguments
+    are the same.
+    """
+    is_usual = accuracy <= guessing + standard_error(guessing, images)
+    most = accuracy + CHANCE_STANDARD_ERRORS * standard_error(accuracy, images)
+    is_little = most <= guessing + LITTLE_LEARNED * (1 - guessing)
+    return not has_learned(accuracy, images, guessing) and (is_usual or is_little)

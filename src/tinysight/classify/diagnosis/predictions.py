@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tinysight.classify.diagnosis.fit import fewer_epochs, smoother_labels
-from tinysight.classify.diagnosis.learning_curve import CHANCE_STANDARD_ERRORS, has_learned
+from tinysight.classify.diagnosis.fit import fewer_epochs, mixed_images, smoother_labels
+from tinysight.classify.diagnosis.learning_curve import (
+    CHANCE_STANDARD_ERRORS,
+    has_learned,
+    looks_like_guessing,
+)
 from tinysight.classify.diagnosis.observation import Observation, standard_error
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
+from tinysight.run_facts import Guessing, short_class_names
 
 MIN_CLASS_IMAGES = 20
 """Classes with fewer test images are not judged: the share of hits among them says little."""
@@ -24,61 +29,61 @@ _MOST_NAMED = 5
 Record = Mapping[str, Any]
 
 
-def judge_classes(metrics: Record, *, is_explained: bool) -> Iterator[Observation]:
+def judge_classes(
+    metrics: Record, *, guessing: Guessing, is_explained: bool
+) -> Iterator[Observation]:
     """Look for classes that are recognised no better than by guessing, or far below the average.
 
     Args:
         metrics: Content of ``metrics.json``.
+        guessing: What can be had without looking at the images.
         is_explained: Whether the page of the run shows what the images of a class are taken for;
             the advice is then to look, and otherwise how to get there.
     """
     classes = [entry for entry in metrics["classes"] if entry["images"] >= MIN_CLASS_IMAGES]
     num_classes = len(metrics["classes"])
-    if not classes or not has_learned(metrics["accuracy"], metrics["images"], num_classes):
+    average = metrics["accuracy"]
+    if not classes or not has_learned(average, metrics["images"], guessing.accuracy):
         return
+    names = short_class_names(metrics["classes"])
     taken_for = (
         "“What it confuses” on the page of the run says what their images are taken for"
         if is_explained
         else "`tinysight explain RUN` and then `tinysight report RUN` show what their images are "
         "taken for"
     )
+    below = [entry for entry in classes if _is_below(average, entry)]
     never = [
         entry
-        for entry in classes
-        if not has_learned(entry["accuracy"], entry["images"], num_classes)
+        for entry in below
+        if looks_like_guessing(entry["accuracy"], entry["images"], 1 / num_classes)
     ]
     if never:
         yield Observation(
             "classes-never-learned",
             "warning",
             f"{_of_classes(len(never), num_classes)} no more often recognised than by "
-            f"guessing (which reaches {percent(1 / num_classes)}): {_named(never)}.",
+            f"guessing (which reaches {percent(1 / num_classes)}): {_named(never, names)}.",
             f"{taken_for}; look for wrong labels, for classes that look alike, and for too few "
             f"images.",
         )
-    average = metrics["accuracy"]
     weak = [
-        entry
-        for entry in classes
-        if entry not in never
-        and entry["accuracy"] < WEAK_SHARE * average
-        and average - entry["accuracy"]
-        > CHANCE_STANDARD_ERRORS * standard_error(entry["accuracy"], entry["images"])
+        entry for entry in below if entry not in never and entry["accuracy"] < WEAK_SHARE * average
     ]
     if weak:
         yield Observation(
             "weak-classes",
             "note",
             f"{_of_classes(len(weak), num_classes)} recognised less than half as often as "
-            f"the average image ({percent(average)}): {_named(weak)}.",
+            f"the average image ({percent(average)}): {_named(weak, names)}.",
             f"{taken_for}.",
         )
-    if not never and not weak:
+    if not never and not weak and all(_was_learned(entry, num_classes) for entry in classes):
         worst = min(classes, key=lambda entry: float(entry["accuracy"]))
         yield Observation(
             "classes-learned",
             "good",
-            f"Every class was learned: the worst, {_short(worst['name'])}, is recognised in "
+            f"Every class was learned: the worst, {names[worst['index']]}, is recognised in "
             f"{percent(worst['accuracy'])} of its {counted(worst['images'], 'test image')}.",
         )
 
@@ -151,7 +156,7 @@ def _less_confidence(recipe: Recipe) -> str:
     if recipe.train.label_smoothing == 0:
         return smoother_labels(recipe)
     if recipe.augment.mix_probability == 0:
-        return "augment.mix_probability=0.5"
+        return mixed_images(recipe)
     return fewer_epochs(recipe)
 
 
@@ -184,14 +189,13 @@ def judge_labels(explanation: Record, *, test_images: int) -> Iterator[Observati
         )
     across = duplicates.get("across_split", 0)
     if across:
-        most = min(across, test_images)
+        seen = duplicates.get("seen_test_images", min(across, test_images))
         yield Observation(
             "seen-before",
             "note",
-            f"{counted(across, 'pair')} of equal or nearly equal images {_have(across)} one image "
-            f"in the training part and one in the test part: at most "
-            f"{in_points(most / test_images)} of the test accuracy can come from having seen "
-            f"them.",
+            f"{counted(seen, 'test image')} {'is' if seen == 1 else 'are'} equal or nearly equal "
+            f"to an image of the training part: at most {in_points(seen / test_images)} of the "
+            f"test accuracy can come from having seen {'it' if seen == 1 else 'them'}.",
             "They stand under “Pictures that are there twice” on the page of the run; remove one "
             "image of each pair and pack again.",
         )
@@ -218,16 +222,26 @@ def _have(number: int) -> str:
     return "has" if number == 1 else "have"
 
 
-def _named(classes: Sequence[Record]) -> str:
-    """Name the worst of some classes with their accuracy."""
+def _is_below(average: float, entry: Record) -> bool:
+    """Return whether a class is recognised less often than the average by more than chance."""
+    noise = CHANCE_STANDARD_ERRORS * standard_error(entry["accuracy"], entry["images"])
+    return bool(average - entry["accuracy"] > noise)
+
+
+def _was_learned(entry: Record, num_classes: int) -> bool:
+    return has_learned(entry["accuracy"], entry["images"], 1 / num_classes)
+
+
+def _named(classes: Sequence[Record], names: Sequence[str]) -> str:
+    """Name the worst of some classes with their accuracy.
+
+    Args:
+        classes: Their entries in ``metrics.json``.
+        names: Short names of all classes, by index.
+    """
     worst = sorted(classes, key=lambda entry: (entry["accuracy"], entry["index"]))
-    names = [f"{_short(entry['name'])} {percent(entry['accuracy'])}" for entry in worst]
-    left_out = len(names) - _MOST_NAMED
+    parts = [f"{names[entry['index']]} {percent(entry['accuracy'])}" for entry in worst]
+    left_out = len(parts) - _MOST_NAMED
     if left_out > 1:
-        names = [*names[:_MOST_NAMED], f"and {left_out:,} more"]
-    return ", ".join(names)
-
-
-def _short(name: str) -> str:
-    """Return the first of the synonyms that WordNet lists for a class."""
-    return name.split(",")[0]
+        parts = [*parts[:_MOST_NAMED], f"and {left_out:,} more"]
+    return ", ".join(parts)

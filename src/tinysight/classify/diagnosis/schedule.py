@@ -14,6 +14,7 @@ from tinysight.classify.diagnosis.learning_curve import LearningCurve, has_learn
 from tinysight.classify.diagnosis.observation import Observation, Severity, standard_error
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import in_points, percent
+from tinysight.run_facts import Guessing
 
 FALL = 0.02
 """Falls of the test accuracy from one evaluation to the next that are smaller are never counted,
@@ -60,7 +61,7 @@ def judge_learning_rate(
     history: Sequence[Mapping[str, Any]],
     recipe: Recipe,
     *,
-    num_classes: int,
+    guessing: Guessing,
 ) -> Iterator[Observation]:
     """Look for a test accuracy that fluctuates, or a training loss that rises.
 
@@ -68,19 +69,19 @@ def judge_learning_rate(
         curve: The evaluations.
         history: Rows of ``history.jsonl``, at least one.
         recipe: Settings of the run.
-        num_classes: Classes of the store.
+        guessing: What can be had without looking at the images.
     """
     falls = _falls(curve)
     rises = _train_loss_rises(history, curve.train_images)
     if len(falls) < MIN_FALLS and not rises:
         if not falls:
-            yield from _steady(curve)
+            yield from _steady(curve, recipe)
         return
     raw = curve.raw_accuracy
     best, last = float(raw.max()), float(raw[-1])
     noise = RECOVERED_STANDARD_ERRORS * standard_error(last, curve.images)
     has_recovered = last >= best - noise
-    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, num_classes)
+    is_learned = has_learned(float(curve.accuracy[-1]), curve.images, guessing.accuracy)
     is_healed = is_learned and _has_come_down(curve, history, falls, rises)
     at_last = f"{percent(last)}{' with the raw weights' if curve.is_averaged else ''}"
     at_last_and_best = (
@@ -106,16 +107,19 @@ def judge_learning_rate(
     yield Observation("lr-too-high", severity, f"{words}: {signs}.{end}", advice)
 
 
-def _steady(curve: LearningCurve) -> Iterator[Observation]:
+def _steady(curve: LearningCurve, recipe: Recipe) -> Iterator[Observation]:
     if len(curve.raw_accuracy) < MIN_END:
         return
     largest = max(float(-np.diff(curve.raw_accuracy).min()), 0.0)
     words = f"fell by at most {in_points(largest)}" if largest else "never fell"
+    # The history has the learning rates at the ends of epochs, and the peak may lie between two.
+    has_peaked = curve.epochs_done[-1] >= recipe.schedule.peak_epoch
+    highest_lr = recipe.schedule.max_lr if has_peaked else float(curve.lr[-1])
     yield Observation(
         "steady",
         "good",
         f"Learning was steady: the {curve.part} accuracy {words} from one evaluation to "
-        f"the next, with learning rates up to {curve.lr.max():.3g}.",
+        f"the next, with learning rates up to {highest_lr:.3g}.",
     )
 
 
