@@ -2,9 +2,9 @@
 
 Peer: the public results on the 70/30 split that docs/speedrun.md lists. Prints what the protocol
 there asks for: the split's digest, hardware, and for each run accuracy and seconds of training,
-then mean and standard deviation. Runs that saw the test images before their last epoch, were held
-back for tuning, share a seed or differ in more than the seed are refused. Fewer than three runs are
-shown, and the last line then says that a record needs three.
+then mean and standard deviation. Runs that saw the test images before their last epoch, held
+images back for tuning, share a seed or differ in more than the seed are refused. Fewer than three
+runs are shown, and the last line then says that a record needs three.
 
     tinysight train STORE --recipe speed-cpu --set train.seed=N --out RUN-N    for N = 0, 1, 2
     tinysight evaluate RUN-N --flip

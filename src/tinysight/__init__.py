@@ -1,4 +1,4 @@
-"""Train a classifier on small images from scratch and see what it got wrong and why.
+"""Train a classifier on small images and see what it got wrong; check boxes and choose anchors.
 
 The names below are the public front. Each is imported on first use, so that ``import tinysight``
 is quick and works without torch.

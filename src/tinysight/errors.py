@@ -1,7 +1,7 @@
 """Every fault that a user can mend.
 
     TinysightError
-    ├── DataError         a source, an image, a store
+    ├── DataError         a source, an image, a store, annotations, anchors
     ├── RecipeError       a recipe or a --set value
     ├── RunError          a run folder, a checkpoint, its weights
     └── TrainingError     training cannot go on
@@ -16,7 +16,7 @@ class TinysightError(Exception):
 
 
 class DataError(TinysightError):
-    """A source, an image or a store is not as it must be."""
+    """A source, an image, a store, annotations or a file of anchors is not as it must be."""
 
 
 class RecipeError(TinysightError):

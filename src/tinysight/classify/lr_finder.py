@@ -1,6 +1,6 @@
 """The learning-rate range test: how far can the learning rate go up?
 
-A copy of the network is trained for a few hundred steps while the learning rate grows from very
+A copy of the network is trained for a hundred steps or so while the learning rate grows from very
 small to far too large. The test works on a network, an optimizer and draws of its own, so the run
 that follows is the same to the bit as one without it.
 

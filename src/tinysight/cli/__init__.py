@@ -90,7 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = argparse.ArgumentParser(
         prog="tinysight",
-        description="Train a classifier on small images and see what it got wrong and why.",
+        description="Train a classifier on small images and see what it got wrong and why; "
+        "check box annotations and choose anchors.",
     )
     parser.add_argument("--version", action="version", version=f"tinysight {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

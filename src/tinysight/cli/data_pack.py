@@ -53,7 +53,7 @@ def add_parser(commands: Subparsers) -> None:
         "--allow-rejected",
         type=_fraction,
         metavar="F",
-        help="share of unusable images at which to stop, from 0 to 1 (default: 0.01)",
+        help="largest share of unusable images that is accepted, from 0 to 1 (default: 0.01)",
     )
     parser.add_argument(
         "--workers", type=_at_least_1, metavar="N", help="processes that decode (default: cores)"

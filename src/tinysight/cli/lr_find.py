@@ -21,14 +21,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--recipe", default="baseline", metavar="R", help="shipped name or TOML file"
+        "--recipe",
+        default="baseline",
+        metavar="R",
+        help="shipped name or TOML file (default: baseline)",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
     )
-    parser.add_argument("--min-lr", type=float, default=1e-6, help="first learning rate")
-    parser.add_argument("--max-lr", type=float, default=10.0, help="last learning rate")
-    parser.add_argument("--steps", type=int, default=100, help="optimizer steps")
+    parser.add_argument(
+        "--min-lr", type=float, default=1e-6, help="first learning rate (default: 1e-6)"
+    )
+    parser.add_argument(
+        "--max-lr", type=float, default=10.0, help="last learning rate (default: 10)"
+    )
+    parser.add_argument("--steps", type=int, default=100, help="optimizer steps (default: 100)")
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute"
     )
