@@ -57,6 +57,42 @@ def train_whole_and_in_parts(rank: int, folder: Path) -> None:
         dist.destroy_process_group()
 
 
+def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
+    """What each of two processes does; each must be told, none may wait for the other."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder / 'meeting'}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
+    )
+    own = (
+        r"run: a new run must start in an empty folder, but notes\.txt is in it\. Choose another",
+        r"^process 1 of 2: the first process must be able to write the run, but it could "
+        r"not\. Its own message says why\.$",
+    )[rank]
+    try:
+        with pytest.raises(RunError, match=own):
+            run_in_this_process(folder, rank)
+        (folder / "run" / "notes.txt").unlink(missing_ok=True)
+        dist.barrier()
+        assert run_in_this_process(folder, rank).is_finished
+        (folder / "run" / run_folder.RECIPE).unlink(missing_ok=True)
+        dist.barrier()
+        refused = own if rank else r"recipe\.toml: must be a readable file, but No such file"
+        with pytest.raises(RunError, match=refused):
+            run_in_this_process(folder, rank, resume=True)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_fault_of_the_first_process_ends_all(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    mp.spawn(train_into_a_folder_that_is_not_empty, (tmp_path,), nprocs=2)
+
+
 def test_one_process_asked_to_stop_stops_both_and_they_go_on_as_if_never_stopped(
     tmp_path: Path,
 ) -> None:

@@ -6,14 +6,14 @@ Without torchrun every function here is the identity, so the training loop has o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
-from tinysight.errors import RunError
+from tinysight.errors import RunError, TinysightError
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,31 @@ class Processes:
         counts = self.sum(torch.tensor(claims, dtype=torch.int64, device=device))
         return [count > 0 for count in counts.tolist()]
 
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        if self.count > 1:
-            dist.barrier()
+    def first_does(self, work: Callable[[], object], device: torch.device) -> None:
+        """Let the first process do something, and wait for it in the others.
+
+        Args:
+            work: What only one process may do, such as writing a file of the run.
+            device: Where this process computes.
+
+        Raises:
+            TinysightError: What ``work`` raised.
+            RunError: In the others, where it raised something; else they would wait for ever.
+        """
+        fault = None
+        if self.is_first:
+            try:
+                work()
+            except TinysightError as error:
+                fault = error
+        (has_failed,) = self.any((fault is not None,), device)
+        if fault is not None:
+            raise fault
+        if has_failed:
+            raise RunError(
+                f"process {self.rank} of {self.count}: the first process must be able to write the "
+                f"run, but it could not. Its own message says why."
+            )
 
 
 @contextmanager

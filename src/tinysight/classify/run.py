@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -122,17 +122,16 @@ def train_run(
     processes = processes or Processes()
     heard = listener if listener and processes.is_first else Silence()
     recipe = _admit(store, recipe, run, device, processes, resume=resume)
-    with sole_training(run) if processes.is_first else nullcontext():
+    with ExitStack() as held:
+        processes.first_does(lambda: held.enter_context(sole_training(run)), device)
         with enough_memory(recipe.train, device):
             data = training_data(store, recipe, device)
             model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
             state = TrainingState(model, recipe, len(data.train_rows), device)
-        if processes.is_first:
-            run_folder.remove_unfinished_files(run)
-            if not resume:
-                about = _describe_run(store, recipe_name, len(data.tuning_rows))
-                _begin_run(about, recipe, run, device, processes)
-        processes.wait()
+        about = _describe_run(store, recipe_name, len(data.tuning_rows))
+        processes.first_does(
+            lambda: _begin_run(about, recipe, run, device, processes, resume=resume), device
+        )
         _resume_from_newest(state, run)
         is_tuning = bool(len(data.tuning_rows))
         with RunWriter(run, state, recipe, processes=processes, is_tuning=is_tuning) as writer:
@@ -184,14 +183,12 @@ def _admit(
     right must find it empty.
     """
     _require_fitting_recipe(recipe, store, processes)
-    if processes.is_first and resume:
-        _require_same_run(store, recipe, run)
-    recipe = _settle(recipe, device, processes, resumed=run if resume else None)
-    if processes.is_first and not resume:
-        for path in (run, store.path):
-            _require_path_is_text(path)
-        _require_empty_folder(run, recipe)
-    return recipe
+    if resume:
+        processes.first_does(lambda: _require_same_run(store, recipe, run), device)
+    settled = _settle(recipe, device, processes, resumed=run if resume else None)
+    if not resume:
+        processes.first_does(lambda: _require_new_run(store, settled, run), device)
+    return settled
 
 
 def _require_fitting_recipe(recipe: Recipe, store: Store, processes: Processes) -> None:
@@ -213,6 +210,12 @@ def _settle(
     if resumed is not None and train.precision == "auto":
         train = train.model_copy(update={"precision": read_settings(resumed).train.precision})
     return recipe.model_copy(update={"train": settle_precision(train, device, processes)})
+
+
+def _require_new_run(store: Store, recipe: Recipe, run: Path) -> None:
+    for path in (run, store.path):
+        _require_path_is_text(path)
+    _require_empty_folder(run, recipe)
 
 
 def _require_path_is_text(path: Path) -> None:
@@ -268,7 +271,13 @@ def _begin_run(
     run: Path,
     device: torch.device,
     processes: Processes,
+    *,
+    resume: bool,
 ) -> None:
+    """Make the folder ready: that of a new run says what is trained on what."""
+    run_folder.remove_unfinished_files(run)
+    if resume:
+        return
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
     run_folder.write_json(run / run_folder.RUN, about)

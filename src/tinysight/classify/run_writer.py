@@ -50,6 +50,7 @@ class RunWriter:
         self._run = run
         self._recipe = recipe
         self._processes = processes
+        self._device = state.step_losses.device
         self._is_tuning = is_tuning
         self._events = None
         if processes.is_first:
@@ -72,20 +73,23 @@ class RunWriter:
 
     def save(self, state: TrainingState) -> None:
         """Write a state to go on from; every process returns when it is written."""
-        if self._processes.is_first:
-            save_checkpoint(self._run, state.state_dict())
-        self._processes.wait()
+        self._processes.first_does(
+            lambda: save_checkpoint(self._run, state.state_dict()), self._device
+        )
 
     def write_epoch(self, record: EpochRecord) -> run_folder.Record:
         """Write what is known of a finished epoch, and return its line in the history."""
         row = history_row(record, is_tuning=self._is_tuning)
-        if self._processes.is_first:
+
+        def write() -> None:
             self.history.append(row)
             steps = step_rows(record, self._recipe)
             run_folder.append_records(self._run / run_folder.STEPS, steps)
             run_folder.write_records(self._run / run_folder.HISTORY, self.history)
             if self._events:
                 self._events.write(row)
+
+        self._processes.first_does(write, self._device)
         return row
 
     def write_model(self, state: TrainingState) -> None:
