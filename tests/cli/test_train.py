@@ -274,7 +274,8 @@ def test_lr_find_says_when_its_suggestions_are_worth_nothing(
     result = json.loads((out / "lr_range.json").read_text())
     assert f"half way down at                {result['suggestion_valley']:.2g}\n" in printed
     assert result["weakness"] == weakness
-    lowest = min(point["smoothed_loss"] for point in result["points"])
+    # The first of twelve is left out, as where the verdict is made.
+    lowest = min(point["smoothed_loss"] for point in result["points"][1:])
     reasons = {
         "noise": f"fall by more than its noise could, but it fell by {result['fall']:.2g}. ",
         "guessing": f"fall clearly below that of guessing, {result['guessing_loss']:.3f}, but its "

@@ -45,7 +45,9 @@ def add_parser(commands: Any) -> None:
 
 def run_lr_find(arguments: argparse.Namespace) -> int:
     """Run the test, write curve and numbers, and print the suggestions."""
-    from tinysight.classify.lr_finder import lr_range_test
+    import numpy as np
+
+    from tinysight.classify.lr_finder import lowest_index, lr_range_test
     from tinysight.classify.placement import choose_device, enough_memory
     from tinysight.classify.store import load_store
     from tinysight.classify.training_images import training_data
@@ -87,10 +89,12 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     print(f"steepest slope at learning rate {found.suggestion_steepest:.2g}")
     print(f"half way down at                {found.suggestion_valley:.2g}")
     if found.weakness:
+        losses = [point.smoothed_loss for point in found.points]
+        lowest = losses[lowest_index(np.array(losses))]
         reasons = {
             "noise": f"fall by more than its noise could, but it fell by {found.fall:.2g}",
             "guessing": f"fall clearly below that of guessing, {found.guessing_loss:.3f}, but its "
-            f"lowest is {min(point.smoothed_loss for point in found.points):.3f}",
+            f"lowest is {lowest:.3f}",
         }
         print(
             f"Both are weak: the loss must {reasons[found.weakness]}. Take more --steps, "
