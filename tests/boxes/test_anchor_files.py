@@ -107,6 +107,44 @@ def test_the_set_of_that_many_anchors_is_taken(tmp_path: Path) -> None:
     assert (found.input_size_wh, found.fit, found.strides_px) == ((640, 640), "letterbox", None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[10, 20], [30, 40], [90, 60]]",
+        "10,20, 30,40, 90,60",
+        "width,height\n10,20\n30,40\n90,60\n",
+        "anchors:\n  - [10,20]\n  - [30,40]\n  - [90,60]\n",
+        "[yolo]\nmask = 0,1,2\nanchors = 10,20, 30,40, 90,60\n",
+        '{"levels": [{"stride_px": 8, "anchors_wh_px": [[10, 20], [30, 40], [90, 60]]}]}',
+    ],
+)
+def test_of_one_set_another_number_of_anchors_is_refused(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    assert (
+        load_anchors(path, k=3).anchors_wh_px.tolist() == load_anchors(path).anchors_wh_px.tolist()
+    )
+    with pytest.raises(DataError) as caught:
+        load_anchors(path, k=2)
+    assert str(caught.value) == (
+        f"{path}: --k must name one of several sets in a file, got 2, but it has one set, of 3 "
+        f"anchors. Leave --k out."
+    )
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_line_ends_of_other_systems_lose_no_level(tmp_path: Path, line_end: str) -> None:
+    lines = ["anchors:", "", "  - [10,20]  # P3/8", "", "  - [90,60]  # P4/16", "  # coarsest"]
+    text = "\n".join([*lines, "  - [300,200]  # P5/32", "", "backbone:", "  - [1, 2]", ""])
+    path = tmp_path / "anchors.yaml"
+    path.write_bytes(text.replace("\n", line_end).encode())
+    found = load_anchors(path)
+    assert found.anchors_wh_px.tolist() == [[10, 20], [90, 60], [300, 200]]
+    assert found.strides_px == (8, 16, 32)
+    path.write_bytes(b"[net]\nwidth=416\nheight=320\n[yolo]\nmask=0\nanchors = 10,20\n")
+    path.write_bytes(path.read_bytes().replace(b"\n", line_end.encode()))
+    assert load_anchors(path).input_size_wh == (416, 320)
+
+
 def test_a_model_yaml_of_yolov5_is_read(tmp_path: Path) -> None:
     text = """# parameters
 nc: 80  # number of classes

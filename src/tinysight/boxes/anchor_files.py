@@ -23,6 +23,7 @@ from tinysight.boxes.presets import (
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.strides import STRIDES_PX
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 _MOST_BYTES = 2**20  # a file of anchors has some hundred bytes; a whole model yaml some thousand
 _LARGEST_PX = 1e9  # a whole number in JSON can be too long for a float
@@ -73,24 +74,26 @@ def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
 
     Args:
         path: The file.
-        k: Which set to take where the file has several.
+        k: Which set to take where the file has several; of a file with one set its number of
+            anchors, or None.
 
     Raises:
-        DataError: The file cannot be read, has none of these forms, or a side is not above 0.
+        DataError: The file cannot be read, has none of these forms or not ``k`` anchors, or a side
+            is not above 0.
     """
     text = _read_text(path)
     try:
         if text.lstrip()[:1] in ("{", "["):
             found = _from_json(path, text, k)
             if found is not None:
-                return _checked(found)
+                return _checked(found, k)
         if re.search(r"^[ \t]*\[yolo\]", text, re.MULTILINE):
-            return _checked(_from_darknet(path, text))
+            return _checked(_from_darknet(path, text), k)
         if re.search(r"^anchors[ \t]*:", text, re.MULTILINE):
-            return _checked(_from_yaml(path, text))
+            return _checked(_from_yaml(path, text), k)
         if re.match(r"\s*[A-Za-z_]+\s*,", text):
-            return _checked(_from_csv(path, text))
-        return _checked(_from_numbers(path, text))
+            return _checked(_from_csv(path, text), k)
+        return _checked(_from_numbers(path, text), k)
     except DataError as fault:
         if str(fault).startswith(str(path)):
             raise
@@ -102,11 +105,11 @@ def find_anchors(name: str, k: int | None = None) -> AnchorFile:
 
     Args:
         name: A name of ``presets.PRESETS``, or a path.
-        k: Which set to take where a file has several.
+        k: As of :func:`load_anchors`.
 
     Raises:
-        DataError: There is neither such a preset nor such a file, the file has no anchors, or ``k``
-            is given with a preset.
+        DataError: There is neither such a preset nor such a file, the file has no anchors or not
+            ``k`` of them, or ``k`` is given with a preset.
     """
     # Unlike Path.exists this takes a name that no file can have, such as a long list of anchors.
     if name not in PRESETS and os.path.exists(name):
@@ -120,8 +123,13 @@ def find_anchors(name: str, k: int | None = None) -> AnchorFile:
     return AnchorFile(preset.levels_wh_px, preset.strides_px, preset.input_size_wh, preset.fit)
 
 
-def _checked(found: AnchorFile) -> AnchorFile:
-    checked_anchors(np.concatenate(found.levels_wh_px))
+def _checked(found: AnchorFile, k: int | None) -> AnchorFile:
+    anchors = checked_anchors(np.concatenate(found.levels_wh_px))
+    if k is not None and len(anchors) != k:
+        raise DataError(
+            f"--k must name one of several sets in a file, got {k}, but it has one set, of "
+            f"{counted(len(anchors), 'anchor')}. Leave --k out."
+        )
     return found
 
 
@@ -139,7 +147,8 @@ def _read_text(path: Path) -> str:
             f"{path}: a file of anchors must be at most {_MOST_BYTES // 2**20} MiB, "
             f"this is larger. Is it a file of boxes?"
         )
-    return data.decode("utf-8-sig", errors="replace")
+    text = data.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
