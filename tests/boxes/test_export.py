@@ -133,7 +133,7 @@ def comments(text: str) -> str:
         (
             leveled(),
             "darknet-v3",
-            "In the order of YOLOv3 and the tiny networks, coarsest first. In the two layers of "
+            "In the order of YOLOv3 and the tiny v3 and v4, coarsest first. In the two layers of "
             "the same stride of your cfg change only filters in [convolutional] and mask, anchors, "
             "classes, num in [yolo]. Keep every other line, activation as well. [net] must have "
             "width=640 and height=640.",

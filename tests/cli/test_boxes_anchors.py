@@ -147,6 +147,10 @@ def test_equal_boxes_get_one_perfect_anchor(tmp_path: Path, capsys: Capture) -> 
     result = json.loads(capsys.readouterr().out)
     assert result["sets"][0]["mean_best_iou"] == pytest.approx(1)
     assert result["elbow"]["k"] is None
+    assert main(["boxes", "anchors", str(path), "--k", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "elbow       none: no rule finds one; choose by mean IoU and your budget\n" in text
+    assert "disagree" not in text
 
 
 def test_a_file_without_boxes_is_refused(tmp_path: Path, capsys: Capture) -> None:

@@ -101,6 +101,76 @@ def test_every_format_is_explained_on_its_first_record(
     assert not re.search(r"\b1 (images|classes|boxes)\b", out)
 
 
+def voc_text(first: int) -> str:
+    """A box over the whole of its image, whose pixels count from ``first``."""
+    corners = {"xmin": first, "ymin": first, "xmax": 100, "ymax": 80}
+    return (
+        "<annotation><filename>a.jpg</filename><size><width>100</width><height>80</height></size>"
+        "<object><name>dog</name><bndbox>"
+        + "".join(f"<{name}>{number}</{name}>" for name, number in corners.items())
+        + "</bndbox></object></annotation>"
+    )
+
+
+EDGES = (
+    "* xmin 0 left edge of its box in pixels * ymin 0 top edge of its box in pixels "
+    "* xmax 100 right edge of its box in pixels * ymax 80 bottom edge of its box in pixels"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "asked", "told", "order"),
+    [
+        (0, None, EDGES, "left, top, right, bottom in pixels."),
+        (
+            1,
+            None,
+            "* xmin 1 first pixel column of its box, counted from 1 "
+            "* ymin 1 first pixel row of its box, counted from 1 "
+            "* xmax 100 last pixel column of its box * ymax 80 last pixel row of its box",
+            "left, top, right, bottom in pixels, counted from 1, the last pixel included.",
+        ),
+        (
+            0,
+            "xyxy:last",
+            "* xmin 0 first pixel column of its box, counted from 0 "
+            "* ymin 0 first pixel row of its box, counted from 0 "
+            "* xmax 100 last pixel column of its box * ymax 80 last pixel row of its box",
+            "left, top, right, bottom in pixels, the last pixel included.",
+        ),
+        (
+            1,
+            "xywh:1",
+            "* xmin 1 left edge of its box in pixels, counted from 1 "
+            "* ymin 1 top edge of its box in pixels, counted from 1 "
+            "* xmax 100 width of its box in pixels * ymax 80 height of its box in pixels",
+            "left, top, width, height in pixels, counted from 1.",
+        ),
+        (
+            0,
+            "cxcywh:rel",
+            "* xmin 0 centre x of its box as a fraction of the image ",
+            None,  # no part of such a box is in its image
+        ),
+    ],
+)
+def test_the_corners_of_voc_are_called_what_they_were_read_as(
+    first: int,
+    asked: str | None,
+    told: str,
+    order: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a.xml").write_text(voc_text(first))
+    words = ["boxes", "explain", str(tmp_path)]
+    assert main(words + (["--box-order", asked] if asked else [])) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out
+    if order is not None:
+        assert f"The order of its four numbers is {order}" in out
+
+
 def explained(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
     path.write_text(text)
     assert main(["boxes", "explain", str(path)]) == 0

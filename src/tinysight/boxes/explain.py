@@ -55,7 +55,7 @@ def explain_annotations(reading: Reading) -> Explanation:
     elif reading.format == "createml":
         layout, records = createml_records(Path(files[0]))
     else:
-        layout, records = text_records(reading.format, files)
+        layout, records = text_records(reading.format, files, reading.box_order)
     return Explanation(
         title=f"{files[0]}{_and_more(len(files) - 1)} is {_NAMES[reading.format]}",
         layout=layout,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinysight.boxes.explanation import RecordNote, field_notes
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.file_bytes import read_head
 from tinysight.errors import DataError
+
+if TYPE_CHECKING:
+    from tinysight.boxes.box_order import BoxOrder
 
 Records = tuple[tuple[str, ...], tuple[RecordNote, ...]]
 
@@ -48,10 +52,12 @@ _VOC = {
     "width": "width of the image in pixels",
     "height": "height of the image in pixels",
     "name": "the class of the first object",
-    "xmin": "first pixel column of its box, counted from 1",
-    "ymin": "first pixel row of its box, counted from 1",
-    "xmax": "last pixel column of its box",
-    "ymax": "last pixel row of its box",
+}
+_PIXELS = {
+    "left": "first pixel column",
+    "top": "first pixel row",
+    "right": "last pixel column",
+    "bottom": "last pixel row",
 }
 _CVAT_IMAGE = {
     "id": "the number of the image in the task",
@@ -103,27 +109,28 @@ _PLAIN = {
 }
 
 
-def text_records(format: str, files: Sequence[str]) -> Records:
+def text_records(format: str, files: Sequence[str], order: BoxOrder) -> Records:
     """Return how a file of a format is built, and its first record with what its fields mean.
 
     Args:
         format: One of the formats that are not JSON.
         files: The files of the source, of which the first with a record is shown.
+        order: What the four numbers of a box were read as.
     """
     if format in ("csv", "parquet"):
         return _table_records(format, Path(files[0]))
     if format == "cvat":
         return _cvat_records(files)
-    explain = {
+    explainers: dict[str, Callable[[Path], RecordNote | None]] = {
         "yolo": _yolo_record,
-        "voc": _voc_record,
+        "voc": partial(_voc_record, order=order),
         "wider-face": _wider_record,
         "tiny-imagenet": _tiny_record,
         "plain-rows": _plain_record,
-    }[format]
+    }
     for name in files:
         try:
-            record = explain(Path(name))
+            record = explainers[format](Path(name))
         except DataError:  # one bad file of a tree is a finding of the reading
             continue
         if record is not None:
@@ -170,14 +177,32 @@ def _yolo_record(path: Path) -> RecordNote | None:
     return RecordNote(f"first record of {path.name}", field_notes(record, _YOLO, used))
 
 
-def _voc_record(path: Path) -> RecordNote | None:
+def _voc_record(path: Path, order: BoxOrder) -> RecordNote | None:
     from tinysight.boxes.readers.voc import parse_voc
 
     found = parse_voc(path)
     record = {"filename": found.filename, "width": found.width, "height": found.height}
     if found.objects:
         record |= {"name": found.objects[0].name, **found.objects[0].corners}
-    return _note(path, record, _VOC)
+    return _note(path, record, _VOC | _corners_as_read(order))
+
+
+def _corners_as_read(order: BoxOrder) -> dict[str, str]:
+    """Return what the four numbers of a box of VOC mean, which not every file has as Pascal VOC."""
+    unit = "as a fraction of the image" if order.unit == "rel" else "in pixels"
+    meanings = {}
+    for name, word in zip(("xmin", "ymin", "xmax", "ymax"), _words_of(order), strict=True):
+        if order.includes_last:
+            meanings[name] = f"{_PIXELS[word]} of its box"
+        else:
+            meanings[name] = f"{word}{' edge' if word in _PIXELS else ''} of its box {unit}"
+        if word in ("left", "top") and (order.includes_last or order.first_pixel):
+            meanings[name] += f", counted from {order.first_pixel}"
+    return meanings
+
+
+def _words_of(order: BoxOrder) -> list[str]:
+    return order.describe().split(" in ")[0].split(", ")
 
 
 def _cvat_records(files: Sequence[str]) -> Records:
@@ -252,7 +277,7 @@ def _table_records(format: str, path: Path) -> Records:
 
 
 def _meanings(roles: ColumnRoles) -> dict[str, str]:
-    order = roles.order.describe().split(" in ")[0].split(", ") if roles.order else ["the box"]
+    order = _words_of(roles.order) if roles.order else ["the box"]
     found = {name: f"{word} of the box" for name, word in zip(roles.box, order, strict=False)}
     if len(roles.box) == 1:
         found[roles.box[0]] = "the four numbers of the box; their order is measured"

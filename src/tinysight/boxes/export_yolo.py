@@ -43,7 +43,7 @@ def render_darknet_v3(leveled: LeveledAnchors) -> str:
     Raises:
         DataError: The number of classes is not known, or a level has no anchor.
     """
-    return _yolo_layers(leveled, coarsest_first=True, versions="YOLOv3 and the tiny networks")
+    return _yolo_layers(leveled, coarsest_first=True, versions="YOLOv3 and the tiny v3 and v4")
 
 
 def _yolo_layers(leveled: LeveledAnchors, *, coarsest_first: bool, versions: str) -> str:

@@ -212,7 +212,7 @@ _ALL = (
     _yolo("yolov3", "YOLOv3 (darknet)", _COCO_P5, 416, "stretch", f"{_DARKNET} cfg/yolov3.cfg"),
     AnchorPreset(
         "yolov3-tiny",
-        "YOLOv3-tiny and YOLOv4-tiny (darknet)",
+        "YOLOv3-tiny (darknet)",
         (
             np.array([(10, 14), (23, 27), (37, 58)], dtype=np.float64),
             np.array([(81, 82), (135, 169), (344, 319)], dtype=np.float64),

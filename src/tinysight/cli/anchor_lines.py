@@ -67,6 +67,8 @@ def _elbow_lines(choice: ChoiceOfK) -> Iterator[str]:
         yield f"elbow       k = {choice.k}: every rule says so"
     elif choice.k is not None:
         yield f"elbow       k = {choice.k} by the log WCSS, but no clear elbow: the rules disagree"
+    elif all(rule.k is None for rule in choice.rules.values()):
+        yield "elbow       none: no rule finds one; choose by mean IoU and your budget"
     else:
         yield "elbow       no clear elbow: the rules disagree; choose by mean IoU and your budget"
     yield f"            on the log WCSS: kneedle {says['kneedle']}, chord {says['chord']}"
