@@ -261,8 +261,14 @@ def test_asked_order_is_never_overruled() -> None:
 
 @pytest.mark.parametrize("text", ["", "xyhw", "xywh:2", "cxcywh:1", "xywh:last", "xywh:rel:1"])
 def test_unknown_order_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"--box-order: must be one of xywh, yxwh, xyxy, yxyx"):
+    with pytest.raises(DataError) as caught:
         parse_box_order(text)
+    assert str(caught.value) == (
+        "--box-order: must be one of xywh, yxwh, xyxy, yxyx, cxcywh, with :rel for fractions of "
+        "the image, :1 for pixels counted from 1 (not for cxcywh) or, after corners, :last for "
+        f"corners that name the last pixel of the box; got {text!r}. Examples: xywh, xyxy:1, "
+        "cxcywh:rel."
+    )
 
 
 def test_order_is_described_in_words() -> None:

@@ -135,8 +135,9 @@ def parse_box_order(text: str) -> BoxOrder:
     if order is None:
         raise DataError(
             f"--box-order: must be one of {', '.join(LAYOUTS)}, with :rel for fractions of the "
-            f"image, :1 for pixels counted from 1 or, after corners, :last for corners that name "
-            f"the last pixel of the box; got {text!r}. Examples: xywh, xyxy:1, cxcywh:rel."
+            f"image, :1 for pixels counted from 1 (not for cxcywh) or, after corners, :last for "
+            f"corners that name the last pixel of the box; got {text!r}. Examples: xywh, xyxy:1, "
+            f"cxcywh:rel."
         )
     return order
 

@@ -57,8 +57,8 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         "--box-order",
         metavar="ORDER",
         help="what the four numbers of a box are: xywh, yxwh, xyxy, yxyx or cxcywh, with :rel for "
-        "fractions, :1 for pixels counted from 1 or :last for corners that name the last pixel; "
-        "measured when not given",
+        "fractions, :1 for pixels counted from 1 (not for cxcywh) or, after corners (xyxy, yxyx), "
+        ":last for corners that name the last pixel; measured when not given",
     )
     parser.add_argument(
         "--policy",
