@@ -3,8 +3,9 @@
 A command module has ``add_parser(commands)``; it imports what it runs inside ``run_…`` functions,
 so that ``tinysight --help`` stays quick and works without torch.
 
-Exit codes: ``OK`` done, ``FAULT`` a fault the user can mend, ``USAGE`` wrong words on the command
-line (argparse's own), ``STOPPED`` a run that was asked to stop and can be resumed.
+Exit codes: ``OK`` done, ``FAULT`` a fault the user can mend or, of ``boxes check`` and ``predict``,
+one in what was given, ``USAGE`` wrong words on the command line (argparse's own), ``STOPPED`` by
+Ctrl-C, whatever the command; a training run can then be resumed.
 """
 
 from __future__ import annotations
