@@ -83,6 +83,13 @@ def test_classes_that_share_an_image_meet_once_an_image(two_images: BoxTable) ->
     assert found.images_by_class.tolist() == [1, 2, 0]
 
 
+def test_meetings_of_chosen_classes_are_in_their_order(two_images: BoxTable) -> None:
+    found = summarize_boxes(two_images)
+    assert found.cooccurrence(np.array([1, 0])).tolist() == [[2, 1], [1, 1]]
+    assert found.cooccurrence(np.array([2, 1])).tolist() == [[0, 0], [0, 2]]
+    assert found.cooccurrence(np.array([], dtype=int)).shape == (0, 0)
+
+
 def test_extremes_are_exact(two_images: BoxTable) -> None:
     found = summarize_boxes(two_images)
     assert found.least_wh_px.tolist() == [10, 20]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -132,6 +133,22 @@ def test_classes_that_meet_no_other_have_no_row() -> None:
     assert [row for row in texts_in(render_svg(chart)) if row in "abcd"].count("a") == 0
     (rows,) = rows_drawn(chart)
     assert sorted((row["one"], row["other"]) for row in rows) == [("b", "d"), ("d", "b")]
+
+
+def test_pairs_of_very_many_classes_fit_into_memory() -> None:
+    boxes = [(0, 0, 0, 0, 9, 9), (0, 1, 0, 0, 9, 9), (0, 1, 5, 0, 9, 9)]
+    few = summarize_boxes(make_table(boxes, classes=("a", "b")))
+    num_classes = 10**6  # a place for each pair of them would take 8 TB
+    summary = dataclasses.replace(
+        few,
+        class_names=tuple(f"word {number}" for number in range(num_classes)),
+        boxes_by_class=np.append(few.boxes_by_class, np.zeros(num_classes - 2, dtype=np.int64)),
+    )
+    (rows,) = rows_drawn(class_pairs_chart(summary, width_px=300))
+    assert sorted((row["one"], row["other"], row["images"], row["share"]) for row in rows) == [
+        ("word 0", "word 1", 1, 1.0),
+        ("word 1", "word 0", 1, 1.0),
+    ]
 
 
 def test_every_entry_of_a_tooltip_has_a_title_of_its_own() -> None:

@@ -12,6 +12,7 @@ from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 from tinysight.cli.anchor_lines import set_lines
 from tinysight.numerals import rounded_down
+from tinysight.report import anchors_section, boxes_page
 from tinysight.report.anchors_section import describe_proof
 from tinysight.report.boxes_page import build_boxes_page
 from tinysight.report.page import Block, Callout, Figure, Page, Pictures, Table, Text, Widget
@@ -73,6 +74,33 @@ def test_every_class_is_in_the_table(analysis: BoxAnalysis) -> None:
     rows = table_named(build_boxes_page(analysis, name="drawn"), "class-table").rows
     assert sum(int(row[1]) for row in rows) == 400  # type: ignore[arg-type]
     assert sum(float(row[2]) for row in rows) == pytest.approx(1)  # type: ignore[arg-type]
+
+
+def test_of_very_many_classes_the_tables_have_the_largest(
+    analysis: BoxAnalysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tables() -> tuple[Table, Table]:
+        page = build_boxes_page(analysis, name="drawn")
+        return table_named(page, "class-table"), table_named(page, "groups")
+
+    whole, whole_groups = tables()
+    assert (whole.title, len(whole.rows)) == ("All classes", 5)
+    assert "tables/classes.csv" not in whole.caption
+    assert whole_groups.caption == ""
+    for module in (boxes_page, anchors_section):
+        monkeypatch.setattr(module, "MOST_CLASS_ROWS", 2)
+    cut, groups = tables()
+    assert cut.title == "The 2 largest of 5 classes"
+    assert cut.caption.endswith("measured on boxes. tables/classes.csv has all classes.")
+    assert cut.rows == whole.rows[:2]
+    names = {str(row[0]) for row in cut.rows}
+    assert {str(row[0]) for row in groups.rows} == names | {"small", "medium", "large"}
+    assert set(groups.rows) < set(whole_groups.rows)
+    assert analysis.anchors is not None
+    assert groups.caption == (
+        "Of the classes the 2 largest. `tinysight boxes score FILE --anchors anchors.json "
+        f"--k {analysis.anchors.chosen.k} --json` has all."
+    )
 
 
 def test_the_largest_and_the_smallest_class_are_compared(tmp_path: Path) -> None:

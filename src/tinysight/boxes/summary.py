@@ -171,13 +171,26 @@ class BoxSummary:
         total = self.images_by_num_boxes.cumsum()
         return int(np.searchsorted(total, (self.images + 1) // 2)) if self.images else 0
 
-    def cooccurrence(self) -> Counts:
-        """Return in how many images two classes meet, (c, c), symmetric."""
+    def cooccurrence(self, class_indices: NDArray[np.integer] | None = None) -> Counts:
+        """Return in how many images two classes meet, symmetric.
+
+        Args:
+            class_indices: (m,) distinct classes, which have a row and a column each; all of them
+                when not given, which for some ten thousand classes are too many for memory.
+
+        Returns:
+            (m, m), in the order of the classes.
+        """
         num_classes = len(self.class_names)
-        images = np.zeros((num_classes, num_classes), dtype=np.int64)
-        a, b = self.pair_classes.T
-        images[a, b] = self.pair_images
-        images[b, a] = self.pair_images
+        chosen = np.arange(num_classes) if class_indices is None else class_indices
+        place = np.full(num_classes, -1)
+        place[chosen] = np.arange(len(chosen))
+        a, b = place[self.pair_classes.T]
+        is_chosen = (a >= 0) & (b >= 0)
+        a, b, met = a[is_chosen], b[is_chosen], self.pair_images[is_chosen]
+        images = np.zeros((len(chosen), len(chosen)), dtype=np.int64)
+        images[a, b] = met
+        images[b, a] = met
         return images
 
     def meeting_classes(self) -> Counts:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet
     from tinysight.boxes.verdict import Verdict
 
+MOST_CLASS_ROWS = 2_000
+"""Classes that have a row in a table of the page; tens of thousands would make it slow to open."""
+
 _RULE_NAMES = {
     "kneedle": "kneedle on the log WCSS",
     "chord": "farthest from the chord of the log WCSS",
@@ -238,9 +241,14 @@ def published_section(anchors: AnchorAnalysis) -> Section:
         "Where the published anchors stand",
         (Facts("", tuple((score.name, score.source) for score in anchors.presets)),),
     )
+    k = anchors.chosen.k
+    classes = [group for group in anchors.quality.by_class if group.boxes]
+    is_cut = len(classes) > MOST_CLASS_ROWS
+    if is_cut:
+        classes = sorted(classes, key=lambda group: -group.boxes)[:MOST_CLASS_ROWS]
     groups = tuple(
         (group.name, group.boxes, group.mean_best_iou, group.best_possible_recall, group.over_half)
-        for group in (*anchors.quality.by_size, *anchors.quality.by_class)
+        for group in (*anchors.quality.by_size, *classes)
         if group.boxes
     )
     group_columns = (
@@ -250,12 +258,15 @@ def published_section(anchors: AnchorAnalysis) -> Section:
         Column("Best possible recall", "number", digits=4, rounds="down"),
         Column("IoU over one half", "number", digits=4, rounds="down"),
     )
-    k = anchors.chosen.k
     by_group = Table(
         "groups",
         f"Which boxes the {k} anchor{'' if k == 1 else 's'} fit how well",
         group_columns,
         groups,
+        caption=f"Of the classes the {MOST_CLASS_ROWS:,} largest. `tinysight boxes score FILE "
+        f"--anchors anchors.json --k {k} --json` has all."
+        if is_cut
+        else "",
     )
     best = anchors.presets[0]
     lead = (

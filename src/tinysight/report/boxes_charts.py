@@ -237,20 +237,20 @@ def class_pairs_chart(summary: BoxSummary, *, width_px: Width = "container") -> 
     """
     import altair as alt
 
-    images, meetings = summary.images_by_class, summary.cooccurrence()
     by_size = np.argsort(-summary.boxes_by_class, kind="stable")
     order = by_size[np.isin(by_size, summary.meeting_classes())][:MOST_PAIRED]
     names = _told_apart([summary.class_names[index] for index in order])
+    meetings = summary.cooccurrence(order)
+    images = meetings.diagonal()  # of each class itself
     rows = [
         {
             "one": names[row],
             "other": names[column],
-            "images": int(meetings[one, other]),
-            "share": float(meetings[one, other] / min(images[one], images[other])),
+            "images": int(meetings[row, column]),
+            "share": float(meetings[row, column] / min(images[row], images[column])),
         }
-        for row, one in enumerate(order)
-        for column, other in enumerate(order)
-        if one != other and meetings[one, other]
+        for row, column in np.argwhere(meetings)
+        if row != column
     ]
     scale = alt.Scale(domain=names)
     across = alt.X("other:N", title=None, scale=scale, sort=None, axis=_name_axis(120, turned=True))

@@ -7,7 +7,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from tinysight.numerals import counted, percent
-from tinysight.report.anchors_section import choice_section, published_section, sets_section
+from tinysight.report.anchors_section import (
+    MOST_CLASS_ROWS,
+    choice_section,
+    published_section,
+    sets_section,
+)
 from tinysight.report.boxes_charts import (
     MOST_CLASSES,
     MOST_PAIRED,
@@ -198,9 +203,10 @@ def _order_in_words(decision: OrderDecision) -> str:
 
 def _classes_section(summary: BoxSummary) -> Section:
     classes = [entry for entry in summary.classes if entry.boxes]
+    is_cut = len(summary.class_names) > MOST_CLASS_ROWS
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (entry.name, entry.boxes, entry.boxes / summary.boxes, entry.images, *entry.sizes.values())
-        for entry in summary.classes
+        for entry in summary.classes[:MOST_CLASS_ROWS]
     )
     columns = (
         Column("Class"),
@@ -228,11 +234,14 @@ def _classes_section(summary: BoxSummary) -> Section:
     )
     table = Table(
         "class-table",
-        "All classes",
+        f"The {MOST_CLASS_ROWS:,} largest of {len(summary.class_names):,} classes"
+        if is_cut
+        else "All classes",
         columns,
         rows,
         caption="Small, medium and large by the limits of COCO, 32 × 32 and 96 × 96 px of the "
-        "source image, measured on boxes.",
+        "source image, measured on boxes."
+        + (" tables/classes.csv has all classes." if is_cut else ""),
     )
     return Section(
         "classes",
