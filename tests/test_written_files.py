@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinysight.written_files import WRITTEN, remove_stale, save_written
+from tinysight.written_files import WRITTEN, remove_stale, save_written, written_names
 
 
 def write(folder: Path, *names: str) -> None:
@@ -56,3 +56,21 @@ def test_a_note_cannot_reach_out_of_its_folder(tmp_path: Path) -> None:
     save_written(inside, ["../outside/a", "link/a", str(outside / "a")])
     remove_stale(inside, [])
     assert names_in(outside) == {"a"}
+
+
+def test_what_a_report_wrote_is_known_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "anchors.json", "tables/classes.csv", "mine.json")
+    assert written_names(tmp_path) == frozenset()
+    save_written(tmp_path, ["anchors.json", "tables/classes.csv"])
+    assert written_names(tmp_path) == {WRITTEN, "anchors.json", "tables/classes.csv"}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":' * 100_000, '{"sha256": {"old": "x"}}' + " " * 2**22, '{"images": []}', "\xff"]
+)
+def test_a_file_that_only_has_the_name_of_a_note_is_none(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "old")
+    (tmp_path / WRITTEN).write_text(text, encoding="latin-1")
+    assert written_names(tmp_path) == frozenset()
+    remove_stale(tmp_path, [])
+    assert names_in(tmp_path) == {"old"}

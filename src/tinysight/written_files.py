@@ -15,6 +15,8 @@ from tinysight.run_folder import read_json, write_json
 
 WRITTEN = "files.json"
 
+_MOST_BYTES = 2**22  # a note has some hundred bytes a file; a larger file is something else
+
 
 def save_written(folder: Path, names: Iterable[str]) -> None:
     """Note files of a folder with their SHA-256 in its ``files.json``.
@@ -44,12 +46,23 @@ def remove_stale(folder: Path, kept: Iterable[str]) -> None:
             path.unlink()
 
 
+def written_names(folder: Path) -> frozenset[str]:
+    """Return the names of what a report wrote into a folder, its note included.
+
+    Returns:
+        Paths relative to the folder, with slashes; none where there is no note.
+    """
+    noted = _noted(folder)
+    return frozenset({WRITTEN, *noted}) if noted else frozenset()
+
+
 def _noted(folder: Path) -> dict[str, str]:
-    if not (folder / WRITTEN).is_file():
+    path = folder / WRITTEN
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return {}
     try:
-        digests = read_json(folder / WRITTEN).get("sha256")
-    except RunError:
+        digests = read_json(path).get("sha256")
+    except (RunError, RecursionError):
         return {}
     if not isinstance(digests, dict):
         return {}

@@ -13,6 +13,7 @@ from tests.boxes.readers.test_voc import voc
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
+from tinysight.written_files import save_written
 
 FAULT = "the folder must be readable, but Permission denied. What is in it is left out; mend it."
 
@@ -31,6 +32,18 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(os, "scandir", refuse)
     return folder
+
+
+def test_what_a_report_wrote_is_left_out(tmp_path: Path) -> None:
+    for name in ("a.txt", "report/tables/a.csv", "report/anchors.json", "report/mine.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    save_written(tmp_path / "report", ["tables/a.csv", "anchors.json"])
+    assert [(below.path, below.file_names) for below in walk_folders(tmp_path)] == [
+        (tmp_path, ("a.txt",)),
+        (tmp_path / "report", ("mine.json",)),
+        (tmp_path / "report/tables", ()),
+    ]
 
 
 def test_folders_come_in_order_and_those_behind_links_last(tmp_path: Path) -> None:

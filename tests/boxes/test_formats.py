@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.boxes.annotation_files import make_coco, make_labelme, write_json
+from tinysight.boxes.findings import save_findings
 from tinysight.boxes.formats import READERS, find_annotations
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
@@ -110,6 +111,38 @@ def test_description_of_label_studio_beside_its_labels_is_no_second_set(tmp_path
     write_json(tmp_path / "boxes.json", description)
     with pytest.raises(DataError, match=r"it holds a tree of yolo and boxes\.json\. Pass --format"):
         read_boxes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "is_yolo"),
+    [
+        ("lr: 0.1\n", False),
+        ("class_names: [a]\nmodel:\n  names: [a]\n", False),
+        ("path: x\nnames: [a]\n", True),
+        ("names:\n  0: a\n", True),
+        ("'names' : [a]\n", True),
+    ],
+)
+def test_a_yaml_without_names_beside_a_text_makes_no_yolo_tree(
+    yaml: str, is_yolo: bool, tmp_path: Path
+) -> None:
+    write_json(tmp_path / "annotations.json", make_coco())
+    (tmp_path / "README.txt").write_text("hello")
+    (tmp_path / "config.yaml").write_text(yaml)
+    if is_yolo:
+        with pytest.raises(DataError, match=r"it holds a tree of yolo and annotations\.json\."):
+            find_annotations(tmp_path)
+    else:
+        assert find_annotations(tmp_path) == ("coco", tmp_path / "annotations.json")
+
+
+def test_findings_of_a_check_are_no_annotations(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(CONTENTS["yolo"])
+    save_findings([], tmp_path / "findings.csv")
+    assert find_annotations(tmp_path) == ("yolo", tmp_path)
+    (tmp_path / "findings.csv").write_text("kind,action,file\n")
+    with pytest.raises(DataError, match=r"it holds a tree of yolo and findings\.csv\."):
+        find_annotations(tmp_path)
 
 
 def test_folder_with_trees_of_two_formats_is_asked_about(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.boxes.tables import draw_table, make_table, write_coco
 from tinysight.boxes import analysis
-from tinysight.cli import main
+from tinysight.cli import boxes_report, main
 
 
 def test_report_writes_a_folder_and_says_what_is_in_it(
@@ -50,6 +50,36 @@ def test_report_writes_a_folder_and_says_what_is_in_it(
     assert len(html) == said["bytes"]
     assert main([str(word) for word in words]) == 0
     assert (out / "report.html").read_bytes() == html, "the same input gives the same bytes"
+
+
+def test_a_report_among_its_annotations_is_none_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shapes"
+    (folder / "labels").mkdir(parents=True)
+    (folder / "data.yaml").write_text("names: [a]\n")
+    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    monkeypatch.chdir(folder)
+    words = ["boxes", "report", ".", "--image-size", "64x64", "--k", "1", "--certify", "0"]
+    pages = []
+    for _ in range(2):
+        assert main([*words, "--out", "report", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["images"] == 1  # the charts are no images
+        pages.append((folder / "report" / "report.html").read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
+    assert "<title>shapes · tinysight</title>" in pages[0]
+    assert "shapes: box annotations, yolo" in pages[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("a/b.json", "b.json"), ("a/..", "here"), (".", "here"), ("/", "/")]
+)
+def test_a_set_is_called_by_the_name_of_its_file_or_folder(
+    path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert boxes_report._name_of(Path(path)) == name
 
 
 def test_a_report_without_anchors_says_so_and_leaves_no_old_ones(

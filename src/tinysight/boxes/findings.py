@@ -29,6 +29,9 @@ Action = Literal["accepted", "repaired", "rejected"]
 WHOLE_FILE = -1
 """The position of a finding that is about a file and not about one of its records."""
 
+COLUMNS = ("kind", "action", "file", "record", "message")
+"""Of the CSV file of :func:`save_findings`."""
+
 _MOST_EXAMPLES = 3
 _MOST_INSIDE = 2**32
 
@@ -219,7 +222,7 @@ def save_findings(findings: Iterable[Finding], path: Path) -> None:
     def write(file: IO[bytes]) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", errors="backslashreplace")
         rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(("kind", "action", "file", "record", "message"))
+        rows.writerow(COLUMNS)
         for finding in findings:
             rows.writerow(
                 (finding.kind, finding.action, finding.where, finding.record, finding.message)

@@ -1,4 +1,8 @@
-"""Every folder below one, those that links lead to as well, each once."""
+"""Every folder below one, those that links lead to as well, each once.
+
+What `tinysight boxes report` wrote into one of them is left out: a report may lie among the
+annotations that it is about, and is then neither an annotation nor an image of theirs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.written_files import WRITTEN, written_names
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Folder:
 
     path: Path
     file_names: tuple[str, ...] = ()
-    """Names of what is no folder, ascending."""
+    """Names of what is no folder, ascending, without what a report wrote there."""
     fault: str = ""
     """What must hold and what was found; empty where it was looked into."""
 
@@ -34,6 +39,7 @@ def walk_folders(root: Path) -> Iterator[Folder]:
     below = [root]
     linked: deque[Path] = deque()
     seen: set[tuple[int, int]] = set()
+    of_reports: set[Path] = set()
     while below or linked:
         path = below.pop() if below else linked.popleft()
         try:
@@ -57,7 +63,9 @@ def walk_folders(root: Path) -> Iterator[Folder]:
             else:
                 folders.append(path / entry.name)
         below += folders[::-1]
-        yield Folder(path, tuple(names))
+        if WRITTEN in names:
+            of_reports |= {path / name for name in written_names(path)}
+        yield Folder(path, tuple(name for name in names if path / name not in of_reports))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

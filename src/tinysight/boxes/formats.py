@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tinysight.boxes.findings import COLUMNS
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
@@ -230,11 +231,12 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
                 others.append(below.path / name)
         if looked_at > _MOST_FILES_LOOKED_AT:
             break
-    has_yaml = any(name.endswith((".yaml", ".yml")) for name in names)
+    yamls = [folder / name for name in names if name.endswith((".yaml", ".yml"))]
     found = _formats_of_xml(xml)
-    if text and (has_yaml or not xml):
-        if has_yaml or _has_yolo_labels(folder):
+    if text and (yamls or not xml):
+        if any(map(_names_classes, yamls)) or _has_yolo_labels(folder):
             found.append("yolo")
+    others = [path for path in others if not _is_of_check(path)]
     if "yolo" in found:  # Label Studio describes its export of YOLO labels in one
         others = [path for path in others if path.name != "notes.json"]
     is_labelme, others = _without_labelme(others)
@@ -298,6 +300,25 @@ def _json_formats(path: Path) -> set[str] | None:
     if body.startswith("["):
         return {_format_of_list(body)} if _KEY.search(body) else set()
     return set(_formats_by_keys(body))
+
+
+def _is_of_check(path: Path) -> bool:
+    """Whether a file is what `tinysight boxes check --findings` wrote."""
+    if path.suffix.lower() != ".csv":
+        return False
+    try:
+        return read_head(path, _HEAD_OF_MANY_BYTES).startswith(f"{','.join(COLUMNS)}\n".encode())
+    except DataError:  # a finding of the reader
+        return False
+
+
+def _names_classes(path: Path) -> bool:
+    """Whether a yaml has the key ``names``, as that of a YOLO tree does and others do not."""
+    try:
+        text = read_head(path).decode("utf-8", errors="replace")
+    except DataError:  # a finding of the reader
+        return False
+    return re.search(r"^\ufeff?['\"]?names['\"]?[ \t]*:", text, re.MULTILINE) is not None
 
 
 def _has_yolo_labels(folder: Path) -> bool:

@@ -93,7 +93,7 @@ def run_report(arguments: argparse.Namespace) -> int:
             executor=executor,
         )
     examples = list(_examples(analysis, arguments))
-    name = writable(arguments.name or ", ".join(path.name for path in arguments.files))
+    name = writable(arguments.name or ", ".join(_name_of(path) for path in arguments.files))
     html = writable(render_page(build_boxes_page(analysis, name=name, examples=examples)))
 
     make_folder(out / CHARTS)
@@ -147,6 +147,11 @@ def run_report(arguments: argparse.Namespace) -> int:
         left_out = ", ".join(map(str, analysis.left_out_ks))
         print(f"anchors     none for k = {left_out}: there are fewer distinct box sizes")
     return cli.OK
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a file or folder, that of the folder itself where it is `.` or `..`."""
+    return path.name if path.name not in ("", "..") else path.resolve().name or str(path)
 
 
 def _check_out(out: Path) -> None:
