@@ -85,7 +85,12 @@ def save_turned(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fit", "expected"), [("letterbox", [[10.0, 10.0]]), ("stretch", [[10.0, 8.0]])]
+    ("fit", "expected"),
+    [
+        ("letterbox", [[10.0, 10.0]]),
+        ("stretch", [[10.0, 8.0]]),
+        ("shorter-side", [[10.0, 10.0]]),
+    ],
 )
 def test_an_anchor_is_scaled_from_the_input_to_the_image(
     tmp_path: Path, fit: str, expected: list[list[float]]

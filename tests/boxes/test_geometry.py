@@ -107,7 +107,32 @@ def test_an_input_of_no_size_is_refused() -> None:
         sizes_at_input(table, (0, 640), "letterbox")
 
 
+def test_shorter_side_is_the_first_whole_size_at_which_a_side_is_met() -> None:
+    """By trying: the image grows until its shorter side has 80 pixels or its longer one 133."""
+    rng = np.random.default_rng(4)
+    images_wh = [(int(w), int(h)) for w, h in rng.integers(20, 400, (40, 2))]
+    boxes = [(row, 0, 0.0, 0.0, w / 2, h / 4) for row, (w, h) in enumerate(images_wh)]
+    found = sizes_at_input(make_table(boxes, image_wh=images_wh), (133, 80), "shorter-side")
+    for (width, height), (box_w, box_h) in zip(images_wh, found.tolist(), strict=True):
+        steps = np.arange(1, 200_000) / 20_000
+        is_met = (steps * min(width, height) >= 80) | (steps * max(width, height) >= 133)
+        scale = float(steps[is_met.argmax()])
+        assert (box_w, box_h) == pytest.approx((scale * width / 2, scale * height / 4), rel=1e-3)
+
+
+def test_an_input_for_the_shorter_side_names_the_longest_side_first() -> None:
+    table = make_table([(0, 0, 0, 0, 1, 1)], image_wh=[(4, 4)])
+    with pytest.raises(DataError) as caught:
+        sizes_at_input(table, (800, 1333), "shorter-side")
+    assert str(caught.value) == (
+        "`input_size_wh` must be the longest that a longer side may be x the shorter side for the "
+        "fit shorter-side, got 800 x 1333. Turn them round: 1333 x 800."
+    )
+
+
 def test_an_unknown_fit_is_refused() -> None:
     table = make_table([(0, 0, 0, 0, 1, 1)], image_wh=[(4, 4)])
-    with pytest.raises(DataError, match="`fit` must be one of letterbox, stretch, got 'crop'"):
+    with pytest.raises(
+        DataError, match="`fit` must be one of letterbox, stretch, shorter-side, got 'crop'"
+    ):
         sizes_at_input(table, (640, 640), "crop")  # type: ignore[arg-type]

@@ -69,6 +69,21 @@ def test_the_command_says_what_the_library_call_finds(drawn: Path, capsys: Captu
     assert said["upper_bound"] is None
 
 
+def test_anchors_are_fitted_to_images_as_torchvision_scales_them(
+    drawn: Path, capsys: Capture
+) -> None:
+    words = ["boxes", "anchors", str(drawn), "--k", "4", "--certify", "0", "--json"]
+    assert main([*words, "--fit", "shorter-side", "--input-size", "1333x800"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (found,) = fit_anchor_sets(
+        draw_table(boxes=150), [4], input_size_wh=(1333, 800), fit="shorter-side"
+    )
+    assert (said["fit"], said["input_size_wh"]) == ("shorter-side", [1333, 800])
+    assert said["sets"][0]["anchors_wh_px"] == found.anchors_wh_px.tolist()
+    assert main([*words, "--fit", "shorter-side", "--input-size", "800x1333"]) == 1
+    assert "got 800 x 1333. Turn them round: 1333 x 800." in capsys.readouterr().err
+
+
 def test_the_text_shows_value_bound_and_distance_to_the_best(drawn: Path, capsys: Capture) -> None:
     assert main(["boxes", "anchors", str(drawn), "--k", "1:3"]) == 0
     text = capsys.readouterr().out

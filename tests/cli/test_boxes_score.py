@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.boxes.tables import draw_table, make_table, write_coco
-from tinysight.boxes.geometry import sizes_at_input
-from tinysight.boxes.presets import PRESET_FITS, PRESETS
+from tinysight.boxes.geometry import FITS, sizes_at_input
+from tinysight.boxes.presets import PRESETS
 from tinysight.boxes.quality import score_anchors
 from tinysight.cli import boxes_score, main
 
@@ -197,7 +197,7 @@ def test_wrong_words_are_a_usage_error(
 
 
 def test_the_words_of_the_parser_are_those_of_the_library() -> None:
-    assert boxes_score.FITS == PRESET_FITS
+    assert boxes_score.FITS == FITS
 
 
 def test_a_level_that_few_boxes_prefer_does_not_read_as_none(

@@ -13,13 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.presets import (
-    PRESET_FITS,
-    PRESETS,
-    PresetFit,
-    find_preset,
-    sizes_times_ratios,
-)
+from tinysight.boxes.geometry import FITS, Fit
+from tinysight.boxes.presets import PRESETS, find_preset, sizes_times_ratios
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.strides import STRIDES_PX
 from tinysight.errors import DataError
@@ -40,7 +35,7 @@ class AnchorFile:
 
     strides_px: tuple[int, ...] | None = None
     input_size_wh: tuple[int, int] | None = None
-    fit: PresetFit | None = None
+    fit: Fit | None = None
 
     @property
     def anchors_wh_px(self) -> NDArray[np.float64]:
@@ -162,10 +157,9 @@ def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
         return AnchorFile((_pairs(path, value),))
     size = _input_size(path, value.get("input_size_wh"))
     fit = value.get("fit")
-    if fit is not None and fit not in PRESET_FITS:
+    if fit is not None and fit not in FITS:
         raise DataError(
-            f"{path}: fit must be one of {', '.join(PRESET_FITS)}, got {fit!r}. "
-            f"Export the anchors again."
+            f"{path}: fit must be one of {', '.join(FITS)}, got {fit!r}. Export the anchors again."
         )
     if k is None and value.get("structured") is not None:
         return AnchorFile(_structured_levels(path, value["structured"]), None, size, fit)

@@ -74,8 +74,8 @@ class AnchorSet:
     input_size_wh: tuple[int, int]
     """Network input, pixels."""
 
-    fit: str
-    """How images meet the input: ``letterbox`` or ``stretch``."""
+    fit: Fit
+    """How images meet the input."""
 
     distance: str
     """One of ``DISTANCES``."""

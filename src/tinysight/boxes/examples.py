@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.geometry import factors_to_input
 from tinysight.boxes.image_sizes import ImageFiles
 from tinysight.boxes.quality import match_anchors
 from tinysight.orientation import UPRIGHT, orientation_of, turned_upright
@@ -52,9 +53,7 @@ class Example:
     def match(self, anchors: AnchorSet) -> AnchorMatch:
         """Return the best anchor of each box, scaled from the input of the network to the image."""
         image_wh = np.array(self.photograph.size, dtype=np.float64)
-        factors = np.array(anchors.input_size_wh) / image_wh
-        if anchors.fit == "letterbox":
-            factors = np.full(2, factors.min())
+        (factors,) = factors_to_input(image_wh[None], anchors.input_size_wh, anchors.fit)
         best = match_anchors(self.boxes_xywh_px[:, 2:] * factors, anchors.anchors_wh_px).anchor
         return AnchorMatch(anchors.anchors_wh_px[best] / factors, best)
 

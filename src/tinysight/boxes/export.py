@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinysight.boxes.export_inputs import input_warnings
 from tinysight.boxes.export_pyramids import (
     render_detectron2,
     render_detectron2_code,
@@ -28,7 +29,6 @@ from tinysight.boxes.export_yolo import (
     render_darknet_v2,
     render_darknet_v3,
     render_yolov5,
-    stretch_warnings,
 )
 from tinysight.boxes.leveled_anchors import LeveledAnchors
 from tinysight.errors import DataError
@@ -71,8 +71,7 @@ def export_warnings(leveled: LeveledAnchors, to: str) -> tuple[str, ...]:
         leveled: The anchors on their levels.
         to: A name of :data:`FORMATS`.
     """
-    own = stretch_warnings(leveled) if to.startswith("darknet") else ()
-    return (*leveled.assignment.warnings, *own)
+    return (*leveled.assignment.warnings, *input_warnings(leveled, to))
 
 
 def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
+from tinysight.boxes.export_inputs import input_lines, input_warnings
 from tinysight.boxes.leveled_anchors import (
     LeveledAnchors,
     even_levels,
@@ -34,6 +35,7 @@ def render_detectron2(leveled: LeveledAnchors) -> str:
         )
     lines = [
         f"# {leveled.about}; ratios are height / width",
+        *(f"# {line}" for line in input_lines(leveled, "detectron2")),
         "MODEL:",
         "  ANCHOR_GENERATOR:",
         f"    SIZES: {_nested(factors[0])}",
@@ -59,7 +61,7 @@ def render_detectron2_code(leveled: LeveledAnchors) -> str:
     return f'''"""{leveled.about}.
 
 Import this file before the model is built and call add_fitted_anchors(cfg).
-"""
+{_on_input(leveled, "detectron2-code")}"""
 
 import torch
 from detectron2.modeling.anchor_generator import (
@@ -101,7 +103,7 @@ def render_torchvision(leveled: LeveledAnchors) -> str:
 
 Pass anchor_generator as rpn_anchor_generator to FasterRCNN or as anchor_generator to RetinaNet.
 torchvision rounds the corners of these anchors to whole pixels.
-"""
+{_on_input(leveled, "torchvision")}"""
 
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
@@ -116,7 +118,7 @@ anchor_generator = AnchorGenerator(
     return f'''"""{leveled.about}.
 
 Pass anchor_generator as rpn_anchor_generator to FasterRCNN or as anchor_generator to RetinaNet.
-"""
+{_on_input(leveled, "torchvision")}"""
 
 import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -148,10 +150,12 @@ def render_mmdetection(leveled: LeveledAnchors) -> str:
         DataError: The levels hold different numbers of anchors.
     """
     levels = even_levels(leveled, "mmdetection")
+    lines = (leveled.about, *input_lines(leveled, "mmdetection"))
+    about = "\n".join(f"# {line}" for line in lines)
     scaled = _scales(leveled)
     if scaled is not None:
         base_sizes, scales, ratios = (_nested([row])[1:-1] for row in scaled)
-        return f"""# {leveled.about}
+        return f"""{about}
 # Levels are listed finest first, as RetinaHead needs them; ratios are height / width.
 model = dict(
     bbox_head=dict(
@@ -174,7 +178,7 @@ model = dict(
         for level in reverse
     )
     strides = [level.stride_px for level in reverse]
-    return f"""# {leveled.about}
+    return f"""{about}
 # Levels are listed coarsest first, as YOLOV3Head needs them. For a head that takes the finest
 # first (RetinaHead, RPNHead), turn the lists round.
 model = dict(
@@ -196,8 +200,9 @@ model = dict(
 def render_ssd(leveled: LeveledAnchors) -> str:
     """Write the default boxes of each feature map as fractions of the input, in JSON."""
     width, height = leveled.input_size_wh
+    about = f"default boxes: {leveled.about}; width and height as fractions of the input"
     value = {
-        "about": f"default boxes: {leveled.about}; width and height as fractions of the input",
+        "about": ". ".join((about, *input_warnings(leveled, "ssd"))),
         "input_size_wh": [width, height],
         "steps_px": [level.stride_px for level in leveled.levels],
         "default_boxes_wh": [
@@ -206,6 +211,11 @@ def render_ssd(leveled: LeveledAnchors) -> str:
         ],
     }
     return json.dumps(value, indent=1) + "\n"
+
+
+def _on_input(leveled: LeveledAnchors, to: str) -> str:
+    """Return the lines of a docstring on the input, each with its end."""
+    return "".join(f"{line}\n" for line in input_lines(leveled, to))
 
 
 def _factors(leveled: LeveledAnchors) -> Factors | None:

@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
+from tinysight.boxes.export_inputs import input_lines, wrapped
 from tinysight.boxes.leveled_anchors import LeveledAnchors, even_levels, number_text
 from tinysight.errors import DataError
-
-_LINE_LENGTH = 96
-
-
-def stretch_warnings(leveled: LeveledAnchors) -> tuple[str, ...]:
-    """Return what to do about anchors that are not fitted to images as darknet makes them.
-
-    Source:
-        AlexeyAB/darknet: letter_box is 0 by default (src/parser.c) and refused beside mosaic=1
-        (src/data.c).
-    """
-    if leveled.fit == "stretch":
-        return ()
-    mend = "Set letter_box=1 and mosaic=0, or fit" if leveled.fit == "letterbox" else "Fit"
-    return (
-        f"AlexeyAB's darknet stretches images unless [net] has letter_box=1, but these anchors are "
-        f"for the fit {leveled.fit}. {mend} for stretched images with `tinysight boxes anchors "
-        f"FILE --fit stretch`.",
-    )
 
 
 def render_darknet(leveled: LeveledAnchors) -> str:
@@ -63,9 +44,9 @@ def _yolo_layers(leveled: LeveledAnchors, *, coarsest_first: bool, versions: str
         *_comment(
             f"In the order of {versions}, {order}. In the two layers of the same stride of your "
             f"cfg change only filters in [convolutional] and mask, anchors, classes, num in "
-            f"[yolo]. Keep every other line, activation as well.",
-            *_about_net(leveled),
+            f"[yolo]. Keep every other line, activation as well."
         ),
+        *_comment_on_input(leveled, "darknet"),
     ]
     for level, mask in reversed(layers) if coarsest_first else layers:
         lines += [
@@ -102,9 +83,9 @@ def render_darknet_v2(leveled: LeveledAnchors) -> str:
         *_comment(
             "In the last two layers of your cfg change only filters in [convolutional] and "
             "anchors, classes, num in [region]. Keep every other line, such as bias_match=1 and "
-            "softmax=1: darknet takes 0 for each where it is missing.",
-            *_about_net(leveled),
+            "softmax=1: darknet takes 0 for each where it is missing."
         ),
+        *_comment_on_input(leveled, "darknet-v2"),
         "",
         "[convolutional]",
         f"filters={(num_classes + 5) * len(cells)}",
@@ -117,19 +98,12 @@ def render_darknet_v2(leveled: LeveledAnchors) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _about_net(leveled: LeveledAnchors) -> tuple[str, ...]:
-    """Return texts that say what [net] must have for these anchors."""
-    width, height = leveled.input_size_wh
-    size = f"[net] must have width={width} and height={height}."
-    return (size, *stretch_warnings(leveled))
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in wrapped(text)]
 
 
-def _comment(*texts: str) -> list[str]:
-    """Return lines of comment, a new one for each text."""
-    lines = [
-        line for text in texts for line in textwrap.wrap(text, _LINE_LENGTH, break_on_hyphens=False)
-    ]
-    return [f"# {line}" for line in lines]
+def _comment_on_input(leveled: LeveledAnchors, to: str) -> list[str]:
+    return [f"# {line}" for line in input_lines(leveled, to)]
 
 
 def render_yolov5(leveled: LeveledAnchors) -> str:
@@ -138,7 +112,7 @@ def render_yolov5(leveled: LeveledAnchors) -> str:
     Raises:
         DataError: The levels hold different numbers of anchors.
     """
-    lines = [f"# {leveled.about}"]
+    lines = [f"# {leveled.about}", *_comment_on_input(leveled, "yolov5")]
     if leveled.num_classes is not None:
         lines.append(f"nc: {leveled.num_classes}")
     lines.append("anchors:")

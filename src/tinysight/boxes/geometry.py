@@ -13,8 +13,15 @@ from tinysight.numerals import counted
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
 
-Fit = Literal["letterbox", "stretch"]
-FITS: tuple[Fit, ...] = ("letterbox", "stretch")
+Fit = Literal["letterbox", "stretch", "shorter-side"]
+"""How an image meets the input of a network.
+
+``letterbox`` scales it by one factor until it fits and pads the rest; ``stretch`` scales width and
+height each to its side; ``shorter-side`` scales it by one factor until its shorter side has the
+input's height, or its longer side the input's width if that comes first, and pads nothing.
+"""
+
+FITS: tuple[Fit, ...] = ("letterbox", "stretch", "shorter-side")
 
 # yolov5, v7 and darknet train a box with an anchor when no side differs by this factor or more.
 RECALL_RATIO = 4.0
@@ -31,19 +38,24 @@ def sizes_at_input(
     Args:
         table: Boxes and the sizes of their images.
         input_size_wh: Width and height of the network input, pixels, both >= 1.
-        fit: ``letterbox`` scales an image by one factor until it fits and pads the rest;
-            ``stretch`` scales width and height each to its side.
+        fit: How an image meets the input.
 
     Returns:
         Width and height of the boxes that are not crowd regions, (n, 2), pixels at the input.
 
     Raises:
-        DataError: ``input_size_wh`` or ``fit`` is not as above, or a box's image has no size.
+        DataError: ``input_size_wh`` or ``fit`` is not as above, an input for ``shorter-side`` is
+            higher than wide, or a box's image has no size.
     """
     if fit not in FITS:
         raise DataError(f"`fit` must be one of {', '.join(FITS)}, got {fit!r}.")
+    width, height = input_size_wh
+    if fit == "shorter-side" and height > width:
+        raise DataError(
+            f"`input_size_wh` must be the longest that a longer side may be x the shorter side for "
+            f"the fit shorter-side, got {width} x {height}. Turn them round: {height} x {width}."
+        )
     if min(input_size_wh) < 1:
-        width, height = input_size_wh
         raise DataError(
             f"`input_size_wh` must be at least 1 x 1 pixels, got {width} x {height}. "
             f"Give the size of the network's input, for instance 640."
@@ -59,10 +71,29 @@ def sizes_at_input(
             f"{counted(int(kept.sum()), 'box', 'boxes')}. Give the folder of the images or one "
             f"size for all."
         )
-    factors = np.asarray(input_size_wh, dtype=np.float64) / image_wh_px
+    return np.ascontiguousarray(
+        table.wh_px[kept] * factors_to_input(image_wh_px, input_size_wh, fit)
+    )
+
+
+def factors_to_input(
+    image_wh_px: NDArray[np.float64], input_size_wh: tuple[int, int], fit: Fit
+) -> NDArray[np.float64]:
+    """Return by how much images are scaled, (n, 2) along x and y.
+
+    Args:
+        image_wh_px: (n, 2) width and height of the images, > 0.
+        input_size_wh: As of :func:`sizes_at_input`, as is ``fit``.
+        fit: How an image meets the input.
+    """
+    if fit == "stretch":
+        return np.asarray(input_size_wh / image_wh_px)
     if fit == "letterbox":
-        factors = factors.min(axis=1, keepdims=True)
-    return np.ascontiguousarray(table.wh_px[kept] * factors)
+        one = (input_size_wh / image_wh_px).min(axis=1)
+    else:
+        longest_px, shorter_px = input_size_wh
+        one = np.minimum(shorter_px / image_wh_px.min(axis=1), longest_px / image_wh_px.max(axis=1))
+    return np.stack([one, one], axis=1)
 
 
 def sizes_in_image(table: BoxTable) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinysight.boxes.anchors import AnchorSet
 from tinysight.boxes.clustering import point_levels, polish, refine, search_anchors
-from tinysight.boxes.geometry import best_iou, is_within_ratio
+from tinysight.boxes.geometry import Fit, best_iou, is_within_ratio
 from tinysight.boxes.objectives import MeanIoU
 from tinysight.boxes.sizes import SizeHistogram
 from tinysight.errors import DataError
@@ -23,7 +23,7 @@ def fit_to_histogram(
     ks: Sequence[int],
     *,
     input_size_wh: tuple[int, int],
-    fit: str,
+    fit: Fit,
     num_starts: int = 8,
     seed: int = 0,
 ) -> tuple[AnchorSet, ...]:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.geometry import sizes_at_input
+from tinysight.boxes.geometry import Fit, sizes_at_input
 from tinysight.errors import DataError
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
-
-PresetFit = Literal["letterbox", "stretch", "shorter-side"]
-"""How an image meets the input. ``shorter-side`` scales it by one factor until its shorter side has
-the input's height, or its longer side the input's width if that comes first; it is not padded."""
-
-PRESET_FITS: tuple[PresetFit, ...] = ("letterbox", "stretch", "shorter-side")
 
 Pairs = Sequence[tuple[float, float]]
 
@@ -42,7 +36,7 @@ class AnchorPreset:
     input_size_wh: tuple[int, int]
     """The input the anchors were made for, pixels."""
 
-    fit: PresetFit
+    fit: Fit
     source: str
     """Repository, path and commit or version of the file that has them."""
 
@@ -79,23 +73,7 @@ def sizes_at_preset(table: BoxTable, preset: AnchorPreset) -> NDArray[np.float64
     Raises:
         DataError: A box's image has no size.
     """
-    return sizes_at_any_input(table, preset.input_size_wh, preset.fit)
-
-
-def sizes_at_any_input(
-    table: BoxTable, input_size_wh: tuple[int, int], fit: PresetFit
-) -> NDArray[np.float64]:
-    """Return the box sizes at an input, as ``geometry.sizes_at_input`` but for every fit."""
-    if fit != "shorter-side":
-        return sizes_at_input(table, input_size_wh, fit)
-    longest_px, shortest_px = input_size_wh
-    image_wh_px = table.image_wh_px[table.image_index[~table.is_crowd]]
-    # Sizes at 1 x 1 times the image's own are those in the image, with the check for its size.
-    wh_px = sizes_at_input(table, (1, 1), "stretch") * image_wh_px
-    factors = np.minimum(
-        shortest_px / image_wh_px.min(axis=1), longest_px / image_wh_px.max(axis=1)
-    )
-    return np.ascontiguousarray(wh_px * factors[:, None])
+    return sizes_at_input(table, preset.input_size_wh, preset.fit)
 
 
 def sizes_times_ratios(sizes_px: Iterable[float], ratios: Iterable[float]) -> NDArray[np.float64]:
@@ -110,7 +88,7 @@ def _yolo(
     framework: str,
     levels: Sequence[Pairs],
     input_size_px: int,
-    fit: PresetFit,
+    fit: Fit,
     source: str,
 ) -> AnchorPreset:
     strides = tuple(8 * 2**level for level in range(len(levels)))
@@ -149,7 +127,7 @@ def _pyramid(
     source: str,
     *,
     input_size_wh: tuple[int, int] = (1333, 800),
-    fit: PresetFit = "shorter-side",
+    fit: Fit = "shorter-side",
     has_whole_corners: bool = False,
 ) -> AnchorPreset:
     """Sizes x ratios on every level; torchvision rounds the corners of its anchors."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.geometry import (
+    Fit,
     best_iou,
     best_possible_recall,
     is_within_ratio,
@@ -25,7 +26,7 @@ from tinysight.boxes.geometry import (
     mean_of_scores,
 )
 from tinysight.boxes.held_out import Interval, bootstrap_means
-from tinysight.boxes.presets import PRESETS, AnchorPreset, PresetFit, sizes_at_preset
+from tinysight.boxes.presets import PRESETS, AnchorPreset, sizes_at_preset
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.threads import map_in_threads
 from tinysight.numerals import counted, rounded_down
@@ -319,7 +320,7 @@ def score_presets(
             ``geometry.sizes_at_input`` returns them.
         presets: Which; all of them when not given.
     """
-    at_input: dict[tuple[tuple[int, int], PresetFit], list[AnchorPreset]] = {}
+    at_input: dict[tuple[tuple[int, int], Fit], list[AnchorPreset]] = {}
     for preset in PRESETS.values() if presets is None else presets:
         at_input.setdefault((preset.input_size_wh, preset.fit), []).append(preset)
     # In turn, so that the sizes at one input only are in memory.

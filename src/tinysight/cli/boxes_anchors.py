@@ -15,6 +15,7 @@ from tinysight.cli.anchor_fits import (
 from tinysight.cli.anchor_lines import set_lines, structured_lines
 from tinysight.cli.boxes_input import (
     DEFAULT_INPUT_PX,
+    FITS,
     add_input_arguments,
     input_size_wh,
 )
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-# The words of boxes.anchors.DISTANCES and boxes.geometry.FITS, repeated so that --help needs no
-# numpy; a test holds them equal.
+# The words of boxes.anchors.DISTANCES, repeated so that --help needs no numpy; a test holds them
+# equal.
 DISTANCES = ("iou", "log", "wh", "ratio")
-FITS = ("letterbox", "stretch")
 
 _MOST_K = 100
 _MOST_STRUCTURED = 500
@@ -98,7 +98,9 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
         "--fit",
         choices=FITS,
         default="letterbox",
-        help="how images meet the input: scaled and padded (default), or stretched",
+        help="how images meet the input: scaled and padded (default), stretched, or, as "
+        "torchvision and detectron2 do, scaled until the shorter side has the height of "
+        "--input-size or the longer one its width: --input-size 1333x800",
     )
     parser.add_argument(
         "--certify",

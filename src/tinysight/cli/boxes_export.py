@@ -89,8 +89,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.boxes.anchor_files import find_anchors
     from tinysight.boxes.export import check_format, export_warnings, render_anchors
+    from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.leveled_anchors import LeveledAnchors
-    from tinysight.boxes.presets import sizes_at_any_input
     from tinysight.run_folder import write_text
 
     check_format(arguments.to)
@@ -105,7 +105,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     boxes_wh_px = None
     if arguments.boxes:
         named = argparse.Namespace(**{**vars(arguments), "files": arguments.boxes})
-        boxes_wh_px = sizes_at_any_input(read_input(named).table, input_size_wh, fit)
+        boxes_wh_px = sizes_at_input(read_input(named).table, input_size_wh, fit)
     assignment = _assigned(found, arguments, boxes_wh_px)
     leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes)
     text = render_anchors(leveled, arguments.to)

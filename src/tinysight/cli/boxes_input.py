@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 DEFAULT_INPUT_PX = 640
 
-# The words of boxes.formats.READERS and boxes.policies.POLICIES, repeated so that --help needs no
-# numpy; a test holds them equal.
+# The words of boxes.formats.READERS, boxes.policies.POLICIES and boxes.geometry.FITS, repeated so
+# that --help needs no numpy; a test holds them equal.
 FORMATS = (
     "coco",
     "yolo",
@@ -29,6 +29,7 @@ FORMATS = (
     "plain-rows",
 )
 POLICIES = ("keep", "clip", "drop", "strict")
+FITS = ("letterbox", "stretch", "shorter-side")
 
 
 def add_input_arguments(parser: argparse.ArgumentParser, *, takes_many: bool = True) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import (
     DEFAULT_INPUT_PX,
+    FITS,
     add_input_arguments,
     input_size_wh,
     read_input,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from tinysight.boxes.verdict import PresetScore, Verdict
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-# The words of boxes.presets.PRESET_FITS, repeated so that --help needs no numpy.
-FITS = ("letterbox", "stretch", "shorter-side")
 
 _MOST_CLASSES = 10
 _COLUMNS = 99
@@ -104,8 +102,9 @@ def run_score(arguments: argparse.Namespace) -> int:
     """Score the anchors and print what was found."""
     from tinysight import cli
     from tinysight.boxes.anchor_files import find_anchors
+    from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.held_out import check_held_out
-    from tinysight.boxes.presets import PRESETS, find_preset, sizes_at_any_input
+    from tinysight.boxes.presets import PRESETS, find_preset
     from tinysight.boxes.quality import score_anchors
     from tinysight.boxes.strides import STRIDES_PX, assign_strides, group_levels
     from tinysight.boxes.verdict import IOU_MARGIN, closest_default, judge_anchors, score_presets
@@ -118,7 +117,7 @@ def run_score(arguments: argparse.Namespace) -> int:
     )
     fit = arguments.fit or found.fit or "letterbox"
     table = read_input(arguments).table
-    sizes_wh_px = sizes_at_any_input(table, input_size_wh, fit)
+    sizes_wh_px = sizes_at_input(table, input_size_wh, fit)
     if not len(sizes_wh_px):
         raise DataError(
             f"{arguments.files[0]}: must hold boxes to score anchors on, it holds none. "
@@ -147,7 +146,7 @@ def run_score(arguments: argparse.Namespace) -> int:
         fitted = read_input(argparse.Namespace(**{**vars(arguments), "files": arguments.fitted_on}))
         held_out = check_held_out(
             found.anchors_wh_px,
-            sizes_at_any_input(fitted.table, input_size_wh, fit),
+            sizes_at_input(fitted.table, input_size_wh, fit),
             sizes_wh_px,
             image_index,
         )
