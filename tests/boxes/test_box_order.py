@@ -215,6 +215,42 @@ def test_edges_are_needed_to_change_how_pixels_are_counted() -> None:
     assert str(decide(numbers, wh, "xyxy", is_open=True).order) == "xyxy"
 
 
+@pytest.mark.parametrize(
+    ("odd", "count", "found"),
+    [
+        ((-2, 30, 60, 90), 10, "xyxy:1"),  # outside however pixels are counted
+        ((0, 30, 60, 90), 25, "xyxy:1"),  # half as many as begin at 1, and those end at the edge
+        ((0, 30, 60, 90), 26, "xyxy"),
+    ],
+)
+def test_boxes_that_begin_at_pixel_1_are_heard_against_strays(
+    odd: tuple[float, ...], count: int, found: str
+) -> None:
+    numbers = np.array([(1, 1, 500, 400), (10, 20, 60, 80)] * 50 + [odd] * count, np.float64)
+    wh = np.tile([500.0, 400.0], (len(numbers), 1))
+    assert str(decide(numbers, wh, "xyxy:1", is_open=True).order) == found
+    assert str(decide(numbers, wh, "xyxy", is_open=True).order) == (
+        "xyxy:1" if odd[0] < 0 else "xyxy"
+    )
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_boxes_that_begin_at_pixel_0_need_no_image_size_to_tell_it(known: int) -> None:
+    numbers = np.array([(1.0, 1, 9, 9)] + [(0.0, 0, 50, 40)] * 4)
+    wh = np.full((5, 2), np.nan)
+    wh[:known] = 100
+    decision = decide(numbers, wh, "xyxy:1", is_open=True)
+    assert (str(decision.order), decision.boxes_tested) == ("xyxy", known)
+    assert (decision.basis, decision.are_pixels_measured) == (
+        "declared" if known else "untested",
+        True,
+    )
+    assert decision.reason() == (
+        "the layout as the file declares, the count of pixels measured by boxes at the edges "
+        "(--box-order xyxy:1 if that is wrong)"
+    )
+
+
 def test_reason_says_that_the_count_of_pixels_was_measured() -> None:
     xywh, wh = drawn(200, seed=7)
     xywh[:20, :2] = 0

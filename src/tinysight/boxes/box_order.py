@@ -95,7 +95,8 @@ class OrderDecision:
     @property
     def are_pixels_measured(self) -> bool:
         """Whether the declared layout is used, but not the declared way to count pixels."""
-        return self.basis == "declared" and self.order != self.declared
+        is_declared = self.declared is not None and self.basis in ("declared", "untested")
+        return is_declared and self.order != self.declared
 
     def reason(self) -> str:
         """Return in words why the order is used."""
@@ -226,8 +227,8 @@ def decide_box_order(
         spread = np.linspace(0, len(numbers) - 1, _MOST_BOXES_TESTED).astype(np.int64)
         numbers, wh_px = numbers[spread], wh_px[spread]
     is_readable = np.isfinite(numbers).all(axis=1)
-    readable = numbers[is_readable]
-    unit = _unit_of(readable, wh_px[is_readable], declared)
+    readable, readable_wh = numbers[is_readable], wh_px[is_readable]
+    unit = _unit_of(readable, readable_wh, declared)
     is_tested = is_readable & (np.isfinite(wh_px).all(axis=1) | (unit == "rel"))
     tested, tested_wh = numbers[is_tested], wh_px[is_tested]
     if unit == "rel":
@@ -239,12 +240,13 @@ def decide_box_order(
     num_tested = len(tested)
 
     def decision(
-        order: BoxOrder, basis: Literal["declared", "measured", "overruled"]
+        order: BoxOrder, basis: Literal["declared", "measured", "overruled", "untested"]
     ) -> OrderDecision:
-        if is_first_pixel_open and order.unit == "px" and num_tested:
-            order = _with_first_pixel(tested, order, tested_wh)
-        is_open = is_first_pixel_open and _is_last_pixel_open(tested, order, tested_wh)
-        return OrderDecision(order, basis, shares, num_tested, declared, is_open)
+        # Boxes that begin at pixel 0 need no image size to tell that pixels count from it.
+        if is_first_pixel_open and order.unit == "px":
+            order = _with_first_pixel(readable, order, readable_wh)
+        is_open = is_first_pixel_open and _is_last_pixel_open(readable, order, readable_wh)
+        return OrderDecision(order, basis, shares, num_tested, declared, is_open, len(readable) > 0)
 
     if asked is not None:
         return OrderDecision(asked, "asked", shares, num_tested, declared)
@@ -257,10 +259,7 @@ def decide_box_order(
                 f"image sizes it cannot be tested. Pass --box-order ({', '.join(LAYOUTS)}), or "
                 f"--images DIR or --image-size WxH."
             )
-        is_open = is_first_pixel_open and _is_last_pixel_open(
-            readable, declared, wh_px[is_readable]
-        )
-        return OrderDecision(declared, "untested", (), 0, declared, is_open, len(readable) > 0)
+        return decision(declared, "untested")
     best = shares[0][0]
     is_clear = _is_clear_winner(shares, num_tested)
     if declared is None:
@@ -360,18 +359,26 @@ def _with_first_pixel(
 
     Boxes that reach an edge betray it: their left and top are 0 or 1, their right and bottom the
     size of the image or one less. Objects are cut off there, so that many more boxes end at an edge
-    than a pixel before it; where they do not, no edge is seen and nothing is changed.
+    than a pixel before it; where they do not, no edge is seen and nothing is changed. A box that
+    begins before pixel 0 is outside however pixels are counted, and says nothing.
+
+    Args:
+        numbers: (n, 4) boxes in ``order``.
+        order: Their order, in pixels.
+        wh_px: (n, 2) width, height of each box's image, NaN where unknown.
     """
     if order.layout not in ("xyxy", "yxyx"):
         return order
     counted_from_one = replace(order, first_pixel=1, includes_last=True)
     corners = to_xywh_px(numbers, replace(order, first_pixel=0, includes_last=False), wh_px)
     begin, end = corners[:, :2], corners[:, :2] + corners[:, 2:]
-    num_at_zero = int((begin < 1).any(axis=1).sum())
-    if order.first_pixel == 1:
-        few = len(numbers) / _BOXES_PER_STRAY
-        return order if num_at_zero <= few else replace(order, first_pixel=0, includes_last=False)
+    num_at_zero = int(((begin > -1) & (begin < 1)).any(axis=1).sum())
     begins = [int((begin == px).any(axis=1).sum()) for px in (1, 2)]
+    if order.first_pixel == 1:
+        are_few = num_at_zero <= len(numbers) / _BOXES_PER_STRAY or (
+            _is_edge(begins[0], num_at_zero) and _is_edge(*begins)
+        )
+        return order if are_few else replace(order, first_pixel=0, includes_last=False)
     ends = [int((end == wh_px - px).any(axis=1).sum()) for px in (0, 1, 2)]
     if num_at_zero == 0 and _is_edge(*begins) and _is_edge(*ends[:2]):
         return counted_from_one

@@ -38,6 +38,24 @@ def test_corners_from_zero_are_recognised(tmp_path: Path) -> None:
     assert reading.table.xywh_px.tolist() == [[0, 0, 100, 80], [10, 20, 20, 20]]
 
 
+def test_corners_from_zero_are_recognised_without_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(voc([(0, 0, 50, 40, "dog")], ""))
+    reading = read_boxes(path)
+    assert str(reading.box_order) == "xyxy"
+    assert reading.table.xywh_px.tolist() == [[0, 0, 50, 40]]
+
+
+def test_one_negative_corner_does_not_change_how_all_are_counted(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.xml").write_text(voc([(1, 1, 100, 80, "dog")]))
+    (tmp_path / "odd.xml").write_text(voc([(-2, 30, 60, 70, "dog")]))
+    reading = read_boxes(tmp_path)
+    assert str(reading.box_order) == "xyxy:1"
+    assert reading.table.xywh_px[0].tolist() == [0, 0, 100, 80]
+    assert [finding.kind for finding in reading.findings] == ["over_edge"]
+
+
 @pytest.mark.parametrize(
     ("encoding", "declared"),
     [
