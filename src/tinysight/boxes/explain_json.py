@@ -73,8 +73,9 @@ _VIA_REGION = {
     "cx": "x of the centre",
     "cy": "y of the centre",
     "r": "radius",
-    "rx": "radius along x",
-    "ry": "radius along y",
+    "rx": "radius along x, before the ellipse is turned",
+    "ry": "radius along y, before the ellipse is turned",
+    "theta": "by how many radians the ellipse is turned about its centre; the box goes around that",
 }
 
 

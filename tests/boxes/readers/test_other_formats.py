@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinysight.boxes.reading import read_boxes
@@ -40,6 +42,32 @@ def test_via_shapes_give_the_boxes_around_them(version: int, tmp_path: Path) -> 
     assert reading.table.xywh_px.tolist() == AROUND
     names = [reading.table.class_names[i] for i in reading.table.class_index]
     assert names == ["dog", "cat", "dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("theta", "box"),
+    [
+        (0, [20, 90, 160, 20]),
+        (math.pi / 2, [90, 20, 20, 160]),
+        ("1.5708", [90, 20, 20, 160]),
+        (-math.pi / 4, [100 - 3250**0.5, 100 - 3250**0.5, 2 * 3250**0.5, 2 * 3250**0.5]),
+    ],
+)
+def test_via_ellipse_is_turned_by_radians(theta: Any, box: list[float], tmp_path: Path) -> None:
+    shape = region("ellipse", cx=100, cy=100, rx=80, ry=10, theta=theta)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"a.jpg1": {"filename": "a.jpg", "size": 1, "regions": [shape]}}))
+    assert read_boxes(path).table.xywh_px == pytest.approx(np.array([box]), abs=1e-3)
+
+
+@pytest.mark.parametrize("theta", [math.inf, math.nan, "much", None])
+def test_via_ellipse_of_no_angle_is_left_out(theta: Any, tmp_path: Path) -> None:
+    shape = region("ellipse", cx=100, cy=100, rx=80, ry=10, theta=theta)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"a.jpg1": {"filename": "a.jpg", "size": 1, "regions": [shape]}}))
+    reading = read_boxes(path)
+    assert (reading.boxes_read, reading.rejected) == (1, 1)
+    assert "box_not_numbers" in {finding.kind for finding in reading.findings}
 
 
 def test_via_regions_that_are_no_boxes_are_named(tmp_path: Path) -> None:

@@ -100,9 +100,11 @@ def _box_around(shape: dict[str, Any]) -> object:
         return _as_xywh(around_points(zip(xs, ys, strict=True)))
     if "cx" in shape and "cy" in shape:
         radii = (shape.get("rx", shape.get("r")), shape.get("ry", shape.get("r")))
-        cx, cy, rx, ry = map(as_number, (shape["cx"], shape["cy"], *radii))
+        numbers = (shape["cx"], shape["cy"], *radii, shape.get("theta", 0))
+        cx, cy, rx, ry, turn_rad = map(as_number, numbers)
         if cx is not None and cy is not None and rx is not None and ry is not None:
-            return _as_xywh(around_ellipse(cx, cy, rx, ry))
+            if turn_rad is not None and math.isfinite(turn_rad):
+                return _as_xywh(around_ellipse(cx, cy, rx, ry, math.degrees(turn_rad)))
         return [None] if shape.get("name") == "point" else [None] * 4
     return [shape.get(key) for key in ("x", "y", "width", "height")]
 
