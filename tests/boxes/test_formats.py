@@ -99,6 +99,35 @@ def test_json_with_keys_of_three_formats_is_asked_about(tmp_path: Path) -> None:
         find_annotations(path)
 
 
+_RESULT = {"from_name": "label", "value": {"x": 10, "y": 10, "rectanglelabels": ["cat"]}}
+_LABEL_STUDIO = {
+    "json": [
+        {"id": 1, "annotations": [{"id": 1, "result": [_RESULT]}], "data": {"image": "/data/a.jpg"}}
+    ],
+    "without boxes": [{"id": 1, "annotations": [{"result": []}], "data": {"image": "a.jpg"}}],
+    "not annotated": [{"id": 1, "annotations": [], "total_annotations": 0, "data": {}}],
+    "one task": {"id": 1, "annotations": [{"id": 1, "result": [_RESULT]}], "data": {}},
+    "json-min": [{"image": "/data/a.jpg", "id": 1, "label": [_RESULT["value"]]}],
+}
+
+
+@pytest.mark.parametrize("value", _LABEL_STUDIO.values(), ids=_LABEL_STUDIO)
+def test_json_of_label_studio_is_told_from_annotations(value: Any, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", value)
+    text = (
+        f"{path}: must be of a known format, but it is Label Studio's own JSON. Export from Label "
+        f"Studio as COCO, YOLO or Pascal VOC."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(path)
+
+
+def test_coco_with_a_key_of_label_studio_is_coco(tmp_path: Path) -> None:
+    text = '{"annotations": [{"bbox": [1, 2, 3, 4], "from_name": "label", "result": []}]}'
+    (tmp_path / "a.json").write_text(text)
+    assert find_annotations(tmp_path / "a.json")[0] == "coco"
+
+
 def test_description_of_label_studio_beside_its_labels_is_no_second_set(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_text("1 0.5 0.5 0.2 0.4\n")

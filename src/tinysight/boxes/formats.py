@@ -65,6 +65,9 @@ _KEYS = {
 """Keys of each format whose files are JSON objects, at any depth."""
 _NAMES = {"coco": "COCO", "via": "VGG Image Annotator", "labelme": "LabelMe"}
 _CREATEML_KEYS = {"imagefilename", "coordinates"}
+_LABEL_STUDIO_KEYS = {"from_name", "total_annotations"} | {
+    f"{shape}labels" for shape in ("rectangle", "polygon", "ellipse", "brush")
+}
 
 # How PNG, JPEG, GIF and TIFF begin.
 _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
@@ -127,6 +130,7 @@ def _format_of_file(path: Path) -> str | None:
         return None
     if body.startswith(("{", "[")):
         check_nesting(head, path)
+        _refuse_label_studio(body, path)
     if body.startswith("{"):
         return _format_of_json(text, path)
     if body.startswith("[") and not _PLAIN_ROW.match(body):
@@ -156,6 +160,16 @@ def _format_of_json(text: str, path: Path) -> str:
             f"Pass --format {' or --format '.join(found)}."
         )
     return found[0] if found else "coco"
+
+
+def _refuse_label_studio(text: str, path: Path) -> None:
+    """Refuse the JSON of Label Studio, whose keys would pass for those of another format."""
+    keys = set(_KEY.findall(text))
+    if "bbox" not in keys and (keys & _LABEL_STUDIO_KEYS or {"annotations", "result"} <= keys):
+        raise DataError(
+            f"{path}: must be of a known format, but it is Label Studio's own JSON. Export from "
+            f"Label Studio as COCO, YOLO or Pascal VOC."
+        )
 
 
 def _formats_by_keys(text: str) -> list[str]:
