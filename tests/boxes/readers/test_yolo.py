@@ -63,6 +63,36 @@ def test_second_image_of_a_label_file_is_left_out_with_a_finding(tmp_path: Path)
     )
 
 
+def test_boxes_outside_the_folders_of_labels_are_left_out_with_a_finding(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
+    other_texts = {
+        "train.txt": "images/train/a.png\n",
+        "classes.txt": "1 2 3 4 5\n",
+        "log.txt": "epoch 1 0.5 0.5 0.2 0.4\n",
+        "images/train/empty.txt": "",
+    }
+    for name, text in other_texts.items():
+        (root / name).write_text(text)
+    (root / "extra").mkdir()
+    box = "1 0.5 0.5 0.3 0.3\n"
+    stray = {"extra/b.txt": box * 2, "extra/c.txt": "damaged\n" + box, "images/train/a.txt": box}
+    for name, text in stray.items():
+        (root / name).write_text(text)
+    reading = read_boxes(root)
+    assert (reading.boxes_read, reading.accepted, reading.rejected) == (1, 1, 0)
+    assert sorted(str(finding) for finding in reading.findings) == [
+        f"{root / name}: label files must be in a folder called labels where a tree has one, but "
+        f"this file of boxes is in none. Left out; name it or its folder as well to read it."
+        for name in sorted(stray)
+    ]
+    assert {(finding.kind, finding.action) for finding in reading.findings} == {
+        ("label_file_elsewhere", "rejected")
+    }
+    both = read_boxes([root, root / "extra"], image_size_wh=(10, 10))
+    assert (both.boxes_read, both.accepted) == (5, 4)
+    assert kinds(both)["label_file_elsewhere"] == 1
+
+
 @pytest.mark.parametrize("name", ["notes", "readme"])
 def test_text_of_boxes_called_as_a_remark_is_a_label_file(name: str, tmp_path: Path) -> None:
     for stem in (name, "a"):

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ from tinysight.errors import DataError
 # Texts that stand beside labels. An image may be called so as well: then its lines are of numbers.
 _REMARKS = {"readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
 _LARGEST_CLASS = 1_000_000
+_HEAD_BYTES = 4096
 # One outline in a few looks like a box with points in it, but hardly three of three.
 _LEAST_TO_DOUBT = 3
 
@@ -63,14 +65,17 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     name_sets: list[dict[int, str]] = []
     set_of_file: list[int] = []
     keypoints_of_file: list[int] = []
+    outside: list[Path] = []
     unread: list[Folder] = []
     names_beside = cache(read_listed_names)
     for root, yamls in named.items():
         if root.is_dir():
-            labels, below, left_out, faults = _walk(root)
-            images.update(below)
-            twins.update(left_out)
-            unread += faults
+            tree = _walk(root)
+            labels = tree.labels
+            outside += tree.outside
+            images.update(tree.images)
+            twins.update(tree.twins)
+            unread += tree.unread
         else:
             labels = [root]
         files += labels
@@ -122,7 +127,10 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_image_listed=np.ones(len(image_names), np.bool_),
         is_class_listed=is_listed,
         marks=tuple(mark for mark in marks if len(mark.rows)),
-        notes=(*notes, *doubt, _left_out(twins), *(folder.as_finding() for folder in unread)),
+        notes=(
+            *(*notes, *doubt, _left_out(twins), _outside_labels(outside, files)),
+            *(folder.as_finding() for folder in unread),
+        ),
         image_paths=image_paths,
     )
 
@@ -147,15 +155,23 @@ def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, .
     )
 
 
-def _walk(
-    root: Path,
-) -> tuple[list[Path], dict[str, Path], dict[str, tuple[Path, Path]], list[Folder]]:
-    """Return the label files below a folder, its images, images that are left out, and its faults.
+class _Tree(NamedTuple):
+    """What is below a folder.
 
     Images are named by their path without links and suffix; of two with one name, which would have
-    one label file, the first counts. What is left out is named with its suffix, and stands with the
-    one that counts.
+    one label file, the first counts.
     """
+
+    labels: list[Path]
+    outside: list[Path]
+    """Files of boxes in no folder called ``labels``, where there is one."""
+    images: dict[str, Path]
+    twins: dict[str, tuple[Path, Path]]
+    """Images that are left out, named with their suffix, and those that count instead."""
+    unread: list[Folder]
+
+
+def _walk(root: Path) -> _Tree:
     texts: list[Path] = []
     images: dict[str, Path] = {}
     twins: dict[str, tuple[Path, Path]] = {}
@@ -174,9 +190,14 @@ def _walk(
                 first = images.setdefault(os.path.join(real_folder, path.stem), path)
                 if first is not path:
                     twins[os.path.join(real_folder, name)] = path, first
-    in_labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
-    labels = in_labels or [path for path in texts if not _is_image_list(path)]
-    return labels, images, twins, unread
+    labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
+    if not labels:
+        labels = [path for path in texts if not _is_image_list(path)]
+        return _Tree(labels, [], images, twins, unread)
+    # Beside labels, texts of boxes may be copies of them or of another set: nothing tells which.
+    known = set(labels)
+    outside = [path for path in texts if path not in known and _holds_box(path)]
+    return _Tree(labels, outside, images, twins, unread)
 
 
 def _left_out(twins: Mapping[str, tuple[Path, Path]]) -> FindingGroup:
@@ -194,6 +215,22 @@ def _left_out(twins: Mapping[str, tuple[Path, Path]]) -> FindingGroup:
     )
 
 
+def _outside_labels(stray: Sequence[Path], read: Sequence[Path]) -> FindingGroup:
+    """Return the findings of files of boxes that are in no folder of labels and are not read."""
+    named = set(read)
+    stray = [path for path in stray if path not in named]
+    return FindingGroup(
+        kind="label_file_elsewhere",
+        action="rejected",
+        message="label files must be in a folder called labels where a tree has one, but this "
+        "file of boxes is in none. Left out; name it or its folder as well to read it.",
+        files=tuple(str(path) for path in stray),
+        file_index=np.arange(len(stray), dtype=np.int32),
+        record_format="",
+        positions=np.full(len(stray), WHOLE_FILE, np.int64),
+    )
+
+
 def _is_image_list(path: Path) -> bool:
     """Whether a text file lists images, as ``train.txt`` of darknet does."""
     return _first_line(path).endswith(IMAGE_SUFFIXES)
@@ -201,15 +238,29 @@ def _is_image_list(path: Path) -> bool:
 
 def _begins_with_box(path: Path) -> bool:
     """Whether the first line of a text file is that of a box or an outline."""
-    fields = _first_line(path).split()
+    return _is_box(_first_line(path))
+
+
+def _holds_box(path: Path) -> bool:
+    """Whether a line near the begin of a text file is that of a box or an outline."""
+    return any(map(_is_box, _head(path).splitlines()))
+
+
+def _is_box(line: str) -> bool:
+    fields = line.split()
     return len(fields) >= 5 and all(as_number(field) is not None for field in fields)
 
 
 def _first_line(path: Path) -> str:
-    """Return the first line in lower case, empty where it cannot be read."""
+    """Return the first line in lower case, empty where there is none."""
+    return _head(path).partition("\n")[0].strip().lower()
+
+
+def _head(path: Path) -> str:
+    """Return the begin of a text file, empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.readline(4096).decode(errors="replace").strip().lower()
+            return file.read(_HEAD_BYTES).decode(errors="replace")
     except OSError:  # what cannot be read becomes a finding later
         return ""
 
