@@ -75,6 +75,15 @@ def test_anything_unusual_goes_the_general_way(clean: Path, column: str, value: 
     assert read_clean_parquet([path]) is None
 
 
+def test_classes_that_are_numbers_with_a_point_go_the_general_way(clean: Path) -> None:
+    columns = columns_of(clean)
+    columns["class"] = ["1.0", "2"] + ["2.0"] * (len(columns["class"]) - 2)
+    path = clean.with_name("other.parquet")
+    pq.write_table(pa.table(columns), path)
+    assert read_clean_parquet([path]) is None
+    assert read_boxes(path).table.class_names == ("1", "2")
+
+
 def test_another_kind_of_file_goes_the_general_way(clean: Path, tmp_path: Path) -> None:
     columns = columns_of(clean)
     renamed = tmp_path / "renamed.parquet"

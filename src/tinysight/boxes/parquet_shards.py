@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import EDGE_TOLERANCE_PX, LEAST_SIDE_PX
 from tinysight.boxes.readers.box_numbers import as_number
+from tinysight.boxes.readers.ids import plain_class_names
 from tinysight.boxes.table import BoxTable
 
 COLUMNS = ("image", "image_width", "image_height", "x", "y", "width", "height", "class")
@@ -53,6 +54,8 @@ def read_clean_parquet(paths: Sequence[Path]) -> BoxTable | None:
         return None
     images, classes = _indexed(columns["image"]), _indexed(columns["class"])
     if images is None or classes is None:
+        return None
+    if plain_class_names(classes[1]) != list(classes[1]):  # 1.0 and 1 are one class
         return None
     (image_index, image_names), (class_index, class_names) = images, _by_name(*classes)
     xywh_px = np.empty((columns.num_rows, 4))

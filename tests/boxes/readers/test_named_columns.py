@@ -93,6 +93,26 @@ def test_ids_of_wordnet_are_classes(column: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "classes"),
+    [
+        (["1.0", "", "2.00", "1"], ["1", "2", "1"]),
+        (["-1.0", "1.5", "10.0"], ["-1", "1.5", "10"]),
+        (["1.0", "1", "dog"], ["1.0", "1", "dog"]),
+        (["1.0", "nan"], ["1.0", "nan"]),
+    ],
+)
+def test_whole_number_with_a_point_is_the_same_class_without(
+    written: list[str], classes: list[str], tmp_path: Path
+) -> None:
+    # The second row of the first case is an image without boxes, as pandas writes it.
+    rows = [f"{row}.jpg,{'1,2,9,9' if name else ',,,'},{name}" for row, name in enumerate(written)]
+    text = "\n".join(["filename,xmin,ymin,xmax,ymax,class", *rows])
+    table = read(tmp_path, text, image_size_wh=(100, 80)).table
+    assert [table.class_names[row] for row in table.class_index] == classes
+    assert len(set(table.class_names)) == table.num_classes
+
+
+@pytest.mark.parametrize(
     ("header", "row"),
     [
         ("filename,width,height,class,x,y,w,h", "a.jpg,100,80,dog,10,20,30,40"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.json_text import NOT_A_NUMBER
 
 # Columns of ids have one width for all rows, so a single long id would cost memory in each.
 _LONGEST_ID = 100
+_NO_FRACTION = re.compile(r"(?<=\d)\.0+\Z")
 _LARGEST_TABLE = 20_000_000
 
 
@@ -60,6 +64,16 @@ def plain_label(value: object) -> str:
         return ""
     text = str(value).strip()
     return "" if text.startswith(NOT_A_NUMBER) else text
+
+
+def plain_class_names(names: Sequence[str]) -> list[str]:
+    """Return names of classes with 1.0 as 1, where all of them are numbers.
+
+    Tables have 1.0 for 1 as soon as a row of the column is empty. Among words 1.0 is a name.
+    """
+    numbers = map(as_number, names)
+    are_numbers = all(number is not None and math.isfinite(number) for number in numbers)
+    return [_NO_FRACTION.sub("", name) for name in names] if are_numbers else list(names)
 
 
 def _bounded(text: str) -> str:

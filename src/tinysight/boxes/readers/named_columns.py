@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.readers.box_numbers import as_number, as_number_of_table, box_columns
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
-from tinysight.boxes.readers.ids import id_column, plain_id
+from tinysight.boxes.readers.ids import id_column, plain_class_names, plain_id
 from tinysight.boxes.readers.parquet_columns import read_parquet_columns
 from tinysight.boxes.readers.row_sizes import image_sizes_of_rows
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
@@ -76,7 +76,7 @@ def _raw_boxes(
     num_rows = len(positions)
     numbers, marks, is_empty = _numbers_of([columns[name] for name in roles.box])
     images = _codes(columns.get(roles.image or ""), num_rows, _NO_IMAGE)
-    classes = _codes(columns.get(roles.class_name or ""), num_rows, _NO_CLASS)
+    classes = _codes(columns.get(roles.class_name or ""), num_rows, _NO_CLASS, plain_class_names)
     gathered = list(notes)
     if roles.image is None:
         message = "a table of boxes must have a column with the image, but has none."
@@ -152,7 +152,13 @@ def _class_rank(name: str) -> tuple[int, float, str]:
     return (0, number, name) if is_number and number is not None else (1, 0.0, name)
 
 
-def _codes(column: pyarrow.ChunkedArray | None, num_rows: int, missing_name: str) -> _Codes:
+def _codes(
+    column: pyarrow.ChunkedArray | None,
+    num_rows: int,
+    missing_name: str,
+    plain_names: Callable[[Sequence[str]], Sequence[str]] = tuple,
+) -> _Codes:
+    """Return a column as rows of its names, which ``plain_names`` puts into one form."""
     import pyarrow
     from pyarrow import compute
 
@@ -168,8 +174,13 @@ def _codes(column: pyarrow.ChunkedArray | None, num_rows: int, missing_name: str
     rows: dict[str, int] = {}
     new_row = []
     missing = set()
-    for value in codes.dictionary.to_pylist():
-        name = "" if (plain := plain_id(value)) is None else _text_of(value, plain)
+    texts = [
+        "" if (plain := plain_id(value)) is None else _text_of(value, plain)
+        for value in codes.dictionary.to_pylist()
+    ]
+    names = iter(plain_names([text for text in texts if text]))
+    for text in texts:
+        name = next(names) if text else ""
         new_row.append(rows.setdefault(name or missing_name, len(rows)))
         if not name:
             missing.add(new_row[-1])
