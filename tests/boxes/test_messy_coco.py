@@ -118,3 +118,16 @@ def test_finding_names_file_record_and_id(tmp_path: Path) -> None:
         f"{path}: annotations[1] (id=101): width and height must be > 0 pixels, got -3 x 4. "
         f"Left out."
     )
+
+
+def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
+    value = make_coco(
+        images=[
+            {"id": 7, "width": 100, "height": 80, "file_name": 12},
+            {"id": 9, "width": 100, "height": 80, "file_name": True},
+        ],
+        categories=[{"id": 1, "name": 7}, {"id": 2, "name": " person\n"}, {"id": 3, "name": []}],
+    )
+    table = read_boxes(write_json(tmp_path / "a.json", value)).table
+    assert table.image_names == ("12", "(image 9)")
+    assert table.class_names == ("7", "person", "(category 3)")

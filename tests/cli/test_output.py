@@ -5,8 +5,37 @@ from pathlib import Path
 
 import pytest
 
-from tinysight.cli.output import check_file_to_write
+from tests.boxes.annotation_files import make_coco, write_json
+from tinysight.cli import main
+from tinysight.cli.output import check_file_to_write, print_lines
 from tinysight.errors import RunError
+
+
+def test_no_sign_of_a_name_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines(["dog \x1b[31mred\r\n\u202e\x7f", "", "Bär 犬 █"])
+    assert capsys.readouterr().out == "dog  [31mred    \n\nBär 犬 █\n"
+
+
+@pytest.mark.parametrize("command", ["summary", "check", "explain", "score"])
+def test_names_of_a_file_are_shown_on_one_line(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a\x1b[31mb\rc", "d\ne"]
+    value = make_coco(categories=[{"id": row, "name": name} for row, name in enumerate(names, 1)])
+    value["annotations"].append({**value["annotations"][0], "id": "\x1b[2J", "category_id": 5})
+    path = write_json(tmp_path / "a.json", value)
+    more = ["--anchors", "yolov5-p5"] if command == "score" else []
+    main(["boxes", command, str(path), *more])
+    out = capsys.readouterr().out
+    assert not {sign for sign in out if not sign.isprintable()} - {"\n"}
+    assert ("a [31mb c" in out) == (command != "check")
+
+
+def test_a_fault_shows_the_name_of_a_file_on_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["boxes", "check", str(tmp_path / "a\x1b[2Jb")]) == 1
+    assert capsys.readouterr().err.startswith(f"tinysight: {tmp_path}/a [2Jb: must be a file or")
 
 
 def test_a_file_in_a_folder_that_exists_may_be_written(tmp_path: Path) -> None:

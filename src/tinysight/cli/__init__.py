@@ -30,6 +30,7 @@ from tinysight.cli import (
     summary,
     train,
 )
+from tinysight.cli.output import on_one_line
 from tinysight.errors import TinysightError
 
 OK = 0
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except TinysightError as fault:
-        print(f"tinysight: {fault}", file=sys.stderr)
+        lines = map(on_one_line, f"tinysight: {fault}".split("\n"))
+        print("\n".join(lines), file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
         print("\ntinysight: stopped by Ctrl-C.", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
-from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.cli.output import check_file_to_write, print_json, print_lines
 from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(reading))
     else:
-        print("\n".join(_lines(reading, arguments)))
+        print_lines(_lines(reading, arguments))
     return cli.FAULT if len(reading.findings) else cli.OK
 
 
@@ -90,7 +90,8 @@ def _order_json(decision: OrderDecision) -> dict[str, Any]:
 def _lines(reading: Reading, arguments: argparse.Namespace) -> Iterator[str]:
     table = reading.table
     yield f"format      {reading.format}"
-    yield from dict.fromkeys(_order_line(decision) for decision in reading.decisions)
+    for lines in dict.fromkeys(tuple(_order_lines(decision)) for decision in reading.decisions):
+        yield from lines
     yield f"images      {table.num_images:,}, classes {table.num_classes:,}"
     yield (
         f"boxes       {reading.boxes_read:,} read = {reading.accepted:,} accepted + "
@@ -118,13 +119,12 @@ def _count_lines(count: FindingCount) -> Iterator[str]:
         yield f"            and {count.count - len(count.examples):,} more"
 
 
-def _order_line(decision: OrderDecision) -> str:
-    line = f"box order   {decision.order}: {decision.order.describe()}; {decision.reason()}"
+def _order_lines(decision: OrderDecision) -> Iterator[str]:
+    yield f"box order   {decision.order}: {decision.order.describe()}; {decision.reason()}"
     if decision.shares_inside:
         shares = ", ".join(
             f"{percent(share)} as {order}" for order, share in decision.shares_inside[:_MOST_ORDERS]
         )
         tested = counted(decision.boxes_tested, "box", "boxes")
         where = "its image" if decision.boxes_tested == 1 else "their images"
-        line += f"\n            {tested} tested, inside {where}: {shares}"
-    return line
+        yield f"            {tested} tested, inside {where}: {shares}"

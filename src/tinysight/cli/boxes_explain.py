@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"format": reading.format, **asdict(explanation)})
     else:
-        print("\n".join(_lines(explanation, reading)))
+        print_lines(_lines(explanation, reading))
     return cli.OK
 
 

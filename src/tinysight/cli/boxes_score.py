@@ -16,7 +16,7 @@ from tinysight.cli.boxes_input import (
     input_size_wh,
     read_input,
 )
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted, percent, rounded_down
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def run_score(arguments: argparse.Namespace) -> int:
             f"{counted(quality.overall.boxes, 'box', 'boxes')}, sizes "
             f"at an input of {width}x{height} px ({fit})"
         )
-        print("\n".join(_lines(quality, assignment, about_levels, held_out, verdict, presets)))
+        print_lines(_lines(quality, assignment, about_levels, held_out, verdict, presets))
     return cli.OK
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run_summary(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(summary, account) | more)
     else:
-        print("\n".join(_lines(summary, account)))
+        print_lines(_lines(summary, account))
         if note := order_note(tuple(more.get("box_orders", ()))):
             print(note)
         if arguments.csv:

@@ -70,7 +70,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.classify.pack import pack_store
     from tinysight.classify.sources.opening import open_source
-    from tinysight.cli.output import print_json
+    from tinysight.cli.output import print_json, print_lines
     from tinysight.cli.progress import progress_bar
 
     started = time.monotonic()
@@ -99,7 +99,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(index, result, seconds))
     else:
-        print("\n".join(_summary_lines(index, result, seconds)))
+        print_lines(_summary_lines(index, result, seconds))
     return cli.OK
 
 

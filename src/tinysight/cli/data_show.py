@@ -39,7 +39,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     """Check the store, say what is inside, and draw it where asked to."""
     from tinysight import cli
     from tinysight.classify.store import find_duplicates, load_manifest, load_store
-    from tinysight.cli.output import check_file_to_write, print_json
+    from tinysight.cli.output import check_file_to_write, print_json, print_lines
 
     out: Path | None = arguments.out
     if out is not None:
@@ -52,7 +52,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(store, manifest, duplicates, out))
     else:
-        print("\n".join(_lines(store, manifest, duplicates, out)))
+        print_lines(_lines(store, manifest, duplicates, out))
     return cli.OK
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from tinysight.classify.explain import ExplainResult
@@ -72,7 +72,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(result, files))
     else:
-        print("\n".join(_lines(result, files)))
+        print_lines(_lines(result, files))
     return cli.OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,21 @@ def print_json(result: Mapping[str, Any]) -> None:
     except UnicodeEncodeError:  # JSON has escapes of its own
         text = json.dumps(plain)
     print(text)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as :func:`on_one_line` shows each: no name of a file may steer a terminal."""
+    print("\n".join(map(on_one_line, lines)))
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with a blank for each line break, escape and other sign that is not shown.
+
+    Lone surrogates stay, as the streams spell them out.
+    """
+    return "".join(
+        sign if sign.isprintable() or "\ud800" <= sign <= "\udfff" else " " for sign in text
+    )
 
 
 def check_file_to_write(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.cli.output import check_file_to_write, print_json, print_lines
 from tinysight.numerals import percent
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(found, arguments.run_folder, drawn))
     else:
-        _print_words(found)
+        print_lines(_lines(found))
         if drawn is not None:
             print(f"\n{drawn} shows where the network looked")
     for picture in found.unusable:
@@ -84,14 +85,14 @@ def _fault_of(picture: UnusablePicture) -> str:
     )
 
 
-def _print_words(found: PicturePredictions) -> None:
+def _lines(found: PicturePredictions) -> Iterator[str]:
     for number, prediction in enumerate(found.predictions):
         if number:
-            print()
+            yield ""
         done = f" ({', '.join(prediction.repairs)})" if prediction.repairs else ""
-        print(f"{prediction.file}: {prediction.width_px}x{prediction.height_px} px{done}")
+        yield f"{prediction.file}: {prediction.width_px}x{prediction.height_px} px{done}"
         for class_index, prob in zip(prediction.classes, prediction.probs, strict=True):
-            print(f"  {percent(prob):>11}  {found.class_names[class_index]}")
+            yield f"  {percent(prob):>11}  {found.class_names[class_index]}"
 
 
 def _as_json(found: PicturePredictions, run: Path, sheet: Path | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.findings import FindingGroup
 from tinysight.boxes.readers.box_numbers import LARGEST_SIDE_PX, as_number
-from tinysight.boxes.readers.ids import plain_id
+from tinysight.boxes.readers.ids import plain_id, plain_label
 from tinysight.boxes.readers.record_notes import RecordNotes
 
 AnyJson = None | bool | int | float | str | list[Any]
@@ -62,9 +62,9 @@ def read_images(
         else:
             listed[key] = len(names)
         name = record.file_name
-        names.append(
-            name if isinstance(name, str) and name else unlisted_name("image", plain_id(key))
-        )
+        if not isinstance(name, str):
+            name = plain_label(name)
+        names.append(name or unlisted_name("image", plain_id(key)))
         sizes.append(_size_of(record, row, found))
     notes += found.groups()
     return names, np.array(sizes, np.float64).reshape(-1, 2), listed
@@ -124,7 +124,7 @@ def read_categories(
             found.add("category_not_an_object", "rejected", message, row, str(record)[:40])
             continue
         key = record.id if isinstance(record.id, int | float | str) else plain_id(record.id)
-        name = record.name if isinstance(record.name, str) and record.name else ""
+        name = plain_label(record.name)
         if key is None:
             message = "a category must have an id, got none for {0}. Left out."
             found.add("category_without_id", "rejected", message, row, repr(name)[:60])
