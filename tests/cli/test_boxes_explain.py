@@ -83,6 +83,24 @@ FILES = {
         '"x": 1, "y": 2, "width": 3, "height": 4}, "region_attributes": {"class": "dog"}}]}}',
         "* height 4 height of the rectangle in pixels",
     ),
+    "ellipse.json": (
+        '{"k": {"filename": "a.jpg", "size": 1, "regions": [{"shape_attributes": {"name": "ellipse"'
+        ', "cx": 20, "cy": 30, "rx": 9, "ry": 4, "theta": 1.5}, '
+        '"region_attributes": {"c": "d"}}]}}',
+        "* theta 1.5 by how many radians the ellipse is turned about its centre",
+    ),
+    "points.csv": (
+        "filename,class,x1,y1,x2,y2,x3,y3\na.jpg,dog,1,2,9,2,9,8\n",
+        "* y3 8 y of point 3; the box goes around the points",
+    ),
+    "sides.csv": (
+        "filename,class,xmin,ymin,xmax,ymax,w,h\na.jpg,dog,10,20,40,60,30,40\n",
+        " w 30 width of the box, which its corners tell already h 40 height of the box, which",
+    ),
+    "sizes.csv": (
+        "filename,class,xmin,ymin,xmax,ymax,w,h\na.jpg,dog,10,20,40,60,100,80\n",
+        "* w 100 width of the image in pixels * h 80 height of the image in pixels",
+    ),
 }
 
 

@@ -50,6 +50,23 @@ def test_the_text_says_it_in_words(file: Path, capsys: pytest.CaptureFixture[str
     assert captured.err == ""
 
 
+@pytest.mark.parametrize("shards", [[], ["--shards", "--workers", "1"]])
+def test_images_that_no_column_names_are_not_counted_on(
+    shards: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("xmin,ymin,xmax,ymax,class\n" + "10,20,40,60,dog\n" * 3)
+    assert main(["boxes", "summary", str(path), *shards]) == 0
+    out = capsys.readouterr().out
+    assert "boxes       3 on images without a name; 3 read = 3 accepted" in out
+    assert (
+        "\nan image    is not named by a table, whose rows are then taken for images of their own\n"
+        in out
+    )
+    assert "on average" not in out
+    assert "repeat" not in out
+
+
 def test_one_of_a_thing_is_told_in_the_singular(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,19 @@ def test_the_page_opens_with_what_there_is(analysis: BoxAnalysis) -> None:
     ]
 
 
+def test_nothing_is_said_of_images_that_no_column_names(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("xmin,ymin,xmax,ymax,class\n" + "10,20,40,60,dog\n10,20,50,90,cat\n" * 2)
+    analysis = analyse_boxes(read_boxes(path, image_size_wh=(99, 99)), (1,), certify_s=0)
+    page = build_boxes_page(analysis, name="a")
+    assert page.headline == "4 boxes on images without a name"
+    assert "images" not in {section.name for section in page.sections}
+    assert [stat.label for stat in page.stats if "image" in stat.label] == []
+    assert "no image column" in {
+        str(cell) for row in table_named(page, "findings").rows for cell in row
+    }
+
+
 @pytest.mark.parametrize(
     ("images", "shown"), [(1, "1.0"), (7, "0.1"), (11, "below 0.1"), (30, "below 0.1")]
 )

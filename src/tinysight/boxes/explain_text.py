@@ -255,6 +255,8 @@ def _plain_record(path: Path) -> RecordNote | None:
 
 
 def _table_records(format: str, path: Path) -> Records:
+    from tinysight.boxes.readers.named_columns import roles_of_table
+
     if format == "csv":
         from tinysight.boxes.readers.delimited_text import read_delimited_text
 
@@ -271,8 +273,13 @@ def _table_records(format: str, path: Path) -> Records:
         table = next(file.iter_batches(batch_size=1), None)
     values = [] if table is None or table.num_rows == 0 else list(table.to_pydict().values())
     roles = find_columns(names, path)
+    if roles.is_size_of == "either":  # which the first row alone does not tell
+        roles = roles_of_table(format, path)
     record = {name: column[0] for name, column in zip(names, values, strict=False)}
-    note = RecordNote("first row", field_notes(record, _meanings(roles), frozenset(roles.used)))
+    used = frozenset(roles.used)
+    if roles.is_size_of == "box":
+        used -= {roles.image_width, roles.image_height} - {*roles.box}
+    note = RecordNote("first row", field_notes(record, _meanings(roles), used))
     return (layout,), (note,) if record else ()
 
 
@@ -281,11 +288,19 @@ def _meanings(roles: ColumnRoles) -> dict[str, str]:
     found = {name: f"{word} of the box" for name, word in zip(roles.box, order, strict=False)}
     if len(roles.box) == 1:
         found[roles.box[0]] = "the four numbers of the box; their order is measured"
+    if roles.are_points:
+        found = {
+            name: f"{'xy'[at % 2]} of point {at // 2 + 1}; the box goes around the points"
+            for at, name in enumerate(roles.box)
+        }
+    of_what = "of the image in pixels"
+    if roles.is_size_of == "box":
+        of_what = "of the box, which its corners tell already"
     for name, meaning in (
         (roles.image, "the image the box is in"),
         (roles.class_name, "the class of what is in the box"),
-        (roles.image_width, "width of the image in pixels"),
-        (roles.image_height, "height of the image in pixels"),
+        (roles.image_width, f"width {of_what}"),
+        (roles.image_height, f"height {of_what}"),
         (roles.annotation_id, "the number of this box"),
         (roles.is_crowd, "1 when the box is around a group that was not told apart"),
     ):

@@ -60,6 +60,10 @@ class Finding:
         return ": ".join(part for part in (self.where, self.record, self.message) if part)
 
 
+NO_IMAGE_COLUMN = "no_image_column"
+"""Kind of the finding that a table does not name images, so that each row has one of its own."""
+
+
 @dataclass(frozen=True)
 class FindingGroup:
     """All findings of one kind in one set of files, as columns of length n."""
@@ -188,6 +192,11 @@ class Reading:
     def images(self) -> int:
         """Images, those without boxes included."""
         return self.table.num_images
+
+    @property
+    def are_images_named(self) -> bool:
+        """Whether every source says which boxes share an image."""
+        return all(group.kind != NO_IMAGE_COLUMN for group in self.findings.groups)
 
     @property
     def box_order(self) -> BoxOrder:

@@ -45,6 +45,7 @@ def add_parser(commands: Subparsers) -> None:
 def run_summary(arguments: argparse.Namespace) -> int:
     """Read the files, print the summary, and write the tables where asked to."""
     from tinysight import cli
+    from tinysight.boxes.findings import NO_IMAGE_COLUMN
     from tinysight.boxes.near_duplicates import find_near_duplicates
     from tinysight.boxes.summary import summarize_boxes
     from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
@@ -58,10 +59,12 @@ def run_summary(arguments: argparse.Namespace) -> int:
             "findings": result.findings,
             "box_orders": list(result.box_orders),
         }
+        are_images_named = NO_IMAGE_COLUMN not in result.findings
         tables = tables_of(summary) if arguments.csv else {}
     else:
         reading = read_input(arguments)
         summary, account = summarize_boxes(reading.table), _account_of(reading)
+        are_images_named = reading.are_images_named
         tables = tables_of(summary) if arguments.csv else {}
         if arguments.csv:
             twins = find_near_duplicates(reading.table)
@@ -71,7 +74,7 @@ def run_summary(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(summary, account) | more)
     else:
-        print_lines(_lines(summary, account))
+        print_lines(_lines(summary, account, are_images_named))
         if note := order_note(tuple(more.get("box_orders", ()))):
             print(note)
         if arguments.csv:
@@ -131,18 +134,24 @@ def _binned(counts: Any, edges: Any) -> dict[str, Any]:
     return {"edges": edges.tolist(), "boxes": counts.tolist()}
 
 
-def _lines(summary: BoxSummary, account: dict[str, int]) -> Iterator[str]:
+def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool) -> Iterator[str]:
+    images = counted(summary.images, "image") if are_images_named else "images without a name"
     yield (
-        f"boxes       {summary.boxes:,} on {counted(summary.images, 'image')}; "
+        f"boxes       {summary.boxes:,} on {images}; "
         f"{account['boxes_read']:,} read = {account['accepted']:,} accepted + "
         f"{account['repaired']:,} repaired + {account['rejected']:,} rejected"
     )
     most = len(summary.images_by_num_boxes) - 1
-    yield (
-        f"an image    {summary.boxes_per_image:.1f} boxes on average, half have at most "
-        f"{summary.median_boxes_per_image():,}, the fullest {most:,}; "
-        f"{summary.images_without_boxes:,} {_have(summary.images_without_boxes)} none"
-    )
+    if are_images_named:
+        yield (
+            f"an image    {summary.boxes_per_image:.1f} boxes on average, half have at most "
+            f"{summary.median_boxes_per_image():,}, the fullest {most:,}; "
+            f"{summary.images_without_boxes:,} {_have(summary.images_without_boxes)} none"
+        )
+    else:
+        yield (
+            "an image    is not named by a table, whose rows are then taken for images of their own"
+        )
     unknown = summary.images_of_unknown_size
     if unknown:
         is_or_are = "is" if unknown == 1 else "are"

@@ -66,11 +66,10 @@ def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[byt
         name: What the set is called on the page.
         examples: PNG pictures of example images with their boxes and anchors.
     """
-    summary = analysis.summary
     return Page(
         title=f"{name} · tinysight",
         kicker=f"{name}: box annotations, {analysis.reading.format}",
-        headline=f"{counted(summary.boxes, 'box', 'boxes')} on {counted(summary.images, 'image')}",
+        headline=_headline(analysis),
         lead=_lead(analysis),
         stats=tuple(_stats(analysis)),
         sections=tuple(_sections(analysis, len(examples))),
@@ -83,7 +82,8 @@ def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
     if analysis.summary.boxes:
         yield _classes_section(analysis.summary)
         yield _sizes_section(analysis.summary)
-        yield _images_section(analysis.summary)
+        if analysis.reading.are_images_named:
+            yield _images_section(analysis.summary)
     if analysis.anchors is None:
         yield Section("anchors", "Anchors", (Text(analysis.why_no_anchors),))
     else:
@@ -93,6 +93,13 @@ def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
     if num_examples:
         yield _examples_section(num_examples)
     yield _about_section(analysis)
+
+
+def _headline(analysis: BoxAnalysis) -> str:
+    boxes = counted(analysis.summary.boxes, "box", "boxes")
+    if not analysis.reading.are_images_named:
+        return f"{boxes} on images without a name"
+    return f"{boxes} on {counted(analysis.summary.images, 'image')}"
 
 
 def _lead(analysis: BoxAnalysis) -> str:
@@ -142,11 +149,12 @@ def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
     unused = len(summary.class_names) - with_boxes
     classes = "class" if with_boxes == 1 else "classes"
     yield Stat(f"{with_boxes:,}", classes, f"and {unused:,} without boxes" if unused else "")
-    per_image = summary.boxes_per_image
-    few = 0 < per_image < _LEAST_PER_IMAGE
-    yield Stat(f"below {_LEAST_PER_IMAGE}" if few else f"{per_image:.1f}", "boxes an image")
-    empty = summary.images_without_boxes
-    yield Stat(f"{empty:,}", f"{'image' if empty == 1 else 'images'} without boxes")
+    if reading.are_images_named:
+        per_image = summary.boxes_per_image
+        few = 0 < per_image < _LEAST_PER_IMAGE
+        yield Stat(f"below {_LEAST_PER_IMAGE}" if few else f"{per_image:.1f}", "boxes an image")
+        empty = summary.images_without_boxes
+        yield Stat(f"{empty:,}", f"{'image' if empty == 1 else 'images'} without boxes")
     findings = len(reading.findings)
     yield Stat(f"{findings:,}", "finding" if findings == 1 else "findings")
     if summary.boxes:

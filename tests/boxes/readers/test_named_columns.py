@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tinysight.boxes.findings import Reading
+from tinysight.boxes.near_duplicates import find_near_duplicates
 from tinysight.boxes.reading import read_boxes
 from tinysight.errors import DataError
 
@@ -135,6 +136,139 @@ def test_width_and_height_beside_those_of_the_box_are_those_of_the_image(
     table = read(tmp_path, f"{header}\n{row}\n").table
     assert table.xywh_px.tolist() == [[10, 20, 30, 40]]
     assert table.image_wh_px.tolist() == [[100, 80]]
+
+
+QUADS = [[100, 50, 300, 60, 290, 160, 95, 150], [100, 50, 300, 50, 300, 160, 100, 160]]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("num_points", [3, 4])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_points_of_a_quadrilateral_give_the_box_around_them(
+    kind: str, num_points: int, first: int, tmp_path: Path
+) -> None:
+    names = [f"{axis}{first + number}" for number in range(num_points) for axis in "xy"]
+    columns: dict[str, Any] = {"filename": ["a.jpg", "b.jpg"], "class": ["c", "c"]}
+    columns |= {"image_width": [640, 640], "image_height": [480, 480]}
+    columns |= {name: [quad[at] for quad in QUADS] for at, name in enumerate(names)}
+    if kind == "parquet":
+        path = tmp_path / "a.parquet"
+        parquet.write_table(pyarrow.table(columns), path)
+        reading = read_boxes(path)
+    else:
+        rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+        reading = read(tmp_path, "\n".join([",".join(columns), *rows]))
+    expected = [[95, 50, 205, 110], [100, 50, 200, 110]]
+    if num_points == 3:
+        expected[0] = [100, 50, 200, 110]
+    assert reading.table.xywh_px.tolist() == expected
+    assert (str(reading.box_order), len(reading.findings)) == ("xyxy", 0)
+
+
+def test_corners_with_names_go_before_points(tmp_path: Path) -> None:
+    text = "filename,class,x1,y1,x2,y2,x3,y3,xmin,ymin,xmax,ymax\na,c,1,1,9,1,9,9,10,20,40,60\n"
+    assert read(tmp_path, text).table.xywh_px.tolist() == [[10, 20, 30, 40]]
+
+
+def test_points_that_are_none_are_named(tmp_path: Path) -> None:
+    text = (
+        "filename,class,x1,y1,x2,y2,x3,y3,x4,y4\na,c,1,1,9,1,9,9,1,9\na,c,1,1,9,1,9,9,1,\n"
+        "a,c,1,1,9,1,9,9,one,9\na,c,1,1,9,1,9,9,1,inf\na,c,1,1,9,1,5,1,2,1\nb,,,,,,,,,\n"
+    ) + "c,c,1,1,9,1,9,9,1,9\n" * 9
+    reading = read(tmp_path, text, image_size_wh=(20, 20))
+    assert (reading.boxes_read, reading.accepted, reading.rejected) == (14, 10, 4)
+    assert reading.table.image_names == ("a", "b", "c")
+    assert {finding.record: (finding.kind, finding.message) for finding in reading.findings} == {
+        "row 3": ("box_not_numbers", "a point must be two numbers, got [1.0, null]. Left out."),
+        "row 4": ("box_not_numbers", "a point must be two numbers, got ['one', 9.0]. Left out."),
+        "row 5": (
+            "box_not_finite",
+            "the numbers of a point must be finite, got [1.0, inf]. Left out.",
+        ),
+        "row 6": ("zero_size", "width and height must be > 0 pixels, got 8 x 0. Left out."),
+    }
+
+
+def table_with_sides(rows: list[tuple[float, ...]], kind: str, tmp_path: Path) -> Path:
+    """A table of left, top, right, bottom, width, height, two rows an image."""
+    names = ["xmin", "ymin", "xmax", "ymax", "width", "height"]
+    columns: dict[str, Any] = {"filename": [f"{row // 2}.jpg" for row in range(len(rows))]}
+    columns |= {"class": ["c"] * len(rows)}
+    columns |= {name: [row[at] for row in rows] for at, name in enumerate(names)}
+    if kind == "parquet":
+        path = tmp_path / "a.parquet"
+        parquet.write_table(pyarrow.table(columns), path, row_group_size=3)
+    else:
+        path = tmp_path / "a.csv"
+        lines = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+        path.write_text("\n".join([",".join(columns), *lines]))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("more", [0, 1])
+def test_width_and_height_that_repeat_the_sides_of_boxes_are_not_of_the_image(
+    more: int, kind: str, tmp_path: Path
+) -> None:
+    rows: list[tuple[float, ...]] = [
+        (10 + 40 * i, 20 + 30 * i, 60 + 41 * i, 80 + 30 * i, 50 + i + more, 60 + more)
+        for i in range(10)
+    ]
+    rows[3] = (*rows[3][:4], 7, 7)  # one in ten may be wrong
+    reading = read_boxes(table_with_sides(rows, kind, tmp_path))
+    assert (reading.accepted, len(reading.findings)) == (10, 0)
+    assert np.isnan(reading.table.image_wh_px).all()
+
+
+def test_width_and_height_in_fractions_that_repeat_the_sides_are_not_of_the_image(
+    tmp_path: Path,
+) -> None:
+    path = table_with_sides([(0.2, 0.3, 0.5, 0.9, 0.3, 0.6)], "csv", tmp_path)
+    reading = read_boxes(path, image_size_wh=(100, 100))
+    assert (str(reading.box_order), len(reading.findings)) == ("xyxy:rel", 0)
+    assert reading.table.image_wh_px.tolist() == [[100, 100]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(0, 0, 64, 48, 64, 48)] * 4,  # boxes that are their images whole
+        [(1, 1, 64, 48, 64, 48)] * 4,
+        [(0, 0, 64, 48, 64, 48)] * 10 + [(9, 9, 20, 20, 64, 48)],
+        [(9, 9, 20, 20, 64, 48)] * 2,
+        [(9, 9, 20, 20, 11, 11)] * 4 + [(9, 9, 20, 20, 64, 48)],  # one in five
+    ],
+)
+def test_width_and_height_beside_corners_are_else_those_of_the_image(
+    rows: list[tuple[float, ...]], tmp_path: Path
+) -> None:
+    path = table_with_sides(rows, "csv", tmp_path)
+    table = read_boxes(path, policy="keep").table
+    assert table.image_wh_px[-1].tolist() == [64, 48]
+
+
+def test_rows_of_a_table_without_images_have_one_each(tmp_path: Path) -> None:
+    text = "xmin,ymin,xmax,ymax,class,image_width,image_height\n" + "".join(
+        f"10,20,40,60,dog,{width},80\n" for width in (100, 100, 200)
+    )
+    reading = read(tmp_path, text)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.message) == (
+        "no_image_column",
+        "a table of boxes must have a column with the image, but has none. Each row stands for an "
+        "image of its own.",
+    )
+    assert (reading.accepted, reading.are_images_named) == (3, False)
+    assert reading.table.image_wh_px.tolist() == [[100, 80], [100, 80], [200, 80]]
+    assert len(find_near_duplicates(reading.table).first) == 0
+
+
+def test_rows_that_name_no_image_share_none(tmp_path: Path) -> None:
+    text = "image,class,x,y,width,height\na.jpg,dog,1,2,3,4\n" + ",dog,1,2,3,4\n" * 3
+    reading = read(tmp_path, text, policy="keep")
+    assert (reading.accepted, reading.images, len(reading.findings)) == (4, 4, 3)
+    assert len(find_near_duplicates(reading.table).first) == 0
+    assert read(tmp_path, text).images == 1
 
 
 def test_group_boxes_of_open_images_are_crowds(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
@@ -70,13 +72,20 @@ class ColumnRoles:
     image: str | None
     class_name: str | None
     box: tuple[str, ...]
-    """Four columns of numbers, or one with a list of four."""
+    """Four columns of numbers, one with a list of four, or x and y of three points or more."""
     order: BoxOrder | None
     """What the names of the four columns say; None where a list of four says nothing."""
     image_width: str | None
     image_height: str | None
     annotation_id: str | None
     is_crowd: str | None
+    is_size_of: Literal["image", "box", "either"] = "image"
+    """Of what the two sides are; names such as ``width`` leave it open beside corners."""
+
+    @property
+    def are_points(self) -> bool:
+        """Whether the box is the one around points."""
+        return len(self.box) > 4
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -130,13 +139,16 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
         found = (whole[key] for key in candidates if key in whole)
         return next((name for name in found if name not in box), None)
 
+    image_width, image_height = first(_IMAGE_WIDTH), first(_IMAGE_HEIGHT)
+    is_open = image_width is None and image_height is None and len(box) == 4
     return ColumnRoles(
         image=first(_IMAGE),
         class_name=first(_CLASS),
         box=box,
         order=order,
-        image_width=first(_IMAGE_WIDTH) or beside_box(_OTHER_WIDTH),
-        image_height=first(_IMAGE_HEIGHT) or beside_box(_OTHER_HEIGHT),
+        image_width=image_width or beside_box(_OTHER_WIDTH),
+        image_height=image_height or beside_box(_OTHER_HEIGHT),
+        is_size_of="either" if is_open and order == BoxOrder("xyxy") else "image",
         annotation_id=first(_IDS),
         is_crowd=first(_CROWD),
     )
@@ -156,8 +168,10 @@ def _box_columns(
         found = [name for name in map(first, columns) if name is not None]
         return tuple(found) if len(found) == 4 else ()
 
-    if corners := four(_LEFT, _TOP, _RIGHT, _BOTTOM):
-        return corners, BoxOrder("xyxy")
+    corners, points = four(_LEFT, _TOP, _RIGHT, _BOTTOM), _point_columns(first)
+    if corners:
+        # The second of four points is no far corner of a box.
+        return points if set(corners) & set(points) else corners, BoxOrder("xyxy")
     if centre := four(_CENTRE_X, _CENTRE_Y, _WIDTH, _HEIGHT):
         return centre, BoxOrder("cxcywh")
     # A column of lists goes before x, y, width, height: beside one, width is that of the image.
@@ -165,6 +179,18 @@ def _box_columns(
         return (box,), None
     sides = four(_X, _Y, _WIDTH, _HEIGHT)
     return sides, BoxOrder("xywh") if sides else None
+
+
+def _point_columns(first: Callable[[Sequence[str]], str | None]) -> tuple[str, ...]:
+    """Return x1, y1, x2, y2, x3, y3 and so on, also counted from 0, of three points or more."""
+    found: list[str] = []
+    for number in count(0):
+        x, y = first([f"x{number}"]), first([f"y{number}"])
+        if x is not None and y is not None:
+            found += [x, y]
+        elif number > 0:
+            break
+    return tuple(found) if len(found) >= 6 else ()
 
 
 def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], bool]:

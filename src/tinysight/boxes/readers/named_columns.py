@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.box_order import Unit
+from tinysight.boxes.findings import NO_IMAGE_COLUMN, FindingGroup, whole_file_finding
 from tinysight.boxes.readers.box_numbers import as_number, as_number_of_table, box_columns
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
 from tinysight.boxes.readers.ids import id_column, plain_class_names, plain_id
 from tinysight.boxes.readers.parquet_columns import read_parquet_columns
-from tinysight.boxes.readers.row_sizes import image_sizes_of_rows
+from tinysight.boxes.readers.point_columns import boxes_around_columns
+from tinysight.boxes.readers.row_sizes import are_sizes_of_boxes, image_sizes_of_rows
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 
 if TYPE_CHECKING:
@@ -65,6 +67,33 @@ def read_parquet(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     return _raw_boxes("parquet", path, roles, columns, np.arange(num_rows, dtype=np.int64), ())
 
 
+def roles_of_table(format: str, path: Path) -> ColumnRoles:
+    """Return which column of a ``csv`` or ``parquet`` file is what, as its reader takes them.
+
+    Raises:
+        DataError: As the reader raises it.
+    """
+    if format == "csv":
+        text = read_delimited_text(path)
+        roles = find_columns(text.names, path)
+        columns = {name: text.table.column(text.names.index(name)) for name in roles.used}
+    else:
+        roles, columns, _ = read_parquet_columns(path)
+    return _settled(roles, columns, _numbers_of([columns[name] for name in roles.box])[0])
+
+
+def _settled(
+    roles: ColumnRoles, columns: dict[str, pyarrow.ChunkedArray], numbers: NDArray[np.float64]
+) -> ColumnRoles:
+    """Return the roles with what the values tell of a size that may be of the image or the box."""
+    if roles.is_size_of != "either":
+        return roles
+    sides = [columns[name] for name in (roles.image_width, roles.image_height) if name is not None]
+    unit: Unit = "rel" if _are_fractions(numbers) else "px"
+    is_own = len(sides) == 2 and are_sizes_of_boxes(sides, numbers, unit)
+    return replace(roles, is_size_of="box" if is_own else "image")
+
+
 def _raw_boxes(
     format: str,
     path: Path,
@@ -75,16 +104,21 @@ def _raw_boxes(
 ) -> RawBoxes:
     num_rows = len(positions)
     numbers, marks, is_empty = _numbers_of([columns[name] for name in roles.box])
-    images = _codes(columns.get(roles.image or ""), num_rows, _NO_IMAGE)
+    roles = _settled(roles, columns, numbers)
+    images = _codes(columns.get(roles.image or ""), num_rows, _NO_IMAGE).apart_without_name()
     classes = _codes(columns.get(roles.class_name or ""), num_rows, _NO_CLASS, plain_class_names)
     gathered = list(notes)
     if roles.image is None:
-        message = "a table of boxes must have a column with the image, but has none."
-        gathered.append(whole_file_finding("no_image_column", "accepted", str(path), message))
+        images = _Codes(np.arange(num_rows, dtype=np.int32), (_NO_IMAGE,) * num_rows, ())
+        message = (
+            "a table of boxes must have a column with the image, but has none. Each row stands for "
+            "an image of its own."
+        )
+        gathered.append(whole_file_finding(NO_IMAGE_COLUMN, "accepted", str(path), message))
     if roles.class_name is None:
         classes = _Codes(np.zeros(num_rows, np.int32), (_ONE_CLASS,) if num_rows else (), ())
     wh_px = np.full((len(images.names), 2), np.nan)
-    if roles.image_width is not None and roles.image_height is not None:
+    if roles.image_width and roles.image_height and roles.is_size_of == "image":
         sides = [columns[roles.image_width], columns[roles.image_height]]
         wh_px, faults = image_sizes_of_rows(sides, images.index, len(images.names), path, positions)
         gathered += faults
@@ -102,7 +136,7 @@ def _raw_boxes(
         crowd = np.array([str(v).strip().lower() in ("1", "true", "1.0") for v in shown], np.bool_)
         crowd = crowd[rows]
     order = roles.order
-    if order is not None and _are_fractions(numbers[rows]):
+    if order is not None and _are_fractions(numbers):
         order = replace(order, unit="rel")
     return RawBoxes(
         format=format,
@@ -113,7 +147,7 @@ def _raw_boxes(
         ids=ids,
         numbers=numbers[rows],
         declared=order,
-        is_first_pixel_open=True,
+        is_first_pixel_open=not roles.are_points,  # a point lies between pixels
         image_index=images.index[rows],
         class_index=classes.index[rows],
         is_crowd=crowd,
@@ -136,6 +170,16 @@ class _Codes:
     index: NDArray[np.int32]
     names: tuple[str, ...]
     missing: tuple[int, ...]
+
+    def apart_without_name(self) -> _Codes:
+        """Return the codes where each row without a name is one of its own, of the same name."""
+        missing = np.array(self.missing[1:], np.int64)
+        if len(missing) == 0:
+            return self
+        names = (*self.names, *(self.names[self.index[self.missing[0]]],) * len(missing))
+        index = self.index.copy()
+        index[missing] = len(self.names) + np.arange(len(missing))
+        return replace(self, index=index, names=names)
 
     def sorted_and_used(self, is_used: NDArray[np.bool_]) -> _Codes:
         """Return the codes of the names that used rows have: numbers first, ascending."""
@@ -205,6 +249,8 @@ def _numbers_of(
     """Return (n, 4) numbers, the marks of rows that are no box, and which rows are empty."""
     import pyarrow
 
+    if len(columns) > 4:
+        return boxes_around_columns(columns)
     if len(columns) == 4:
         try:
             fast = [column.cast(pyarrow.float64()) for column in columns]

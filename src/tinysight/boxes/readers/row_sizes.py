@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.box_order import Unit
 from tinysight.boxes.findings import Action, FindingGroup
 from tinysight.boxes.readers.box_numbers import as_number_of_table
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 _LARGEST_SIDE_PX = 1e9
+_SLACK: dict[Unit, float] = {"px": 1.0, "rel": 0.01}
+_LEAST_SHARE_OF_OWN = 0.9
+_LEAST_SHARE_OUTSIDE = 0.5
 
 
 def image_sizes_of_rows(
@@ -82,6 +86,34 @@ def image_sizes_of_rows(
             finding("conflicting_image_size", "repaired", message, stated[differs], *both)
         )
     return wh_px, findings
+
+
+def are_sizes_of_boxes(
+    columns: Sequence[pyarrow.ChunkedArray], corners: NDArray[np.float64], unit: Unit
+) -> bool:
+    """Return whether columns called as a size may be repeat the sides of the boxes beside them.
+
+    They do where they are right - left and bottom - top of nearly all boxes, and an image of that
+    size would not hold most of them. A box that is its image whole leaves it to the name.
+
+    Args:
+        columns: Width and height, of length n.
+        corners: (n, 4) left, top, right, bottom, NaN where there is no box.
+        unit: That of the corners.
+    """
+    slack = _SLACK[unit]
+    sides = np.stack([_floats(column) for column in columns], axis=1)
+    is_known = np.isfinite(corners).all(axis=1) & np.isfinite(sides).all(axis=1)
+    sides, begin, end = sides[is_known], corners[is_known, :2], corners[is_known, 2:]
+    if len(sides) == 0:
+        return False
+    with np.errstate(over="ignore"):
+        is_own = (np.abs(end - begin - sides) <= slack).all(axis=1)
+        is_outside = (end > sides + slack).any(axis=1)
+    return bool(
+        is_own.mean() >= _LEAST_SHARE_OF_OWN
+        and (is_own & is_outside).mean() >= _LEAST_SHARE_OUTSIDE
+    )
 
 
 def _floats(column: pyarrow.ChunkedArray) -> NDArray[np.float64]:
