@@ -534,7 +534,7 @@ def test_mistakes_are_counted_in_words(run: Path, shown: int, wrong: int, lead: 
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
     others = len(explanation.gallery["sample_id"]) - shown
     assert [section.lead for section in page.sections if section.name == "mistakes"] == [
-        f"{lead} Among them are {others} pictures that it recognised: those it was least sure of, "
+        f"{lead} Beside them are {others} pictures that it recognised: those it was least sure of, "
         f"and those with a doubtful label or a duplicate."
     ]
 
@@ -544,7 +544,7 @@ def test_a_gallery_of_mistakes_alone_speaks_of_no_others(run: Path) -> None:
     assert results.explanation is not None
     for others, ends in (
         (0, "mistakes are here."),
-        (1, "Among them is 1 picture that it recognised: those it was least sure of, and those "
+        (1, "Beside them is 1 picture that it recognised: those it was least sure of, and those "
             "with a doubtful label or a duplicate."),
     ):  # fmt: skip
         shown = len(results.explanation.gallery["sample_id"]) - others
@@ -579,7 +579,7 @@ def test_a_limit_on_the_images_looked_at_is_told(
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
     (found,) = (section.lead for section in page.sections if section.name == "mistakes")
-    assert found.startswith(f"{lead} Among them are ")
+    assert found.startswith(f"{lead} Beside them are ")
 
 
 def test_single_pairs_and_labels_are_spoken_of_as_such(run: Path) -> None:

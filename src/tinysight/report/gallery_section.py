@@ -74,7 +74,7 @@ def _others_lead(others: int) -> str:
     if others == 0:
         return ""
     return (
-        f" Among them {'is' if others == 1 else 'are'} {counted(others, 'picture')} that it "
+        f" Beside them {'is' if others == 1 else 'are'} {counted(others, 'picture')} that it "
         f"recognised: those it was least sure of, and those with a doubtful label or a duplicate."
     )
 
