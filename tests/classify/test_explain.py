@@ -208,6 +208,14 @@ def test_duplicates_of_both_kinds_are_written(explained: Path, shapes: Store) ->
         "near": 1,
         "across_split": sum(pair["part_a"] != pair["part_b"] for pair in pairs),
         "two_labels": 2,
+        "seen_test_images": len(
+            {
+                pair[f"sample_id_{side}"]
+                for pair in pairs
+                for side in "ab"
+                if pair["part_a"] != pair["part_b"] and pair[f"part_{side}"] == "test"
+            }
+        ),
     }
     assert about["pairs"] == about["of_pairs"] == 3
 
