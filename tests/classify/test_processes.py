@@ -1,5 +1,7 @@
 """Processes that train together: they stop and save as one, and nothing of a part is lost."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,30 +37,9 @@ def run_in_this_process(
     )
 
 
-def train_whole_and_in_parts(rank: int, folder: Path) -> None:
-    """What each of two processes does; only the second one is asked to stop."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder / 'meeting'}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),  # processes that wait for each other fail
-    )
-    try:
-        assert run_in_this_process(folder / "whole", rank).is_finished
-        # The loop looks at a stop once a step when it has company.
-        stop = StopAtLook(STOP_AFTER - 1) if rank == 1 else None
-        stopped = run_in_this_process(folder / "parts", rank, stop=stop)
-        assert not stopped.is_finished
-        assert stopped.steps == STOP_AFTER
-        assert run_in_this_process(folder / "parts", rank, resume=True).is_finished
-    finally:
-        dist.destroy_process_group()
-
-
-def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
-    """What each of two processes does; each must be told, none may wait for the other."""
+@contextmanager
+def joined_to_the_other(rank: int, folder: Path) -> Iterator[None]:
+    """Join this process and another one, which fail if they wait for each other for a minute."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -67,12 +48,32 @@ def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
         world_size=2,
         timeout=timedelta(seconds=60),
     )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def train_whole_and_in_parts(rank: int, folder: Path) -> None:
+    """What each of two processes does; only the second one is asked to stop."""
+    with joined_to_the_other(rank, folder):
+        assert run_in_this_process(folder / "whole", rank).is_finished
+        # The loop looks at a stop once a step when it has company.
+        stop = StopAtLook(STOP_AFTER - 1) if rank == 1 else None
+        stopped = run_in_this_process(folder / "parts", rank, stop=stop)
+        assert not stopped.is_finished
+        assert stopped.steps == STOP_AFTER
+        assert run_in_this_process(folder / "parts", rank, resume=True).is_finished
+
+
+def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
+    """What each of two processes does; each must be told, none may wait for the other."""
     own = (
         r"run: a new run must start in an empty folder, but notes\.txt is in it\. Choose another",
         r"^process 1 of 2: the first process must be able to write the run, but it could "
         r"not\. Its own message says why\.$",
     )[rank]
-    try:
+    with joined_to_the_other(rank, folder):
         with pytest.raises(RunError, match=own):
             run_in_this_process(folder, rank)
         (folder / "run" / "notes.txt").unlink(missing_ok=True)
@@ -83,8 +84,6 @@ def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
         refused = own if rank else r"recipe\.toml: must be a readable file, but No such file"
         with pytest.raises(RunError, match=refused):
             run_in_this_process(folder, rank, resume=True)
-    finally:
-        dist.destroy_process_group()
 
 
 def test_a_fault_of_the_first_process_ends_all(tmp_path: Path) -> None:
