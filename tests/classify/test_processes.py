@@ -1,7 +1,7 @@
 """Processes that train together: they stop and save as one, and nothing of a part is lost."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -66,30 +66,35 @@ def train_whole_and_in_parts(rank: int, folder: Path) -> None:
         assert run_in_this_process(folder / "parts", rank, resume=True).is_finished
 
 
-def train_into_a_folder_that_is_not_empty(rank: int, folder: Path) -> None:
-    """What each of two processes does; each must be told, none may wait for the other."""
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("is_faulty", [False, True])
+def test_a_fault_of_the_first_process_ends_all(
+    rank: int, is_faulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each of two processes does; what both have is added up by hand."""
+    worked: list[int] = []
+
+    def work() -> None:
+        worked.append(rank)
+        if is_faulty:
+            raise RunError("run: the disk is full.")
+
+    claims: list[torch.Tensor] = []
+
+    def add_up(_: Processes, tensor: torch.Tensor) -> torch.Tensor:
+        claims.append(tensor)
+        return torch.tensor([int(is_faulty)])
+
+    monkeypatch.setattr(Processes, "sum", add_up)
     own = (
-        r"run: a new run must start in an empty folder, but notes\.txt is in it\. Choose another",
-        r"^process 1 of 2: the first process must be able to write the run, but it could "
-        r"not\. Its own message says why\.$",
+        r"^run: the disk is full\.$",
+        r"^process 1 of 2: the first process must be able to write the run, but it could not\. "
+        r"Its own message says why\.$",
     )[rank]
-    with joined_to_the_other(rank, folder):
-        with pytest.raises(RunError, match=own):
-            run_in_this_process(folder, rank)
-        (folder / "run" / "notes.txt").unlink(missing_ok=True)
-        dist.barrier()
-        assert run_in_this_process(folder, rank).is_finished
-        (folder / "run" / run_folder.RECIPE).unlink(missing_ok=True)
-        dist.barrier()
-        refused = own if rank else r"recipe\.toml: must be a readable file, but No such file"
-        with pytest.raises(RunError, match=refused):
-            run_in_this_process(folder, rank, resume=True)
-
-
-def test_a_fault_of_the_first_process_ends_all(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
-    mp.spawn(train_into_a_folder_that_is_not_empty, (tmp_path,), nprocs=2)
+    with pytest.raises(RunError, match=own) if is_faulty else nullcontext():
+        Processes(rank=rank, count=2).first_does(work, CPU)
+    assert worked == [0] * (rank == 0)
+    assert [claim.tolist() for claim in claims] == [[int(is_faulty and rank == 0)]]
 
 
 def test_one_process_asked_to_stop_stops_both_and_they_go_on_as_if_never_stopped(
