@@ -128,7 +128,10 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_class_listed=is_listed,
         marks=tuple(mark for mark in marks if len(mark.rows)),
         notes=(
-            *(*notes, *doubt, _left_out(twins), _outside_labels(outside, files)),
+            *notes,
+            *doubt,
+            _left_out(twins),
+            _outside_labels(outside, files),
             *(folder.as_finding() for folder in unread),
         ),
         image_paths=image_paths,
