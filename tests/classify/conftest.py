@@ -11,11 +11,17 @@ IMAGES_PER_CLASS = 16
 SIZE_PX = 32
 
 
-def make_store(path: Path, *, images_per_class: int = IMAGES_PER_CLASS, seed: int = 0) -> Store:
+def make_store(
+    path: Path,
+    *,
+    images_per_class: int = IMAGES_PER_CLASS,
+    seed: int = 0,
+    size_px: int = SIZE_PX,
+) -> Store:
     """A store in memory whose classes are told apart by colour; three quarters train."""
     generator = np.random.default_rng(seed)
     count = len(CLASS_NAMES) * images_per_class
-    images_u8 = generator.integers(0, 120, (count, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    images_u8 = generator.integers(0, 120, (count, size_px, size_px, 3), dtype=np.uint8)
     targets = np.repeat(np.arange(len(CLASS_NAMES)), images_per_class)
     for row, target in enumerate(targets):
         images_u8[row, ..., target] += 100
@@ -34,7 +40,7 @@ def make_store(path: Path, *, images_per_class: int = IMAGES_PER_CLASS, seed: in
         split="75/25",
         split_seed=0,
         split_digest=f"digest-of-{images_per_class}-{seed}",
-        size_px=SIZE_PX,
+        size_px=size_px,
     )
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 
 from tests.classify.conftest import make_store
@@ -65,6 +66,27 @@ def test_the_score_does_not_depend_on_the_batches(
     parts = score_model(*inputs, **arguments(store))  # type: ignore[arg-type]
     assert parts.accuracy == whole.accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+class Corner(nn.Module):
+    """The first pixel as logits, which depends on the size of an image as a mean does not."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[2:] == (3, 3)
+        return images[:, :, 0, 0]
+
+
+def test_images_can_be_looked_at_smaller_than_they_are(store: Store) -> None:
+    images, rows = images_of(store), np.flatnonzero(~store.is_train)
+    score = score_model(Corner(), images, rows, image_px=3, **arguments(store))  # type: ignore[arg-type]
+    hits = []
+    for pixels, target in zip(store.images_u8[rows], store.targets[rows], strict=True):
+        small = np.asarray(
+            Image.fromarray(pixels).resize((3, 3), Image.Resampling.BILINEAR), dtype=np.float64
+        )
+        logits = (small[0, 0] / 255 - store.mean) / store.std
+        hits.append(logits.argmax() == target)
+    assert score.accuracy == pytest.approx(np.mean(hits))
 
 
 def test_the_mode_is_put_back_also_after_an_error() -> None:

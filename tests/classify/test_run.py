@@ -339,6 +339,30 @@ def test_an_evaluation_that_takes_long_is_followed_by_a_checkpoint(
     assert saved == [(10, 2), (20, 4)]
 
 
+def test_test_images_grow_with_those_that_are_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path / "store", size_px=64)
+    recipe = make_recipe(
+        schedule={"first_image_px": 32, "image_px_step": 16, "full_size_epoch": 2},
+    )
+    seen_px: list[int] = []
+    model = build_model(recipe.model, len(store.wnids), seed=0)
+
+    def build_watched(*_: Any, **__: Any) -> torch.nn.Module:
+        model.register_forward_pre_hook(
+            lambda module, inputs: None if module.training else seen_px.append(inputs[0].shape[2])
+        )
+        return model
+
+    monkeypatch.setattr(run_module, "build_model", build_watched)
+    run(store, recipe, tmp_path / "run")
+    rows = run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+    assert [row["image_px"] for row in rows] == [32, 48, 64]
+    assert [row["test_image_px"] for row in rows] == [32, 48, 64]
+    assert sorted(set(seen_px)) == [32, 48, 64]
+
+
 def test_a_new_run_does_not_write_over_another(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -20,7 +20,13 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from tinysight.classify.schedule import StepSchedule, ema_decay_at, image_px_at, schedule_at
+from tinysight.classify.schedule import (
+    StepSchedule,
+    ema_decay_at,
+    held_out_px_at,
+    image_px_at,
+    schedule_at,
+)
 from tinysight.classify.settings import ScheduleSettings
 from tinysight.errors import RecipeError
 
@@ -363,6 +369,23 @@ def test_images_may_end_smaller_than_they_are() -> None:
     assert sizes(3, first_image_px=48, full_size_epoch=2, last_image_px=48) == [48, 48, 48]
     assert sizes(3, last_image_px=48) == [48, 48, 48]
     assert sizes(3, full_size_epoch=2, last_image_px=48) == [48, 48, 48]
+
+
+@pytest.mark.parametrize(
+    ("settings", "held_out"),
+    [
+        ({}, [64, 64, 64, 64]),
+        ({"first_image_px": 32, "full_size_epoch": 3}, [32, 32, 48, 64]),
+        # Enlarged crops are learned from at a smaller size; what is looked at is not enlarged.
+        ({"last_image_px": 48}, [64, 64, 64, 64]),
+        ({"first_image_px": 32, "full_size_epoch": 2, "last_image_px": 48}, [32, 32, 64, 64]),
+    ],
+)
+def test_images_that_are_looked_at_grow_with_those_that_are_learned_from(
+    settings: dict[str, int], held_out: list[int]
+) -> None:
+    schedule = ScheduleSettings(**settings)
+    assert [held_out_px_at(epoch, schedule, own_px=64) for epoch in range(4)] == held_out
 
 
 @pytest.mark.parametrize("name", ["first_image_px", "last_image_px"])

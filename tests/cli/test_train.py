@@ -72,6 +72,7 @@ def test_train_prints_one_json_object_with_the_promised_keys(
     assert result["train_accuracy"] == last["train_accuracy"]
     assert {"test_top5", "test_loss", "images_per_s", "seconds"} <= result.keys()
     assert "epoch 2/2  train loss" in captured.err
+    assert " images/s of 64 px\n" in captured.err
 
 
 def test_train_is_the_library_call(packed_shapes: Path, finished: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.report.test_classify_page import named
 from tinysight import run_folder
 from tinysight.errors import RunError
 from tinysight.report.compare_page import build_comparison_page, run_names
-from tinysight.report.page import Callout, Figure, Page
+from tinysight.report.page import Callout, Figure, Page, Text
 from tinysight.report.run_results import load_run_results
 
 
@@ -74,6 +74,18 @@ def test_curves_are_named_after_the_part_that_was_measured(tmp_path: Path) -> No
     assert [key.label for key in figure.keys] == ["c, test images", "a, tuning images"]
     assert named(page, "measured-loss").title == "Test or tuning loss"
     assert [key.label for key in named(page, "train-accuracy").keys] == ["c", "a"]
+
+
+def test_runs_whose_images_grew_say_so(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, epochs=2) for name in "abc"]
+    for run in runs[:2]:
+        rows = run_folder.read_records(run / run_folder.HISTORY)
+        sizes = [row | {"image_px": px} for row, px in zip(rows, (48, 64), strict=True)]
+        run_folder.write_records(run / run_folder.HISTORY, sizes)
+    texts = [block.text for block in page_of(*runs).blocks() if isinstance(block, Text)]
+    assert [text for text in texts if "grew" in text] == [
+        "a, b: The training images grew: 48 px up to epoch 1, then 64 px."
+    ]
 
 
 def test_equal_runs_are_level(tmp_path: Path) -> None:

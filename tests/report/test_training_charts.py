@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.report.test_charts import make_row, rows_drawn
-from tinysight.report.chart_style import BLUE, GREEN, VERMILLION, page_spec
+from tests.report.test_charts import make_row, rows_drawn, texts_in
+from tinysight.report.chart_style import BLUE, GREEN, VERMILLION, page_spec, render_svg
 from tinysight.report.training_charts import (
     Curve,
     curves_of,
     epoch_chart,
     measured_part,
+    say_sizes,
+    sizes_of,
     step_chart,
     step_points,
+    training_chart,
     value_range_of,
 )
 
@@ -35,6 +39,48 @@ def test_curves_are_those_that_have_values() -> None:
     assert curves_of(averaged, "loss")[-1] == Curve(
         "test, averaged weights", GREEN, ({"epochs": 1, "value": 1.0},)
     )
+
+
+def growing(*sizes_px: int, part: str = "test") -> list[dict[str, Any]]:
+    rows = [make_row(epoch, image_px=px) for epoch, px in enumerate(sizes_px)]
+    return [row | {f"{part}_image_px": row["image_px"]} for row in rows]
+
+
+def test_sizes_of_growing_images_are_said() -> None:
+    history = growing(32, 32, 48, 64)
+    assert sizes_of(history) == (
+        {"epochs": 0, "image_px": 32},
+        {"epochs": 2, "image_px": 48},
+        {"epochs": 3, "image_px": 64},
+    )
+    sizes = "32 px up to epoch 2, 48 px up to epoch 3, then 64 px."
+    assert say_sizes(history) == f"The training and test images grew: {sizes}"
+    as_they_are = [row | {"test_image_px": 64} for row in history]
+    assert say_sizes(as_they_are) == f"The training images grew: {sizes}"
+
+
+@pytest.mark.parametrize("history", [[], [make_row(0), make_row(1)], growing(64, 64)])
+def test_images_that_did_not_grow_are_not_spoken_of(history: list[dict[str, Any]]) -> None:
+    assert sizes_of(history) == ()
+    assert say_sizes(history) == ""
+
+
+def test_sizes_are_marked_in_the_chart_and_told_above_it() -> None:
+    texts = texts_in(render_svg(training_chart(growing(32, 32, 48, 64))))
+    assert [texts.count(f"{px} px") for px in (32, 48, 64)] == [2, 2, 2]  # accuracy and loss
+    assert say_sizes(growing(32, 32, 48, 64)) in texts
+    page = epoch_chart([make_curve(0.1, 0.2)], is_share=True, sizes=sizes_of(growing(32, 64)))
+    # The first size was that of one epoch, after which the axis begins.
+    assert [{"epochs": 1, "label": "64 px"}] in rows_drawn(page)
+
+
+def test_many_sizes_are_marked_without_their_names() -> None:
+    history = growing(*range(32, 65, 4))
+    texts = texts_in(render_svg(training_chart(history)))
+    assert not [text for text in texts if re.fullmatch(r"\d+ px", text)]
+    assert [{"epochs": size["epochs"], "image_px": size["image_px"]} for size in sizes_of(history)][
+        1:
+    ] in rows_drawn(training_chart(history))
 
 
 def test_part_that_was_held_back_is_named() -> None:

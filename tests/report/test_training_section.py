@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.report.test_charts import make_row
+from tests.report.test_charts import make_row, rows_drawn
 from tinysight.report.page import Columns, Figure, Fold, Section, Table, Text
 from tinysight.report.training_section import build_training_section
 
@@ -53,6 +53,16 @@ def test_smoothed_labels_explain_a_training_loss_above_the_test_loss() -> None:
 
     assert "smoothed labels (0.1)" in remark(0.1)
     assert "smoothed" not in remark(0.0)
+
+
+def test_growing_images_are_marked_and_explained() -> None:
+    history = [make_row(n, image_px=px, test_image_px=px) for n, px in enumerate((32, 32, 64))]
+    section = build_training_section(history, [], RECIPE)
+    (remark,) = [block.text for block in section.blocks if isinstance(block, Text)]
+    assert remark.endswith(" The training and test images grew: 32 px up to epoch 2, then 64 px.")
+    for name in ("accuracy", "loss", "speed"):
+        chart = figures_of(section)[name].chart
+        assert [{"epochs": 2, "image_px": 64}] in rows_drawn(chart), name
 
 
 def test_table_of_epochs_has_what_was_measured() -> None:

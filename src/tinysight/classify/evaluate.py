@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from tinysight.classify.augment import shrink_batch
 from tinysight.classify.batches import LabelledImages, evaluation_batches
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
@@ -61,6 +62,7 @@ def score_model(
     *,
     device: torch.device,
     settings: TrainSettings,
+    image_px: int | None = None,
     processes: Processes | None = None,
     stop: StopRequest | None = None,
 ) -> Score:
@@ -74,6 +76,7 @@ def score_model(
         rows: (n,) rows of ``images`` to look at.
         device: Where the network is.
         settings: Number format to run it in.
+        image_px: Side to which the images are made smaller; as they are if not given.
         processes: This process among those that share the work; alone when not given.
         stop: Looked at between batches.
 
@@ -86,6 +89,7 @@ def score_model(
     def add_up(batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if stop is not None and processes.count == 1:
             raise_if_requested(stop)
+        batch = shrink_batch(batch, image_px or batch.shape[2])
         logits = _compute_logits(model, batch, settings)
         ranks = rank_targets(logits, targets)
         loss = F.cross_entropy(logits, targets, reduction="sum")

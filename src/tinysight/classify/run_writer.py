@@ -120,6 +120,7 @@ def history_row(record: EpochRecord, *, is_tuning: bool) -> run_folder.Record:
         "momentum": record.momentum,
         "seconds": round(record.seconds, 3),
         "images_per_s": round(record.images_per_s, 1),
+        "image_px": record.image_px,
     }
     held_out = "tuning" if is_tuning else "test"
     for prefix, score in (("", record.score), ("ema_", record.ema_score)):
@@ -127,6 +128,7 @@ def history_row(record: EpochRecord, *, is_tuning: bool) -> run_folder.Record:
             row[f"{prefix}{held_out}_loss"] = score.loss
             row[f"{prefix}{held_out}_accuracy"] = score.accuracy
             row[f"{prefix}{held_out}_top5"] = score.top5
+            row[f"{held_out}_image_px"] = record.held_out_px
     return row
 
 

@@ -155,7 +155,8 @@ class ScheduleSettings(_Settings):
     """Momentum at the top of one-cycle; equal to ``max_momentum`` for no cycling."""
     first_image_px: Annotated[int, Field(ge=0)] = 0
     """Side to which training images are made smaller in the first epoch, which needs a
-    ``full_size_epoch``; 0 for their own size throughout."""
+    ``full_size_epoch``; 0 for their own size throughout. While images grow, those that are tested
+    on are as small."""
     image_px_step: Annotated[int, Field(ge=1)] = 16
     """Pixels from one size to the next, where images grow."""
     full_size_epoch: Annotated[int, Field(ge=0)] = 0

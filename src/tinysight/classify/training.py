@@ -29,7 +29,13 @@ from tinysight.classify.losses import image_hits, image_losses
 from tinysight.classify.optimizers import set_schedule
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
-from tinysight.classify.schedule import StepSchedule, ema_decay_at, image_px_at, schedule_at
+from tinysight.classify.schedule import (
+    StepSchedule,
+    ema_decay_at,
+    held_out_px_at,
+    image_px_at,
+    schedule_at,
+)
 from tinysight.classify.settings import Recipe
 from tinysight.classify.stopping import (
     StepGivenUpError,
@@ -318,7 +324,7 @@ def epoch_batches(
         first_step=first_step,
         part=(processes.rank, processes.count),
         device=device,
-        image_px=image_px_at(epoch, recipe.schedule, own_px=data.images.images_u8.shape[1]),
+        image_px=image_px_at(epoch, recipe.schedule, own_px=data.own_px),
         compiler=compile_changes if recipe.train.compile else None,
     )
 
@@ -375,11 +381,11 @@ def _finish_epoch(
     score = ema_score = None
     part = "tuning" if len(data.tuning_rows) else "test"
     if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
-        score = score_held_out(state.model, data, recipe, device, processes, stop)
+        score = score_held_out(state.model, data, recipe, epoch, device, processes, stop)
         _require_finite_score(score, f"{part} loss", epoch, last.lr, recipe)
         if state.average:
             refresh_average(state, data, recipe, epoch, device, processes)
-            ema_score = score_held_out(state.average, data, recipe, device, processes, stop)
+            ema_score = score_held_out(state.average, data, recipe, epoch, device, processes, stop)
             what = f"{part} loss of the averaged weights"
             _require_finite_score(ema_score, what, epoch, last.lr, recipe)
     step_losses = processes.sum(state.step_losses).cpu().double().numpy() / processes.count
@@ -392,6 +398,8 @@ def _finish_epoch(
         lr=last.lr,
         momentum=last.momentum,
         images_per_s=seen / state.epoch_seconds,
+        image_px=image_px_at(epoch, recipe.schedule, own_px=data.own_px),
+        held_out_px=held_out_px_at(epoch, recipe.schedule, own_px=data.own_px),
         seconds=state.seconds,
         score=score,
         ema_score=ema_score,
@@ -424,11 +432,15 @@ def score_held_out(
     model: nn.Module,
     data: TrainingData,
     recipe: Recipe,
+    epoch: int,
     device: torch.device,
     processes: Processes,
     stop: StopRequest,
 ) -> Score:
-    """Score a network on the tuning rows if there are any, else on the test rows."""
+    """Score a network after an epoch: on the tuning rows if there are any, else on the test rows.
+
+    While training images grow, those that are looked at are as small.
+    """
     rows = data.tuning_rows if len(data.tuning_rows) else data.test_rows
     return score_model(
         model,
@@ -436,6 +448,7 @@ def score_held_out(
         rows,
         device=device,
         settings=recipe.train,
+        image_px=held_out_px_at(epoch, recipe.schedule, own_px=data.own_px),
         processes=processes,
         stop=stop,
     )

@@ -33,6 +33,11 @@ class TrainingData:
     test_rows: NDArray[np.int64]
     tuning_rows: NDArray[np.int64]
 
+    @property
+    def own_px(self) -> int:
+        """Side of the images in the store."""
+        return int(self.images.images_u8.shape[1])
+
 
 def training_data(store: Store, recipe: Recipe, device: torch.device) -> TrainingData:
     """Return the images of a store, on the device, with the rows that train, test and tune.

@@ -47,6 +47,8 @@ class EpochRecord:
         lr: Learning rate of the last step.
         momentum: Momentum of the last step.
         images_per_s: Training speed.
+        image_px: Side of the training images.
+        held_out_px: Side of the images that were looked at.
         seconds: Training time since the start of the run, evaluation not counted.
         score: Of the raw weights, or None in an epoch without evaluation.
         ema_score: Of the averaged weights, where there are any.
@@ -60,6 +62,8 @@ class EpochRecord:
     lr: float
     momentum: float
     images_per_s: float
+    image_px: int
+    held_out_px: int
     seconds: float
     score: Score | None
     ema_score: Score | None

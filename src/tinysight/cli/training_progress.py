@@ -73,7 +73,7 @@ class TrainingProgress:
                 if f"{prefix}{part}_loss" in row:
                     loss, accuracy = row[f"{prefix}{part}_loss"], row[f"{prefix}{part}_accuracy"]
                     parts.append(f"{name}{part} loss {loss:.3f} accuracy {accuracy:.2%}")
-        parts.append(f"{record.images_per_s:,.0f} images/s")
+        parts.append(f"{record.images_per_s:,.0f} images/s of {record.image_px} px")
         self._say("  ".join(parts))
 
     def _describe(self, record: StepRecord) -> str:

@@ -86,13 +86,13 @@ def panel_of(
     return panel.properties(title=heading)
 
 
-def with_style(chart: Chart, title: str, subtitle: str) -> Chart:
+def with_style(chart: Chart, title: str, subtitle: str | Sequence[str]) -> Chart:
     """Return a chart with its headline, what it shows in words, and the look of all charts."""
     import altair as alt
 
     heading = alt.TitleParams(
         title,
-        subtitle=subtitle,
+        subtitle=subtitle if isinstance(subtitle, str) else list(subtitle),
         anchor="start",
         fontSize=17,
         color=INK,

@@ -30,6 +30,7 @@ from tinysight.report.training_charts import (
     Curve,
     epoch_chart,
     measured_part,
+    say_sizes,
     series_of,
     step_chart,
     step_points,
@@ -290,9 +291,20 @@ def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
                 height_px=170,
             )
         )
+    blocks += [Text(words, is_quiet=True) for words in _say_sizes(runs, names)]
     if not blocks:
         blocks.append(Text("None of these runs has finished an epoch.", is_quiet=True))
     return Section("curves", "How training went", tuple(blocks), lead="Axes are shared.")
+
+
+def _say_sizes(runs: Sequence[RunResults], names: Sequence[str]) -> Iterator[str]:
+    """Say in which runs images grew; runs whose images grew alike share a sentence."""
+    names_of: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        names_of.setdefault(say_sizes(run.history), []).append(name)
+    for words, alike in names_of.items():
+        if words:
+            yield f"{', '.join(alike)}: {words}"
 
 
 def _end(curve: Curve, *, is_share: bool) -> str:

@@ -7,8 +7,9 @@ above the chart instead, and whoever points at an epoch reads all values there.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tinysight.numerals import percent
@@ -33,6 +34,7 @@ _LABEL_HEIGHT_PX = 15
 _MOST_POINTS = 20  # beyond, points hide their line
 _MOST_NAMED_EPOCHS = 12  # beyond, the axis chooses
 _MOST_STEPS = 400  # more than a chart has pixels to show
+_MOST_NAMED_SIZES = 6  # beyond, their names would run into each other
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,34 @@ def series_of(history: Sequence[Row], key: str) -> tuple[dict[str, Any], ...]:
     )
 
 
+def sizes_of(history: Sequence[Row]) -> tuple[dict[str, Any], ...]:
+    """Return the sizes of the training images of one run, where they grew; else nothing.
+
+    Args:
+        history: Rows of ``history.jsonl``.
+
+    Returns:
+        Rows with ``epochs`` done before a size and ``image_px``, in order.
+    """
+    sizes: list[dict[str, Any]] = []
+    for row in history:
+        if "image_px" in row and (not sizes or row["image_px"] != sizes[-1]["image_px"]):
+            sizes.append({"epochs": row["epoch"], "image_px": row["image_px"]})
+    return tuple(sizes) if len(sizes) > 1 else ()
+
+
+def say_sizes(history: Sequence[Row]) -> str:
+    """Say how large the images of one run were, where they grew; else nothing."""
+    sizes = sizes_of(history)
+    if not sizes:
+        return ""
+    words = [f"{now['image_px']} px up to epoch {then['epochs']}" for now, then in pairwise(sizes)]
+    part = measured_part(history)
+    looked_at = {row[key] for row in history if (key := f"{part}_image_px") in row}
+    which = f"training and {part} images" if len(looked_at) > 1 else "training images"
+    return f"The {which} grew: {', '.join(words)}, then {sizes[-1]['image_px']} px."
+
+
 def training_chart(history: Sequence[Row]) -> Chart:
     """Draw accuracy, loss and learning rate by epoch.
 
@@ -124,10 +154,12 @@ def training_chart(history: Sequence[Row]) -> Chart:
         accuracy = last.get(f"{prefix}{part}_accuracy")
         if accuracy is not None:
             title = f"{part.capitalize()} accuracy {percent(accuracy)} after {epochs}{weights}"
-    subtitle = (
+    subtitle = [
         "Training values are those of the batches as they were learned from, augmented; "
         f"{part} values are of the whole part after the epoch."
-    )
+    ]
+    if how_large := say_sizes(history):
+        subtitle.append(how_large)
     return with_style(alt.vconcat(*panels, spacing=14), title, subtitle)
 
 
@@ -137,6 +169,7 @@ def epoch_chart(
     is_share: bool,
     height_px: int = 240,
     value_range: tuple[float, float] | None = None,
+    sizes: Sequence[Row] = (),
 ) -> Chart:
     """Draw curves by epoch for a page.
 
@@ -145,12 +178,14 @@ def epoch_chart(
         is_share: Whether values are fractions, to be shown as percent.
         height_px: Height of the plot.
         value_range: Lowest and highest value of the axis, to share it between charts.
+        sizes: What :func:`sizes_of` said, to be marked.
     """
     bottom, top = value_range or value_range_of(curves, is_share=is_share)
     last = max(curve.points[-1]["epochs"] for curve in curves)
     x = _epoch_axis(last, is_named=True)
     y = _value_axis(bottom, top, is_share=is_share)
-    layers = [_line_of(curve).encode(x=x, y=y) for curve in curves]
+    layers = [*_size_marks(sizes, height_px, is_named_above=is_share, x=x)]
+    layers += [_line_of(curve).encode(x=x, y=y) for curve in curves]
     layers.append(_pointer(curves, "epochs", "Epochs done", is_share=is_share).encode(x=x))
     return panel_of(layers, height_px, width_px="container")
 
@@ -216,7 +251,7 @@ def _labelled_panel(history: Sequence[Row], title: str, quantity: str, *, height
     ends = [curve.points[-1]["value"] for curve in curves]
     ends_px = [height_px * (top - end) / (top - bottom) for end in ends]
     labels_px = spread_apart(ends_px, _LABEL_HEIGHT_PX)
-    layers = []
+    layers = [*_size_marks(sizes_of(history), height_px, is_named_above=is_share, x=x)]
     for curve, end, end_px, label_px in zip(curves, ends, ends_px, labels_px, strict=True):
         text = f"{curve.label} {percent(end) if is_share else format(end, '.2f')}"
         label = chart_of([curve.points[-1] | {"label": text}]).mark_text(
@@ -224,6 +259,28 @@ def _labelled_panel(history: Sequence[Row], title: str, quantity: str, *, height
         )
         layers += [_line_of(curve).encode(x=x, y=y), label.encode(x=x, y=y, text="label:N")]
     return panel_of(layers, height_px, title)
+
+
+def _size_marks(
+    sizes: Sequence[Row], height_px: int, *, is_named_above: bool, x: alt.X
+) -> Iterator[alt.Chart]:
+    """Draw a rule where images become larger, and name the sizes where no curve begins."""
+    import altair as alt
+
+    if not sizes:
+        return
+    rule = chart_of(sizes[1:]).mark_rule(color=QUIET, strokeWidth=1, strokeDash=[2, 3])
+    yield rule.encode(x=x)
+    if len(sizes) > _MOST_NAMED_SIZES:
+        return
+    # By where a name stands: the axis begins after the first epoch, and a size that was that
+    # epoch's alone has no room on it.
+    names = {max(1, size["epochs"]): f"{size['image_px']} px" for size in sizes}
+    labels = [{"epochs": epochs, "label": name} for epochs, name in names.items()]
+    text = chart_of(labels).mark_text(
+        align="left", baseline="top", dx=4, color=QUIET, fontSize=11, fontWeight="normal"
+    )
+    yield text.encode(x=x, y=alt.value(2 if is_named_above else height_px - 14), text="label:N")
 
 
 def _lr_panel(history: Sequence[Row], *, height_px: int) -> Chart:

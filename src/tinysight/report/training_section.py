@@ -15,7 +15,9 @@ from tinysight.report.training_charts import (
     epoch_chart,
     measured_accuracy,
     measured_part,
+    say_sizes,
     series_of,
+    sizes_of,
     step_chart,
     step_points,
 )
@@ -50,17 +52,19 @@ def build_training_section(
     blocks: list[Block] = [
         Columns((_accuracy_figure(history), _loss_figure(history))),
         Columns((*_step_figures(steps), _speed_figure(history)), is_narrow=True),
-        Text(_remark(recipe, part), is_quiet=True),
+        Text(_remark(history, recipe, part), is_quiet=True),
         Fold("Every epoch as a table", (_epoch_table(history, part),)),
     ]
     return Section("training", "How training went", tuple(blocks), lead=_lead(history, part))
 
 
-def _remark(recipe: Record, part: str) -> str:
+def _remark(history: Sequence[Record], recipe: Record, part: str) -> str:
     remark = (
         "Training values are those of the batches as they were learned from, with the "
         f"augmentation of the recipe; {part} values are of the whole part after the epoch."
     )
+    if how_large := say_sizes(history):
+        remark += f" {how_large}"
     smoothing = recipe["train"].get("label_smoothing", 0.0)
     if smoothing:
         remark += (
@@ -89,7 +93,7 @@ def _accuracy_figure(history: Sequence[Record]) -> Figure:
     return Figure(
         name="accuracy",
         title="Accuracy by epoch",
-        chart=epoch_chart(curves, is_share=True),
+        chart=epoch_chart(curves, is_share=True, sizes=sizes_of(history)),
         alt="Line chart of accuracy by epoch. " + _ends(curves, is_share=True),
         keys=_keys(curves),
         height_px=290,
@@ -101,7 +105,7 @@ def _loss_figure(history: Sequence[Record]) -> Figure:
     return Figure(
         name="loss",
         title="Loss by epoch",
-        chart=epoch_chart(curves, is_share=False),
+        chart=epoch_chart(curves, is_share=False, sizes=sizes_of(history)),
         alt="Line chart of loss by epoch. " + _ends(curves, is_share=False),
         keys=_keys(curves),
         height_px=290,
@@ -148,7 +152,11 @@ def _speed_figure(history: Sequence[Record]) -> Figure:
         name="speed",
         title="Training images a second",
         chart=epoch_chart(
-            [curve], is_share=False, height_px=120, value_range=(0.0, 1.15 * fastest)
+            [curve],
+            is_share=False,
+            height_px=120,
+            value_range=(0.0, 1.15 * fastest),
+            sizes=sizes_of(history),
         ),
         alt=f"Line chart of training images a second by epoch, between {slowest:,.0f} and "
         f"{fastest:,.0f}.",

@@ -44,6 +44,7 @@ def make_history(
     train_loss: Sequence[float] | None = None,
     lr: Sequence[float] | None = None,
     ema_accuracy: Sequence[float] | None = None,
+    image_px: Sequence[int] | None = None,
     part: str = "test",
 ) -> list[Row]:
     """The history of a run; what is not given is that of a healthy one."""
@@ -61,6 +62,8 @@ def make_history(
         if accuracy is not None:
             row[f"{part}_accuracy"] = accuracy
             row[f"{part}_loss"] = test_loss[epoch] if test_loss else 4.0 * 0.9**epoch
+        if image_px:
+            row["image_px"] = row[f"{part}_image_px"] = image_px[epoch]
         if ema_accuracy:
             row[f"ema_{part}_accuracy"] = ema_accuracy[epoch]
             row[f"ema_{part}_loss"] = test_loss[epoch] if test_loss else 4.0 * 0.9**epoch

@@ -148,6 +148,18 @@ def test_the_loss_must_rise_while_that_of_training_falls(
     assert ("over-fitting" in kinds(observations)) == is_found
 
 
+def test_a_loss_that_larger_images_raise_is_no_over_fitting() -> None:
+    history = make_history(
+        [0.3, 0.4, 0.5],
+        test_loss=[2.5, 2.0, 2.3],
+        train_loss=[2.6, 2.1, 2.0],
+        image_px=[32, 32, 64],
+    )
+    assert "over-fitting" not in kinds(diagnose(history, None, make_recipe(3), about=ABOUT))
+    same = [row | {"test_image_px": 64} for row in history]
+    assert "over-fitting" in kinds(diagnose(same, None, make_recipe(3), about=ABOUT))
+
+
 def test_a_run_that_learned_nothing_is_told_so_and_nothing_else_about_its_fit() -> None:
     observations = judge(0.0055, 0.006)
     observation = found(observations, "not-learning")

@@ -32,6 +32,29 @@ def test_the_averaged_weights_are_the_ones_that_count() -> None:
     assert curve.raw_accuracy.tolist() == [0.2, 0.3]
 
 
+def test_evaluations_on_images_of_two_sizes_are_not_set_against_each_other() -> None:
+    history = make_history([0.2, 0.1, 0.4, 0.35, 0.3], image_px=[32, 32, 48, 64, 64])
+    curve = read_curve(history, ABOUT, make_recipe(5))
+    assert curve is not None
+    assert curve.falls.tolist() == pytest.approx([0.1, 0, 0, 0.05])
+    last = curve.since_last_size()
+    assert last.epochs_done.tolist() == [4, 5]
+    assert last.accuracy.tolist() == last.raw_accuracy.tolist() == [0.35, 0.3]
+    assert (len(last.loss), len(last.train_loss), len(last.lr)) == (2, 2, 2)
+    # A size that comes back is another stretch.
+    shrunk = make_history([0.2, 0.1, 0.4], image_px=[64, 32, 64])
+    curve = read_curve(shrunk, ABOUT, make_recipe(3))
+    assert curve is not None
+    assert curve.since_last_size().epochs_done.tolist() == [3]
+
+
+def test_runs_that_do_not_tell_looked_at_images_as_they_are() -> None:
+    curve = read_curve(make_history([0.2, 0.3]), ABOUT, make_recipe(2))
+    assert curve is not None
+    assert curve.image_px.tolist() == [64, 64]
+    assert curve.since_last_size().accuracy.tolist() == [0.2, 0.3]
+
+
 def test_a_tuning_run_is_judged_by_its_tuning_images() -> None:
     recipe = make_recipe(2, train={"tuning_fraction": 0.1})
     curve = read_curve(make_history([0.2, 0.3], part="tuning"), ABOUT, recipe)

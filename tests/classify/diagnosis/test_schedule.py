@@ -132,6 +132,27 @@ def test_a_training_loss_of_few_images_may_rise_by_chance() -> None:
         assert ("lr-too-high" in kinds(observations)) == is_found
 
 
+def test_larger_images_are_no_sign_of_too_high_a_rate() -> None:
+    recipe = make_recipe(
+        6, schedule={"first_image_px": 32, "full_size_epoch": 4, "image_px_step": 16}
+    )
+    accuracy, train_loss = [0.3, 0.4, 0.35, 0.45, 0.4, 0.5], [4.0, 3.0, 3.3, 2.5, 2.8, 2.0]
+    columns = {"train_loss": train_loss, "lr": [0.1] * 6, "recipe": recipe}
+    growing = judge(accuracy, image_px=[32, 32, 48, 48, 64, 64], **columns)
+    assert "lr-too-high" not in kinds(growing)
+    assert "lr-too-high" in kinds(judge(accuracy, image_px=[64] * 6, **columns))
+
+
+def test_the_trend_at_the_end_is_that_of_images_of_one_size() -> None:
+    recipe = make_recipe(
+        5, schedule={"first_image_px": 32, "full_size_epoch": 3, "image_px_step": 32}
+    )
+    growing = judge([0.2, 0.3, 0.4, 0.5, 0.6], image_px=[32, 32, 32, 64, 64], recipe=recipe)
+    assert not kinds(growing) & {"still-improving", "settled", "declining"}
+    longer = judge([0.2, 0.3, 0.4, 0.5, 0.6], image_px=[32, 32, 64, 64, 64], recipe=recipe)
+    assert "from epoch 3 to 5" in found(longer, "still-improving").sentence
+
+
 def test_a_steady_run_is_told_its_largest_fall() -> None:
     observation = found(judge([0.3, 0.4, 0.395, 0.5]), "steady")
     assert observation.severity == "good"

@@ -182,6 +182,7 @@ def _what_it_reaches(guessing: Guessing) -> str:
 
 def _loss_rise(curve: LearningCurve) -> str:
     """Say how the loss of held-out images rose while that of the training images fell, if so."""
+    curve = curve.since_last_size()
     lowest = int(curve.loss.argmin())
     is_rise = curve.loss[-1] >= (1 + LOSS_RISE) * curve.loss[lowest]
     if not is_rise or curve.train_loss[-1] >= curve.train_loss[lowest]:

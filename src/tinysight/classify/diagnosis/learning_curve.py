@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class LearningCurve:
         raw_accuracy: (E,) of the weights that the optimizer moves.
         train_loss: (E,) of the epoch before each evaluation.
         lr: (E,) at the end of that epoch.
+        image_px: (E,) side of the images at each evaluation: small ones while training images grow.
         is_averaged: Whether the run delivers averaged weights.
     """
 
@@ -47,12 +48,33 @@ class LearningCurve:
     raw_accuracy: NDArray[np.float64]
     train_loss: NDArray[np.float64]
     lr: NDArray[np.float64]
+    image_px: NDArray[np.int64]
     is_averaged: bool
 
     @property
     def noise(self) -> float:
         """Standard error of the last accuracy."""
         return standard_error(float(self.accuracy[-1]), self.images)
+
+    @property
+    def falls(self) -> NDArray[np.float64]:
+        """(E - 1,) fall of ``raw_accuracy`` since the evaluation before; 0 between two sizes."""
+        is_same_size = self.image_px[1:] == self.image_px[:-1]
+        return np.where(is_same_size, -np.diff(self.raw_accuracy), 0.0)
+
+    def since_last_size(self) -> LearningCurve:
+        """Return the evaluations on images of the size of the last one."""
+        first = len(self.image_px) - int((self.image_px[::-1] == self.image_px[-1]).cumprod().sum())
+        return replace(
+            self,
+            epochs_done=self.epochs_done[first:],
+            accuracy=self.accuracy[first:],
+            loss=self.loss[first:],
+            raw_accuracy=self.raw_accuracy[first:],
+            train_loss=self.train_loss[first:],
+            lr=self.lr[first:],
+            image_px=self.image_px[first:],
+        )
 
 
 def read_curve(
@@ -86,6 +108,8 @@ def read_curve(
         raw_accuracy=column(f"{part}_accuracy"),
         train_loss=column("train_loss"),
         lr=column("lr"),
+        # Runs of an older version looked at images as they are, whatever they learned from.
+        image_px=np.array([row.get(f"{part}_image_px", about["size_px"]) for row in rows]),
         is_averaged=is_averaged,
     )
 

@@ -187,8 +187,9 @@ def judge_end(
             f"highest value {highest:.3g}. The last steps down usually bring much of the accuracy.",
             f"Let it fall to nearly 0: `--set {_lower_end(recipe)}`.",
         )
-    if len(curve.accuracy) >= MIN_END:
-        yield from _judge_trend(curve, recipe, is_annealed=is_annealed)
+    at_end = curve.since_last_size()
+    if len(at_end.accuracy) >= MIN_END:
+        yield from _judge_trend(at_end, recipe, is_annealed=is_annealed)
 
 
 def _judge_trend(
@@ -300,7 +301,7 @@ def _falls(curve: LearningCurve) -> list[int]:
     for number in range(1, len(raw)):
         middle = float(raw[number - 1 : number + 1].mean())
         least = max(FALL, FALL_STANDARD_ERRORS * standard_error(middle, curve.images))
-        if is_high[number] and raw[number - 1] - raw[number] > least:
+        if is_high[number] and curve.falls[number - 1] > least:
             falls.append(number)
     return falls
 
@@ -342,4 +343,6 @@ def _train_loss_rises(history: Sequence[Mapping[str, Any]], train_images: int) -
         for before, after in pairwise(history)
         if after["train_loss"] - before["train_loss"]
         > max(TRAIN_LOSS_RISE * before["train_loss"], noise)
+        # Larger images are new to a network, and runs of an older version do not tell.
+        and before.get("image_px") == after.get("image_px")
     ]
