@@ -6,36 +6,35 @@ are left aside; how many there are, and so that they are none of a polygon, only
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import BoxOrder
-from tinysight.boxes.findings import WHOLE_FILE, FindingGroup, whole_file_finding
-from tinysight.boxes.folder_walk import Folder, walk_folders
-from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.boxes.findings import FindingGroup, whole_file_finding
+from tinysight.boxes.folder_walk import Folder
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
-from tinysight.boxes.readers.file_bytes import plain_path, read_annotation_bytes
+from tinysight.boxes.readers.file_bytes import read_annotation_bytes
 from tinysight.boxes.readers.yolo_names import (
-    LISTS,
     read_class_names,
     read_keypoint_numbers,
     read_listed_names,
     yaml_files,
 )
+from tinysight.boxes.readers.yolo_tree import (
+    images_left_out,
+    images_of,
+    labels_left_out,
+    walk_tree,
+)
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
-# Texts that stand beside labels. An image may be called so as well: then its lines are of numbers.
-_REMARKS = {"readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
 _LARGEST_CLASS = 1_000_000
-_HEAD_BYTES = 4096
 # One outline in a few looks like a box with points in it, but hardly three of three.
 _LEAST_TO_DOUBT = 3
 
@@ -70,7 +69,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     names_beside = cache(read_listed_names)
     for root, yamls in named.items():
         if root.is_dir():
-            tree = _walk(root)
+            tree = walk_tree(root)
             labels = tree.labels
             outside += tree.outside
             images.update(tree.images)
@@ -106,7 +105,7 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     own_set = np.array(set_of_file, np.int32)[file_index]
     class_index, class_names, category_ids, is_listed = _classes_of(classes, own_set, name_sets)
     marks += _unknown_classes(class_index, is_listed, category_ids)
-    own, image_names, image_paths = _images_of(files, images)
+    own, image_names, image_paths = images_of(files, images)
     return RawBoxes(
         format="yolo",
         files=tuple(str(file) for file in files),
@@ -130,8 +129,8 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         notes=(
             *notes,
             *doubt,
-            _left_out(twins),
-            _outside_labels(outside, files),
+            images_left_out(twins),
+            labels_left_out(outside, files),
             *(folder.as_finding() for folder in unread),
         ),
         image_paths=image_paths,
@@ -156,153 +155,6 @@ def _read_all(files: Sequence[Path]) -> tuple[list[bytes], tuple[FindingGroup, .
         )
         for file, fault in faults
     )
-
-
-class _Tree(NamedTuple):
-    """What is below a folder.
-
-    Images are named by their path without links and suffix; of two with one name, which would have
-    one label file, the first counts.
-    """
-
-    labels: list[Path]
-    outside: list[Path]
-    """Files of boxes in no folder called ``labels``, where there is one."""
-    images: dict[str, Path]
-    twins: dict[str, tuple[Path, Path]]
-    """Images that are left out, named with their suffix, and those that count instead."""
-    unread: list[Folder]
-
-
-def _walk(root: Path) -> _Tree:
-    texts: list[Path] = []
-    images: dict[str, Path] = {}
-    twins: dict[str, tuple[Path, Path]] = {}
-    unread: list[Folder] = []
-    for folder in walk_folders(root):
-        if folder.fault:
-            unread.append(folder)
-        real_folder = os.path.realpath(folder.path)
-        for name in folder.file_names:
-            lower = name.lower()
-            path = folder.path / name
-            if lower.endswith(".txt"):
-                if lower not in LISTS and (lower not in _REMARKS or _begins_with_box(path)):
-                    texts.append(path)
-            elif lower.endswith(IMAGE_SUFFIXES):
-                first = images.setdefault(os.path.join(real_folder, path.stem), path)
-                if first is not path:
-                    twins[os.path.join(real_folder, name)] = path, first
-    labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
-    if not labels:
-        labels = [path for path in texts if not _is_image_list(path)]
-        return _Tree(labels, [], images, twins, unread)
-    # Beside labels, texts of boxes may be copies of them or of another set: nothing tells which.
-    known = set(labels)
-    outside = [path for path in texts if path not in known and _holds_box(path)]
-    return _Tree(labels, outside, images, twins, unread)
-
-
-def _left_out(twins: Mapping[str, tuple[Path, Path]]) -> FindingGroup:
-    """Return the findings of images whose name without suffix another has."""
-    return FindingGroup(
-        kind="repeated_image_name",
-        action="rejected",
-        message="an image must have a name of its own without its suffix, as its label file has "
-        "it, but {0} has the same. Left out; rename one of them, with its label file.",
-        files=tuple(str(path) for path, _ in twins.values()),
-        file_index=np.arange(len(twins), dtype=np.int32),
-        record_format="",
-        positions=np.full(len(twins), WHOLE_FILE, np.int64),
-        values=([first.name for _, first in twins.values()],),
-    )
-
-
-def _outside_labels(stray: Sequence[Path], read: Sequence[Path]) -> FindingGroup:
-    """Return the findings of files of boxes that are in no folder of labels and are not read."""
-    named = set(read)
-    stray = [path for path in stray if path not in named]
-    return FindingGroup(
-        kind="label_file_elsewhere",
-        action="rejected",
-        message="label files must be in a folder called labels where a tree has one, but this "
-        "file of boxes is in none. Left out; name it or its folder as well to read it.",
-        files=tuple(str(path) for path in stray),
-        file_index=np.arange(len(stray), dtype=np.int32),
-        record_format="",
-        positions=np.full(len(stray), WHOLE_FILE, np.int64),
-    )
-
-
-def _is_image_list(path: Path) -> bool:
-    """Whether a text file lists images, as ``train.txt`` of darknet does."""
-    return _first_line(path).endswith(IMAGE_SUFFIXES)
-
-
-def _begins_with_box(path: Path) -> bool:
-    """Whether the first line of a text file is that of a box or an outline."""
-    return _is_box(_first_line(path))
-
-
-def _holds_box(path: Path) -> bool:
-    """Whether a line near the begin of a text file is that of a box or an outline."""
-    return any(map(_is_box, _head(path).splitlines()))
-
-
-def _is_box(line: str) -> bool:
-    fields = line.split()
-    return len(fields) >= 5 and all(as_number(field) is not None for field in fields)
-
-
-def _first_line(path: Path) -> str:
-    """Return the first line in lower case, empty where there is none."""
-    return _head(path).partition("\n")[0].strip().lower()
-
-
-def _head(path: Path) -> str:
-    """Return the begin of a text file, empty where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES).decode(errors="replace")
-    except OSError:  # what cannot be read becomes a finding later
-        return ""
-
-
-def _images_of(
-    files: Sequence[Path], images: dict[str, Path]
-) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[Path | None, ...]]:
-    """Return the image of each label file, and names and paths of all images."""
-    left = dict(images)
-    real = cache(os.path.realpath)  # several trees of labels may link to one folder of images
-    paths: list[Path | None] = []
-    names: list[str] = []
-    for file in files:
-        path = None
-        for stem in _image_stems(file):
-            folder, name = os.path.split(stem)
-            key = os.path.join(real(folder), name)
-            path = images.get(key)
-            if path is not None:
-                left.pop(key, None)
-                break
-        paths.append(path)
-        # Without an image nothing says what its suffix would be.
-        names.append(plain_path(file).stem if path is None else path.name)
-    own = np.arange(len(files), dtype=np.int32)
-    # What is left are images without a label file: pictures of nothing, which count as images.
-    paths += left.values()
-    names += [path.name for path in left.values()]
-    return own, tuple(names), tuple(paths)
-
-
-def _image_stems(file: Path) -> Iterator[str]:
-    """Where the image of a label file may be: in ``images`` for ``labels``, or beside it."""
-    plain = plain_path(file).with_suffix("")
-    parts = list(plain.parts)
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at] == "labels":
-            yield str(Path(*parts[:at], "images", *parts[at + 1 :]))
-    yield str(plain)
 
 
 def _lines_of(
