@@ -30,6 +30,31 @@ def test_a_store_is_replaced_when_told_to(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "store.json").read_text() == "two"
 
 
+@pytest.mark.parametrize("name", ["run/model.safetensors", "notes.txt"])
+def test_a_store_with_something_else_in_its_folder_is_not_replaced(
+    tmp_path: Path, name: str
+) -> None:
+    write(tmp_path / "store", "one")
+    kept = tmp_path / "store" / name
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("days of training")
+    with pytest.raises(
+        DataError,
+        match=r"store: only a store can be replaced, and in the folder of this one there is "
+        rf"{name.split('/')[0]} as well, which would be lost. Move it away or choose another --out",
+    ):
+        write(tmp_path / "store", "two", replace=True)
+    assert kept.read_text() == "days of training"
+    assert (tmp_path / "store" / "store.json").read_text() == "one"
+
+
+def test_hidden_files_that_a_system_leaves_in_a_store_are_in_nobodys_way(tmp_path: Path) -> None:
+    write(tmp_path / "store", "one")
+    (tmp_path / "store" / ".DS_Store").write_text("")
+    write(tmp_path / "store", "two", replace=True)
+    assert (tmp_path / "store" / "store.json").read_text() == "two"
+
+
 def test_folders_above_the_store_are_made(tmp_path: Path) -> None:
     write(tmp_path / "stores" / "tiny" / "first", "one")
     assert (tmp_path / "stores" / "tiny" / "first" / "store.json").read_text() == "one"

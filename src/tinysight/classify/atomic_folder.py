@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinysight.classify.manifest import MANIFEST
+from tinysight.classify.manifest import IMAGES, MANIFEST, REJECTED, SAMPLES
 from tinysight.errors import DataError
+
+_OF_A_STORE = {IMAGES, SAMPLES, REJECTED, MANIFEST}
 
 
 @contextmanager
@@ -21,7 +23,8 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
     Args:
         out: Where the store is to be; folders above it that are missing are made. A link stays,
             and the store is where it leads to.
-        replace: Put the new store in the place of one that is there.
+        replace: Put the new store in the place of one that is there, if nothing else is in that
+            folder but hidden files: it would be gone.
 
     Raises:
         DataError: Something is in the way, or the folder cannot be written.
@@ -54,6 +57,11 @@ def _check_the_way(out: Path, *, replace: bool) -> None:
     try:
         is_there = out.exists()
         is_store = is_there and (out / MANIFEST).exists()
+        others = sorted(
+            name
+            for name in (os.listdir(out) if is_store else ())
+            if name not in _OF_A_STORE and not name.startswith(".")
+        )
     except OSError as error:
         raise DataError(
             f"{out}: must be in folders that can be looked into, {error.strerror}. "
@@ -68,6 +76,11 @@ def _check_the_way(out: Path, *, replace: bool) -> None:
         raise DataError(
             f"{out}: only a store can be replaced, and this is none ({MANIFEST} is missing). "
             f"Choose another --out."
+        )
+    if others and replace:
+        raise DataError(
+            f"{out}: only a store can be replaced, and in the folder of this one there is "
+            f"{others[0]} as well, which would be lost. Move it away or choose another --out."
         )
 
 
