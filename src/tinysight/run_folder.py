@@ -151,6 +151,21 @@ def require_writable(run: Path) -> None:
         )
 
 
+def require_other_file(run: Path, out: Path) -> None:
+    """Refuse to write something else over a file of a run.
+
+    Raises:
+        RunError: ``out`` has the name of a file that this package writes into ``run``, or is in the
+            folder of its checkpoints.
+    """
+    place, own = Path(os.path.realpath(out)), Path(os.path.realpath(run))
+    if (place.parent == own and place.name in _FILES) or place.parent == own / CHECKPOINTS:
+        raise RunError(
+            f"{out}: --out must be another file than those of the run itself, which would be lost. "
+            f"Choose another name."
+        )
+
+
 def digest_of_weights(run: Path) -> str:
     """Return the SHA-256 digest of the trained weights of a run, as 64 hexadecimal digits."""
     with open(run / MODEL, "rb") as file:

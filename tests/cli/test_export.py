@@ -103,6 +103,21 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(
     assert "--out must be in a folder that exists" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("file_format", ["onnx", "safetensors", "card"])
+@pytest.mark.parametrize("name", [run_folder.MODEL, run_folder.RUN, "checkpoints/step-00000012.pt"])
+def test_no_file_of_the_run_is_written_over(
+    finished: Path, capsys: pytest.CaptureFixture[str], file_format: str, name: str
+) -> None:
+    out = finished / name
+    before = out.read_bytes()
+    assert main(["export", str(finished), "--format", file_format, "--out", str(out)]) == 1
+    assert (
+        f"{out}: --out must be another file than those of the run itself, which would be lost. "
+        f"Choose another name."
+    ) in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
 def test_without_the_packages_of_onnx_the_extra_is_named(
     finished: Path,
     tmp_path: Path,

@@ -96,11 +96,13 @@ def export_onnx(
         num_images: How many test images to compare, spread over all of them.
 
     Raises:
-        RunError: No trained weights, another store, logits that differ, or no room.
+        RunError: No trained weights, another store, logits that differ, ``out`` is a file of the
+            run itself, or no room.
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         import_module(name)
+    run_folder.require_other_file(run, out)
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
     network, _, metadata = load_model(run, about)
@@ -138,13 +140,9 @@ def export_safetensors(run: Path, out: Path) -> Path:
         ``out``.
 
     Raises:
-        RunError: No trained weights, ``out`` is the file of the run itself, or no room.
+        RunError: No trained weights, ``out`` is a file of the run itself, or no room.
     """
-    if out.resolve() == (run / run_folder.MODEL).resolve():
-        raise RunError(
-            f"{out}: --out must be another file than the weights of the run itself. "
-            f"Choose another name."
-        )
+    run_folder.require_other_file(run, out)
     about = run_folder.read_run(run)
     weights, metadata = load_model_weights(run)
     facts = _facts(run, about, metadata) | {

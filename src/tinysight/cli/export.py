@@ -32,8 +32,11 @@ def add_parser(commands: Any) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
+    from tinysight.run_folder import require_other_file
+
     out: Path = arguments.out
     check_file_to_write(out)
+    require_other_file(arguments.run_folder, out)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "card": _write_card}
     result, sentence = write[arguments.format](arguments.run_folder, out, arguments.store)
     if arguments.json:
