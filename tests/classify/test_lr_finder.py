@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from tests.classify.conftest import make_recipe
 from tests.classify.test_run import assert_same_run, run
 from tinysight.classify import lr_finder, training
+from tinysight.classify.batches import Batch
 from tinysight.classify.lr_finder import (
     WEAK_BELOW,
     depth_of_fall,
@@ -25,7 +27,7 @@ from tinysight.classify.lr_finder import (
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
 from tinysight.classify.training_images import training_data
-from tinysight.errors import TrainingError
+from tinysight.errors import RecipeError, TrainingError
 
 CPU = torch.device("cpu")
 
@@ -49,6 +51,30 @@ def test_the_learning_rate_grows_by_one_factor_over_several_epochs(store: Store)
     ratios = np.divide(lrs[1:], lrs[:-1])
     assert ratios == pytest.approx(ratios[0])
     assert not found.diverged
+
+
+def test_images_that_grow_have_their_first_size_throughout(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides_px = []
+
+    def note(network: nn.Module, batch: Batch, *rest: Any, **stop: Any) -> Any:
+        sides_px.append(batch.images.shape[2])
+        return training.forward_backward(network, batch, *rest, **stop)
+
+    monkeypatch.setattr(lr_finder, "forward_backward", note)
+    large = store.images_u8.repeat(2, axis=1).repeat(2, axis=2)  # 64 px
+    growing = {"first_image_px": 32, "full_size_epoch": 2}
+    find(replace(store, images_u8=large, size_px=64), make_recipe(schedule=growing), num_steps=12)
+    assert sides_px == [32] * 12  # in three epochs
+
+
+def test_a_first_size_above_that_of_the_images_is_named_as_the_recipe_has_it(store: Store) -> None:
+    growing = {"first_image_px": 48, "full_size_epoch": 2}
+    with pytest.raises(
+        RecipeError, match=r"schedule\.first_image_px \(=48\) must be at most the si"
+    ):
+        find(store, make_recipe(schedule=growing))
 
 
 def test_the_smoothed_loss_is_corrected_for_its_start(store: Store) -> None:

@@ -26,6 +26,7 @@ from tinysight.classify.models import build_model
 from tinysight.classify.optimizers import build_optimizer, set_schedule
 from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.processes import Processes
+from tinysight.classify.schedule import require_sizes_fit
 from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.training import Network, epoch_batches, forward_backward
@@ -102,7 +103,8 @@ def lr_range_test(
     """Train with a growing learning rate and watch the loss.
 
     The learning rate grows by the same factor each step. Batches, precision, accumulation and
-    compilation are those of the recipe.
+    compilation are those of the recipe. Images that grow from epoch to epoch have their first size
+    throughout: the loss is to show what the learning rate does, and nothing else.
 
     Args:
         data: Images and the rows to train on.
@@ -321,6 +323,12 @@ def smoothed_noise(losses: NDArray[np.float64], smoothing: float) -> float:
 def _endless_batches(
     data: TrainingData, recipe: Recipe, device: torch.device, num_steps: int
 ) -> Iterator[Batch]:
+    """Yield batches, epoch after epoch, with images of the size of the first one."""
+    schedule = recipe.schedule
+    require_sizes_fit(schedule, own_px=data.images.images_u8.shape[1])
+    if schedule.first_image_px:
+        one_size = {"first_image_px": 0, "last_image_px": schedule.first_image_px}
+        recipe = recipe.model_copy(update={"schedule": schedule.model_copy(update=one_size)})
     steps = steps_per_epoch(len(data.train_rows), recipe.train.batch_size)
     for epoch in range(-(-num_steps // steps)):
         batches = epoch_batches(data, recipe, epoch, device, Processes())
