@@ -221,6 +221,12 @@ def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "none.toml"))
 
 
+def test_a_recipe_may_begin_with_the_byte_order_mark_of_windows(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf[train]\r\nepochs = 3\r\n")
+    assert load_recipe(str(path)).train.epochs == 3
+
+
 def test_a_file_that_is_not_toml_is_named_with_the_place(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"mine\.toml: a recipe must be TOML, but .*line 1"):
         load_recipe(write(tmp_path, "[train\n"))

@@ -126,7 +126,8 @@ def _find(name_or_path: str) -> tuple[str, str]:
     if path.suffix != ".toml":
         return f"recipe {name_or_path}", find_shipped(name_or_path).text
     try:
-        return str(path), path.read_text(encoding="utf-8")
+        # The mark that editors of Windows put in front of UTF-8 is no part of the text.
+        return str(path), path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RecipeError(
