@@ -75,6 +75,15 @@ def test_train_prints_one_json_object_with_the_promised_keys(
     assert " images/s of 64 px\n" in captured.err
 
 
+def test_a_run_without_a_recipe_is_written_down_as_one_of_the_default_recipe(
+    packed_shapes: Path, tmp_path: Path
+) -> None:
+    quick = ("train.epochs=1", "schedule.peak_epoch=0.5", "train.batch_size=8")
+    words = [word for setting in (*quick, "model.name=compact10") for word in ("--set", setting)]
+    assert main(["train", str(packed_shapes), "--out", str(tmp_path / "run"), *words]) == 0
+    assert run_folder.read_run(tmp_path / "run")["recipe_name"] == "baseline"
+
+
 def test_train_is_the_library_call(packed_shapes: Path, finished: Path, tmp_path: Path) -> None:
     recipe = load_recipe("smoke", ["train.epochs=2", "train.batch_size=8"])
     store = load_store(packed_shapes)
@@ -305,8 +314,9 @@ def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_signal_saves_and_the_run_can_go_on(
     number: signal.Signals, packed_shapes: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "a run"
     words = ("train", packed_shapes, "--out", run, *QUICK, "--set", "train.epochs=400")
+    words = (*words, "--device", "cpu")
     with subprocess.Popen(tinysight(*words), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -318,7 +328,7 @@ def test_a_signal_saves_and_the_run_can_go_on(
         assert process.wait(timeout=60) == 130
     assert time.monotonic() - asked_at < 30  # 5 s on an idle machine; tests share theirs
     assert f"{number.name}: saving the state" in rest
-    assert f"tinysight train {packed_shapes} --out {run} --resume" in rest
+    assert f"tinysight train {packed_shapes} --out '{run}' --resume --device cpu" in rest
     assert len(run_folder.checkpoint_files(run)) >= 1
     words = ("train", packed_shapes, "--out", run, "--resume")
     with subprocess.Popen(tinysight(*words), stderr=subprocess.PIPE, text=True) as process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tinysight.classify.settings import Recipe
     from tinysight.classify.stopping import StopRequest
 
+_DEFAULT_RECIPE = "baseline"
+
 
 def add_parser(commands: Any) -> None:
     """Add both commands to the parser."""
@@ -24,7 +27,7 @@ def add_parser(commands: Any) -> None:
     train.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder to write")
     train.add_argument(
-        "--recipe", metavar="R", help="shipped name or TOML file (default: baseline)"
+        "--recipe", metavar="R", help=f"shipped name or TOML file (default: {_DEFAULT_RECIPE})"
     )
     train.add_argument(
         "--set",
@@ -99,7 +102,7 @@ def run_train(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 stop=stop,
                 listener=progress,
-                recipe_name=arguments.recipe or "",
+                recipe_name=arguments.recipe or _DEFAULT_RECIPE,
             )
         if not processes.is_first:
             return 0
@@ -171,7 +174,7 @@ def _recipe_of(arguments: argparse.Namespace) -> Recipe:
         path = arguments.out / run_folder.RECIPE
         values = as_trained(run_folder.read_recipe(arguments.out))
         return override_recipe(values, overrides, where=str(path))
-    return load_recipe(arguments.recipe or "baseline", overrides)
+    return load_recipe(arguments.recipe or _DEFAULT_RECIPE, overrides)
 
 
 @contextmanager
@@ -194,9 +197,11 @@ def _signals_make(stop: StopRequest) -> Iterator[None]:
 
 
 def _say_how_to_go_on(arguments: argparse.Namespace, step: int) -> None:
+    words = ["tinysight", "train", str(arguments.store), "--out", str(arguments.out), "--resume"]
+    if arguments.device != "auto":
+        words += ["--device", arguments.device]
     print(
-        f"Stopped after step {step}; the state is saved. Go on with:\n"
-        f"  tinysight train {arguments.store} --out {arguments.out} --resume",
+        f"Stopped after step {step}; the state is saved. Go on with:\n  {shlex.join(words)}",
         file=sys.stderr,
     )
 
