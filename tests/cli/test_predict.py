@@ -67,6 +67,35 @@ def test_predict_prints_one_json_object_and_names_what_failed(
     ]
 
 
+@pytest.mark.parametrize(
+    ("size", "found"),
+    [
+        (
+            (8000, 4200),
+            "decompression bomb (8000x4200 px, more than 33,554,432 px). Make it smaller.",
+        ),
+        (
+            (20000, 1),
+            "too large when resized (20000x1 px would become 1280000x64 px, more than "
+            "33,554,432 px). Cut out a part that is less long.",
+        ),
+    ],
+)
+def test_what_mends_a_picture_that_is_too_large_is_said(
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    size: tuple[int, int],
+    found: str,
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", size).save(path)
+    assert main(["predict", str(finished), str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {path}: must be a picture that can be read, found: {found}\n"
+    )
+
+
 def test_predict_draws_what_the_network_saw(
     finished: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +144,19 @@ def test_a_sheet_that_cannot_be_written_is_named_before_any_work(
     assert "--out must be a file that ends with .png" in capsys.readouterr().err
     assert main(["predict", str(finished), str(photo), "--out", "/no/such/folder/sheet.png"]) == 1
     assert "--out must be in a folder that exists" in capsys.readouterr().err
+
+
+def test_a_sheet_is_not_written_over_a_picture(
+    finished: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = photo.read_bytes()
+    out = photo.parent / ".." / photo.parent.name / photo.name
+    assert main(["predict", str(finished), str(photo), "--out", str(out)]) == 1
+    assert (
+        f"{out}: --out must be another file than the pictures, and this one is to be classified "
+        f"and would be lost. Choose another name."
+    ) in capsys.readouterr().err
+    assert photo.read_bytes() == before
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])

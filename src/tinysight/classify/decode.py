@@ -26,6 +26,10 @@ MAX_IMAGE_PX = 2**25
 """Larger images (33 megapixels, 100 MB of RGB) are taken for decompression bombs; nor may a long,
 thin one become larger when its shorter side is enlarged."""
 
+BOMB = "decompression bomb"
+TOO_LONG = "too large when resized"
+"""Reasons against an image that another size or shape would mend."""
+
 WrongSize = Literal["resize", "reject"]
 
 ANIMATED = "animated: first frame taken"
@@ -108,13 +112,13 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UndecodableImage("decompression bomb", str(error)) from error
+        raise UndecodableImage(BOMB, str(error)) from error
     except Exception as error:
         reason = _DAMAGED if data.startswith(_STARTS) else "not an image"
         raise UndecodableImage(reason, f"begins with {data[:4]!r}") from error
     if image.width * image.height > MAX_IMAGE_PX:
         found = f"{image.width}x{image.height} px, more than {MAX_IMAGE_PX:,} px"
-        raise UndecodableImage("decompression bomb", found)
+        raise UndecodableImage(BOMB, found)
     repairs: list[str] = []
     try:
         if getattr(image, "is_animated", False):
@@ -206,7 +210,7 @@ def _fit(image: Image.Image, size_px: int, repairs: list[str]) -> Image.Image:
         width, height = (max(size_px, round(side * size_px / shorter)) for side in image.size)
         if width * height > MAX_IMAGE_PX:
             raise UndecodableImage(
-                "too large when resized",
+                TOO_LONG,
                 f"{image.width}x{image.height} px would become {width}x{height} px, more than "
                 f"{MAX_IMAGE_PX:,} px",
             )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     out: Path | None = arguments.out
     if out is not None:
         check_file_to_write(out, suffixes=(".png",))
+        _require_other_file(out, arguments.images)
     found = predict_images(
         arguments.run_folder,
         arguments.images,
@@ -75,13 +77,25 @@ def run_predict(arguments: argparse.Namespace) -> int:
     return cli.FAULT if found.unusable else cli.OK
 
 
-def _fault_of(picture: UnusablePicture) -> str:
-    from tinysight.classify.decode import FORMATS
+def _require_other_file(out: Path, pictures: Sequence[Path]) -> None:
+    from tinysight.errors import RunError
 
+    if os.path.realpath(out) in map(os.path.realpath, pictures):
+        raise RunError(
+            f"{out}: --out must be another file than the pictures, and this one is to be "
+            f"classified and would be lost. Choose another name."
+        )
+
+
+def _fault_of(picture: UnusablePicture) -> str:
+    from tinysight.classify.decode import BOMB, FORMATS, TOO_LONG
+
+    mends = {BOMB: "Make it smaller", TOO_LONG: "Cut out a part that is less long"}
+    mend = mends.get(picture.reason, f"Give a file in one of the formats {', '.join(FORMATS)}")
     detail = f" ({picture.detail})" if picture.detail else ""
     return (
         f"{picture.file}: must be a picture that can be read, found: {picture.reason}{detail}. "
-        f"Give a file in one of the formats {', '.join(FORMATS)}."
+        f"{mend}."
     )
 
 
