@@ -3,8 +3,8 @@
 Peer: the public results on the 70/30 split that docs/speedrun.md lists. Prints what the protocol
 there asks for: the split's digest, hardware, and for each run accuracy and seconds of training,
 then mean and standard deviation. Runs that saw the test images before their last epoch, held
-images back for tuning, share a seed or differ in more than the seed are refused. Fewer than three
-runs are shown, and the last line then says that a record needs three.
+images back for tuning, share a seed, differ in more than the seed or are not of one machine are
+refused. Fewer than three runs are shown, and the last line then says that a record needs three.
 
     tinysight train STORE --recipe speed-cpu --set train.seed=N --out RUN-N    for N = 0, 1, 2
     tinysight evaluate RUN-N --flip
@@ -49,6 +49,11 @@ def main() -> None:
     for entry in entries[1:]:
         if (entry.recipe, entry.split_digest) != (first.recipe, first.split_digest):
             sys.exit("the runs must share one recipe, but for the seed, and one split")
+        if entry.machine != first.machine:
+            sys.exit(
+                f"the runs must be of one machine, or their times have no mean, but one is of "
+                f"{first.machine} and one of {entry.machine}"
+            )
     if len({entry.seed for entry in entries}) < len(entries):
         sys.exit("every run must have a seed of its own")
     print(first.machine)
