@@ -81,6 +81,7 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
         "cat/same.png": same,
         "dog/same.png": same,
         "dog/grey.png": encode(make_pixels(5)[:, :, 0]),
+        "dog/empty.png": b"",
         "dog/text.png": b"text",
         "dog/notes.txt": b"",
         "cover.png": same,
@@ -90,8 +91,9 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
     assert run_pack(source, "--size", "8", "--allow-rejected", "0.1") == cli.OK
     text = capsys.readouterr().out
     assert "source      pets: image folder\n" in text
-    assert "images      24 read = 22 accepted + 1 repaired + 1 rejected\n" in text
+    assert "images      25 read = 22 accepted + 1 repaired + 2 rejected\n" in text
     assert "1 repaired: grey\n" in text
+    assert "rejected: dog/empty.png: empty file\n" in text
     assert "rejected: dog/text.png: not an image (begins with b'text')\n" in text
     assert "left out    images without a label: 1, other files: 2\n" in text
     assert "            folders with other files only: 1, such as owl\n" in text

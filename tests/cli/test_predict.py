@@ -72,12 +72,12 @@ def test_predict_prints_one_json_object_and_names_what_failed(
     [
         (
             (8000, 4200),
-            "decompression bomb (8000x4200 px, more than 33,554,432 px). Make it smaller.",
+            "too many pixels (8000x4200 px, more than 33,554,432; save it smaller).",
         ),
         (
             (20000, 1),
             "too large when resized (20000x1 px would become 1280000x64 px, more than "
-            "33,554,432 px). Cut out a part that is less long.",
+            "33,554,432; cut out a part that is less long).",
         ),
     ],
 )
@@ -133,7 +133,8 @@ def test_no_sheet_is_drawn_when_nothing_could_be_read(
 ) -> None:
     sheet = tmp_path / "sheet.png"
     assert main(["predict", str(finished), str(tmp_path / "absent"), "--out", str(sheet)]) == 1
-    assert "absent: must be a picture that can be read" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert (out, "absent: must be a picture that can be read" in err) == ("", True)
     assert not sheet.exists()
 
 

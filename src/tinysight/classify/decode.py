@@ -23,12 +23,13 @@ _STARTS = (b"BM", b"GIF8", b"\xff\xd8", b"\x89PNG", b"P5", b"P6", b"II*\0", b"MM
 _DAMAGED = "damaged or cut off"
 
 MAX_IMAGE_PX = 2**25
-"""Larger images (33 megapixels, 100 MB of RGB) are taken for decompression bombs; nor may a long,
-thin one become larger when its shorter side is enlarged."""
+"""Larger images (33 megapixels, 100 MB of RGB) are refused, as a small file may hold a huge one;
+nor may a long, thin one become larger when its shorter side is enlarged."""
 
-BOMB = "decompression bomb"
+TOO_LARGE = "too many pixels"
 TOO_LONG = "too large when resized"
-"""Reasons against an image that another size or shape would mend."""
+"""Reasons against an image whose details say what would mend it."""
+_MOST_PX = f"more than {MAX_IMAGE_PX:,}; save it smaller"
 
 WrongSize = Literal["resize", "reject"]
 
@@ -112,13 +113,12 @@ def _open_upright(data: bytes) -> tuple[Image.Image, list[str]]:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UndecodableImage(BOMB, str(error)) from error
+        raise UndecodableImage(TOO_LARGE, _MOST_PX) from error
     except Exception as error:
         reason = _DAMAGED if data.startswith(_STARTS) else "not an image"
         raise UndecodableImage(reason, f"begins with {data[:4]!r}") from error
     if image.width * image.height > MAX_IMAGE_PX:
-        found = f"{image.width}x{image.height} px, more than {MAX_IMAGE_PX:,} px"
-        raise UndecodableImage(BOMB, found)
+        raise UndecodableImage(TOO_LARGE, f"{image.width}x{image.height} px, {_MOST_PX}")
     repairs: list[str] = []
     try:
         if getattr(image, "is_animated", False):
@@ -212,7 +212,7 @@ def _fit(image: Image.Image, size_px: int, repairs: list[str]) -> Image.Image:
             raise UndecodableImage(
                 TOO_LONG,
                 f"{image.width}x{image.height} px would become {width}x{height} px, more than "
-                f"{MAX_IMAGE_PX:,} px",
+                f"{MAX_IMAGE_PX:,}; cut out a part that is less long",
             )
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         repairs.append(RESIZED)

@@ -146,7 +146,8 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
     for repair, count in manifest.repairs.items():
         yield f"            {count:,} repaired: {repair}"
     for image in result.rejected[:_NUM_SHOWN]:
-        yield f"            rejected: {image.file}: {image.reason} ({image.detail})"
+        detail = f" ({image.detail})" if image.detail else ""
+        yield f"            rejected: {image.file}: {image.reason}{detail}"
     if len(result.rejected) > _NUM_SHOWN:
         yield f"            all {len(result.rejected):,} are in {result.store / 'rejected.csv'}"
     if index.num_unlabelled or index.num_ignored:

@@ -69,7 +69,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(_as_json(found, arguments.run_folder, drawn))
     else:
-        print_lines(_lines(found))
+        if found.predictions:
+            print_lines(_lines(found))
         if drawn is not None:
             print(f"\n{drawn} shows where the network looked")
     for picture in found.unusable:
@@ -88,15 +89,13 @@ def _require_other_file(out: Path, pictures: Sequence[Path]) -> None:
 
 
 def _fault_of(picture: UnusablePicture) -> str:
-    from tinysight.classify.decode import BOMB, FORMATS, TOO_LONG
+    from tinysight.classify.decode import FORMATS, TOO_LARGE, TOO_LONG
 
-    mends = {BOMB: "Make it smaller", TOO_LONG: "Cut out a part that is less long"}
-    mend = mends.get(picture.reason, f"Give a file in one of the formats {', '.join(FORMATS)}")
     detail = f" ({picture.detail})" if picture.detail else ""
-    return (
-        f"{picture.file}: must be a picture that can be read, found: {picture.reason}{detail}. "
-        f"{mend}."
-    )
+    fault = f"{picture.file}: must be a picture that can be read, found: {picture.reason}{detail}."
+    if picture.reason in (TOO_LARGE, TOO_LONG):
+        return fault
+    return f"{fault} Give a file in one of the formats {', '.join(FORMATS)}."
 
 
 def _lines(found: PicturePredictions) -> Iterator[str]:

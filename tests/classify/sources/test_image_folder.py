@@ -224,6 +224,17 @@ def test_one_class_only_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_images_without_any_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"must hold labelled images, found none \(it was taken for"
+        DataError,
+        match=r"must hold labelled images, found none but 2 without a label \(it was taken for the "
+        r"layout image folder\). Put the images of each class in a folder of their own, or check",
     ):
         opened(tmp_path, images("1.png", "2.png"))
+
+
+def test_a_class_of_files_that_are_no_images_is_named_where_it_is_missed(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"needs at least 2 classes, found only 'cat', and folders without an image that can "
+        r"be read, such as 'dog'. Put",
+    ):
+        opened(tmp_path, {**images("cat/1.png"), "dog/1.heic": b"\0"})

@@ -149,7 +149,18 @@ def build_index(
         for image in found
         if image.wnid in class_index
     )
-    _check_images(images, chosen, where, layout)
+    if not images:
+        unlabelled = f" but {num_unlabelled:,} without a label" if num_unlabelled else ""
+        mend = (
+            "Put the images of each class in a folder of their own, or check"
+            if unlabelled
+            else "Check"
+        )
+        raise DataError(
+            f"{where}: a source must hold labelled images, found none{unlabelled} (it was taken "
+            f"for the layout {layout}). {mend} that this is the right folder or archive."
+        )
+    _check_images(images, chosen, where, folders_without_images)
     return ImageIndex(
         layout=layout,
         where=where,
@@ -174,13 +185,11 @@ def _check_distinct(wnids: Sequence[str], where: str) -> None:
 
 
 def _check_images(
-    images: Sequence[IndexedImage], wnids: Sequence[str], where: str, layout: str
+    images: Sequence[IndexedImage],
+    wnids: Sequence[str],
+    where: str,
+    folders_without_images: Sequence[str],
 ) -> None:
-    if not images:
-        raise DataError(
-            f"{where}: a source must hold labelled images, found none (it was taken for the "
-            f"layout {layout}). Check that this is the right folder or archive."
-        )
     per_class = Counter(image.class_index for image in images)
     empty = [wnid for index, wnid in enumerate(wnids) if index not in per_class]
     if empty:
@@ -189,8 +198,12 @@ def _check_images(
             f"({len(empty)} of {len(wnids)} classes are empty). Add images or remove the class."
         )
     if len(wnids) < 2:
+        others = ", ".join(map(repr, folders_without_images[:3]))
+        others = (
+            f", and folders without an image that can be read, such as {others}" if others else ""
+        )
         raise DataError(
-            f"{where}: a classifier needs at least 2 classes, found only {wnids[0]!r}. "
+            f"{where}: a classifier needs at least 2 classes, found only {wnids[0]!r}{others}. "
             f"Put the images of each class in a folder of their own."
         )
     if len({image.sample_id for image in images}) < len(images):
