@@ -189,6 +189,11 @@ FAULTS: dict[str, tuple[bytes | None, str]] = {
         "annotations, and that of the images with --images.",
     ),
     "words.txt": (b"hello world\n", "must be of a known format, but its first line is 'hello"),
+    "numbers.txt": (
+        b"682 140 83 39\n",
+        "A table of boxes needs a first line that names its columns, such as "
+        "image,class,xmin,ymin,xmax,ymax, and commas between them.",
+    ),
     "list.txt": (b"a.jpg\nb/c.png\n", "it is a list of images without boxes."),
     "cut.xml": (b"<annotation><object>", "must be sound XML, but line 1, column 21: no element"),
     "html.xml": (b"<html></html>", "must be a Pascal VOC <annotation>, got <html>."),

@@ -44,6 +44,21 @@ def test_one_box_is_tested_in_its_image(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 box tested, inside its image: 100.0 % as xyxy" in capsys.readouterr().out
 
 
+def test_table_without_a_class_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image,pet,xmin,ymin,xmax,ymax\na.jpg,dog,1,2,3,4\n")
+    assert main(["boxes", "check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert f"{path}: no column names a class, such as class or label: all 'object'\n" in out
+    assert main(["boxes", "check", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["without_classes"] == [str(path)]
+    assert main(["boxes", "explain", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "any order. No column names a class, such as class or label, so that all are one." in out
+
+
 @pytest.mark.parametrize("shapes", [[], [make_labelme_shape("point", [[1, 2]])]])
 def test_an_order_without_boxes_is_not_blamed_on_sizes(
     shapes: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]

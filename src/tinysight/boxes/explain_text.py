@@ -280,6 +280,8 @@ def _table_records(format: str, path: Path) -> Records:
     if roles.is_size_of == "box":
         used -= {roles.image_width, roles.image_height} - {*roles.box}
     note = RecordNote("first row", field_notes(record, _meanings(roles), used))
+    if roles.class_name is None:
+        layout += " No column names a class, such as class or label, so that all are one."
     return (layout,), (note,) if record else ()
 
 

@@ -181,6 +181,8 @@ class Reading:
     rejected: int
     """Records left out."""
     findings: Findings = field(repr=False)
+    made_up_classes: tuple[tuple[str, str], ...] = ()
+    """Each source without a place for classes, and what all its boxes are called."""
 
     def __post_init__(self) -> None:
         if self.accepted + self.repaired + self.rejected != self.boxes_read:

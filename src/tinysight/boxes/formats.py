@@ -146,7 +146,12 @@ def _format_of_file(path: Path) -> str | None:
         raise _unknown(path, "it is a binary file")
     found = _format_of_text(body, path)
     if found is None:
-        raise _unknown(path, f"its first line is {body.splitlines()[0][:60]!r}")
+        raise _unknown(
+            path,
+            f"its first line is {body.splitlines()[0][:60]!r}",
+            " A table of boxes needs a first line that names its columns, such as "
+            "image,class,xmin,ymin,xmax,ymax, and commas between them.",
+        )
     return found
 
 
@@ -349,8 +354,8 @@ def _has_yolo_labels(folder: Path) -> bool:
     return False
 
 
-def _unknown(path: Path, found: str) -> DataError:
+def _unknown(path: Path, found: str, mend: str = "") -> DataError:
     return DataError(
         f"{path}: must be of a known format, but {found}. Pass --format with one of "
-        f"{', '.join(READERS)}."
+        f"{', '.join(READERS)}.{mend}"
     )

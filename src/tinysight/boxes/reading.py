@@ -89,6 +89,11 @@ def read_boxes(
         repaired=repaired,
         rejected=boxes_read - kept,
         findings=Findings(tuple(groups)),
+        made_up_classes=tuple(
+            (source.raw.where, source.raw.made_up_class)
+            for source in judged
+            if source.raw.made_up_class is not None
+        ),
     )
 
 

@@ -72,6 +72,7 @@ def _as_json(reading: Reading) -> dict[str, Any]:
             for count in reading.findings.by_kind()
         ],
         "classes": reading.table.num_classes,
+        "without_classes": [where for where, _ in reading.made_up_classes],
         "policy": reading.policy,
         "box_orders": [_order_json(decision) for decision in reading.decisions],
     }
@@ -93,6 +94,8 @@ def _lines(reading: Reading, arguments: argparse.Namespace) -> Iterator[str]:
     for lines in dict.fromkeys(tuple(_order_lines(decision)) for decision in reading.decisions):
         yield from lines
     yield f"images      {table.num_images:,}, classes {table.num_classes:,}"
+    for where, name in reading.made_up_classes:
+        yield f"            {where}: no column names a class, such as class or label: all {name!r}"
     yield (
         f"boxes       {reading.boxes_read:,} read = {reading.accepted:,} accepted + "
         f"{reading.repaired:,} repaired + {reading.rejected:,} rejected (policy {reading.policy})"

@@ -255,12 +255,49 @@ def test_rows_of_a_table_without_images_have_one_each(tmp_path: Path) -> None:
     (finding,) = reading.findings
     assert (finding.kind, finding.message) == (
         "no_image_column",
-        "a table of boxes must have a column with the image, but has none. Each row stands for an "
-        "image of its own.",
+        "a table of boxes must have a column with the image, such as image or file_name, but has "
+        "none. Each row stands for an image of its own.",
     )
     assert (reading.accepted, reading.are_images_named) == (3, False)
     assert reading.table.image_wh_px.tolist() == [[100, 80], [100, 80], [200, 80]]
     assert len(find_near_duplicates(reading.table).first) == 0
+
+
+@pytest.mark.parametrize("column", ["cls", "Object Class", "object_name", "Species", "tag"])
+def test_class_has_other_usual_names(column: str, tmp_path: Path) -> None:
+    reading = read(tmp_path, f"image,{column},xmin,ymin,xmax,ymax\na.jpg,dog,1,2,3,4\n")
+    assert (reading.table.class_names, reading.made_up_classes) == (("dog",), ())
+
+
+def test_table_without_a_class_is_told(tmp_path: Path) -> None:
+    reading = read(tmp_path, "image,kind of pet,xmin,ymin,xmax,ymax\na.jpg,dog,1,2,3,4\n")
+    assert reading.table.class_names == ("object",)
+    assert reading.made_up_classes == ((reading.files[0], "object"),)
+    assert len(reading.findings) == 0  # many a table has one class and no column for it
+
+
+def test_traffic_signs_have_regions_of_interest(tmp_path: Path) -> None:
+    text = (
+        "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+        "00000_00000.ppm;29;30;5;6;24;25;0\n"
+    )
+    table = read(tmp_path, text).table
+    assert table.xywh_px.tolist() == [[5, 6, 19, 19]]
+    assert table.image_wh_px.tolist() == [[29, 30]]
+
+
+def test_csv_of_via_is_called_by_its_name(tmp_path: Path) -> None:
+    text = (
+        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,"
+        "region_attributes\n"
+        'a.jpg,9,"{}",1,0,"{""name"":""rect"",""x"":10,""y"":20,""width"":30,""height"":40}","{}"\n'
+    )
+    with pytest.raises(
+        DataError,
+        match=r"but it is a CSV of VGG Image Annotator, which has regions in one column. "
+        r"Export from there as JSON or COCO.",
+    ):
+        read(tmp_path, text)
 
 
 def test_rows_that_name_no_image_share_none(tmp_path: Path) -> None:

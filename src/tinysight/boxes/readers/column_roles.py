@@ -37,6 +37,11 @@ _CLASS = (
     "label",
     "category",
     "target",
+    "cls",
+    "objectclass",
+    "objectname",
+    "species",
+    "tag",
     "classid",
     "categoryid",
     "labelid",
@@ -116,9 +121,9 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
             )
         plain.setdefault(key, name)
     whole = dict(plain)
-    # bbox_x, box.xmin and the like, where no other column has the bare name
+    # bbox_x, box.xmin, Roi.X1 and the like, where no other column has the bare name
     for key, name in whole.items():
-        for prefix in ("bbox", "box"):
+        for prefix in ("bbox", "box", "roi"):
             bare = key.removeprefix(prefix)
             if bare != key and bare not in ("id", "name", "label"):
                 plain.setdefault(bare, name)
@@ -127,6 +132,11 @@ def find_columns(names: Sequence[str], path: Path) -> ColumnRoles:
         return next((plain[key] for key in candidates if key in plain), None)
 
     box, order = _box_columns(first)
+    if not box and "regionshapeattributes" in plain:
+        raise DataError(
+            f"{path}: must have four columns of a box, but it is a CSV of VGG Image Annotator, "
+            f"which has regions in one column. Export from there as JSON or COCO."
+        )
     if not box:
         shown = ", ".join(map(_shown, names[:_MOST_SHOWN]))
         raise DataError(

@@ -111,8 +111,8 @@ def _raw_boxes(
     if roles.image is None:
         images = _Codes(np.arange(num_rows, dtype=np.int32), (_NO_IMAGE,) * num_rows, ())
         message = (
-            "a table of boxes must have a column with the image, but has none. Each row stands for "
-            "an image of its own."
+            "a table of boxes must have a column with the image, such as image or file_name, but "
+            "has none. Each row stands for an image of its own."
         )
         gathered.append(whole_file_finding(NO_IMAGE_COLUMN, "accepted", str(path), message))
     if roles.class_name is None:
@@ -160,6 +160,7 @@ def _raw_boxes(
         marks=tuple(mark for mark in (*marks, *id_marks) if len(mark.rows)),
         notes=tuple(gathered),
         made_up_names=frozenset({_NO_IMAGE}),
+        made_up_class=_ONE_CLASS if roles.class_name is None else None,
     )
 
 
