@@ -1,5 +1,6 @@
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import tinysight
@@ -22,6 +23,16 @@ def test_the_list_is_what_the_module_offers() -> None:
         for alias in node.names
     }
     assert imported == set(tinysight.__all__)
+
+
+def test_a_path_may_be_a_text_everywhere() -> None:
+    for name in tinysight.__all__:
+        function = getattr(tinysight, name)
+        if not inspect.isfunction(function):
+            continue
+        for parameter in inspect.signature(function).parameters.values():
+            if re.search(r"\bPath\b", str(parameter.annotation)):
+                assert "str" in parameter.annotation, f"{name}: {parameter.name}"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -47,7 +47,7 @@ def shipped_recipes() -> tuple[ShippedRecipe, ...]:
     return tuple(sorted(found, key=lambda recipe: recipe.name))
 
 
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides to it.
 
     Args:
@@ -62,7 +62,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: No such recipe, not TOML, unknown keys or impossible values; all of them at
             once.
     """
-    where, text = _find(name_or_path)
+    where, text = _find(str(name_or_path))
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -29,7 +29,9 @@ class RunReport:
     is_explained: bool
 
 
-def write_run_report(runs: Path | Sequence[Path], out: Path | None = None) -> RunReport:
+def write_run_report(
+    runs: str | Path | Sequence[str | Path], out: str | Path | None = None
+) -> RunReport:
     """Write one self-contained HTML page about a run, or about several side by side.
 
     Args:
@@ -46,11 +48,12 @@ def write_run_report(runs: Path | Sequence[Path], out: Path | None = None) -> Ru
     from tinysight.report.page_html import render_page
     from tinysight.report.run_results import load_run_results
 
-    folders = [runs] if isinstance(runs, Path) else list(runs)
+    folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
         raise RunError("A report must be about at least one run, none was named.")
     is_one = len(folders) == 1
-    out = out or folders[0] / (run_folder.REPORT if is_one else run_folder.COMPARISON)
+    name = run_folder.REPORT if is_one else run_folder.COMPARISON
+    out = Path(out) if out else folders[0] / name
     results = [load_run_results(folder, with_hits=not is_one) for folder in folders]
     page = (
         build_run_page(results[0], diagnose_run(folders[0]))

@@ -90,7 +90,7 @@ class _Sample:
 
 
 def draw_samples(
-    dest: Path,
+    dest: str | Path,
     *,
     classes: Sequence[str] = SAMPLE_CLASSES,
     train_per_class: int = 150,
@@ -125,6 +125,7 @@ def draw_samples(
     Source:
         The layout of tiny-imagenet-200.zip (Stanford CS231n).
     """
+    dest = Path(dest)
     _check_wishes(dest, classes, train_per_class, val_per_class, test_images)
     samples, twins = _plan(classes, train_per_class, val_per_class, test_images, seed)
     report = report or (lambda *_: None)

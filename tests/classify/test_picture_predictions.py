@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+import tinysight
 from tests.builders import encode
 from tests.classify.conftest import make_recipe
 from tests.classify.test_run import run as train
@@ -53,6 +54,28 @@ def test_files_of_the_source_are_predicted_as_the_evaluation_did(shapes: Path) -
         assert prediction.probs == pytest.approx(probs, abs=1e-5)
         assert (prediction.width_px, prediction.height_px) == (64, 64)
         assert set(prediction.repairs) <= {"grey"}
+
+
+def test_paths_may_be_texts_as_they_are_in_a_notebook(shapes: Path, tmp_path: Path) -> None:
+    source = tinysight.open_source(str(shapes / "source"))
+    assert tinysight.pack_store(source, str(tmp_path / "store"), num_workers=1).manifest
+    store = tinysight.load_store(str(tmp_path / "store"))
+    run = str(tmp_path / "run")
+    recipe = make_recipe(train={"epochs": 1})
+    assert tinysight.train_run(store, recipe, run, device=torch.device("cpu")).is_finished
+    assert tinysight.evaluate_run(run, store).images == 12
+    assert tinysight.explain_run(run, store, limit=2)
+    assert tinysight.diagnose_run(run)
+    assert tinysight.write_run_report(run).path == Path(run) / run_folder.REPORT
+    page = str(tmp_path / "page.html")
+    assert tinysight.write_run_report([run, str(shapes / "run")], page).path == Path(page)
+    weights = tinysight.export_safetensors(run, str(tmp_path / "weights.safetensors"))
+    assert weights.exists()
+    assert tinysight.render_model_card(run)
+    picture = str(next((shapes / "source").rglob("*.JPEG")))
+    (prediction,) = tinysight.predict_images(run, picture).predictions
+    assert prediction.file == Path(picture)
+    assert tinysight.draw_samples(str(tmp_path / "drawn"), classes=("circle", "star"))
 
 
 def test_pictures_of_any_size_and_kind_are_prepared_as_packing_does(
@@ -116,7 +139,7 @@ def test_what_is_no_picture_is_named_and_the_rest_predicted(shapes: Path, tmp_pa
         ("a.txt", "not an image"),
         ("absent.png", "not readable"),
         ("cut.jpg", "damaged or cut off"),
-        (tmp_path.name, "not readable"),
+        (tmp_path.name, "a folder"),
         ("empty.png", "empty file"),
     ]
     assert found.unusable[1].detail == "No such file or directory"

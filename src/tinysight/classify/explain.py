@@ -94,7 +94,7 @@ class ExplainResult:
 
 
 def explain_run(
-    run: Path,
+    run: str | Path,
     store: Store,
     *,
     method: Method = "grad-cam",
@@ -124,6 +124,7 @@ def explain_run(
             that cannot be written, or the memory of the device is too small.
         RecipeError: The network has no such layer, or it gives no feature map.
     """
+    run = Path(run)
     device = device or torch.device("cpu")
     with enough_memory_to_look(device):
         opened = open_run(run, store, device)

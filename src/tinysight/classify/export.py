@@ -78,7 +78,7 @@ class _WithNormalisation(nn.Module):
 
 
 def export_onnx(
-    run: Path, store: Store, out: Path, *, num_images: int = PARITY_IMAGES
+    run: str | Path, store: Store, out: str | Path, *, num_images: int = PARITY_IMAGES
 ) -> OnnxExport:
     """Write the trained network of a run as ONNX, once it is shown to give the same logits.
 
@@ -100,6 +100,7 @@ def export_onnx(
             run itself, or no room.
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
     """
+    run, out = Path(run), Path(out)
     for name in ("onnx", "onnxscript", "onnxruntime"):
         import_module(name)
     run_folder.require_other_file(run, out)
@@ -126,7 +127,7 @@ def export_onnx(
     return OnnxExport(out, OPSET, len(images), difference, len(content))
 
 
-def export_safetensors(run: Path, out: Path) -> Path:
+def export_safetensors(run: str | Path, out: str | Path) -> Path:
     """Write the trained weights of a run as one safetensors file that explains itself.
 
     The weights are copied bit by bit. Classes, normalisation, recipe, split digest and test
@@ -142,6 +143,7 @@ def export_safetensors(run: Path, out: Path) -> Path:
     Raises:
         RunError: No trained weights, ``out`` is a file of the run itself, or no room.
     """
+    run, out = Path(run), Path(out)
     run_folder.require_other_file(run, out)
     about = run_folder.read_run(run)
     weights, metadata = load_model_weights(run)

@@ -80,7 +80,7 @@ class PackResult:
 
 def pack_store(
     index: ImageIndex,
-    out: Path,
+    out: str | Path,
     *,
     split: str = "70/30",
     seed: int = 0,
@@ -113,6 +113,7 @@ def pack_store(
         DataError: A class too small for the split, too many rejected images, something in the
             way at ``out``, or no room to write.
     """
+    out = Path(out)
     rule = parse_split_rule(split)
     size_px = index.default_size_px if size_px is None else size_px
     images = sorted(

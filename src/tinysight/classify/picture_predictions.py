@@ -74,7 +74,11 @@ class PicturePredictions:
 
 
 def predict_images(
-    run: Path, files: Sequence[Path], *, top_k: int = 5, device: torch.device | None = None
+    run: str | Path,
+    files: str | Path | Sequence[str | Path],
+    *,
+    top_k: int = 5,
+    device: torch.device | None = None,
 ) -> PicturePredictions:
     """Predict pictures of any size and format with the network of a run.
 
@@ -84,7 +88,7 @@ def predict_images(
 
     Args:
         run: A run folder with trained weights.
-        files: The pictures.
+        files: The pictures, or a single one.
         top_k: How many classes to return for each.
         device: Where to run the network; the CPU when not given.
 
@@ -92,6 +96,8 @@ def predict_images(
         RunError: No trained weights, or weights of another network, or the memory of the device is
             too small.
     """
+    run = Path(run)
+    pictures = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
     device = device or torch.device("cpu")
     about = run_folder.read_run(run)
     with enough_memory_to_look(device):
@@ -99,9 +105,9 @@ def predict_images(
     mean, std = np.asarray(about["mean"]), np.asarray(about["std"])
     predictions: list[ImagePrediction] = []
     unusable: list[UnusablePicture] = []
-    for start in range(0, len(files), BATCH_SIZE):
+    for start in range(0, len(pictures), BATCH_SIZE):
         decoded: list[tuple[Path, DecodedImage]] = []
-        for file in files[start : start + BATCH_SIZE]:
+        for file in pictures[start : start + BATCH_SIZE]:
             outcome = _decode(file, about["size_px"])
             if isinstance(outcome, DecodedImage):
                 decoded.append((file, outcome))
@@ -144,6 +150,8 @@ def _decode(file: Path, size_px: int) -> DecodedImage | UndecodableImage:
             # What Pillow warns about (odd metadata, large images) is judged by decode_image.
             warnings.simplefilter("ignore")
             return decode_image(file.read_bytes(), size_px=size_px)
+    except IsADirectoryError:
+        return UndecodableImage("a folder", "name the pictures in it")
     except OSError as error:
         return UndecodableImage("not readable", error.strerror or str(error))
     except UndecodableImage as error:

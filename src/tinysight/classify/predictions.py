@@ -30,7 +30,7 @@ from tinysight.classify.trained_run import TrainedRun, open_run
 
 
 def evaluate_run(
-    run: Path,
+    run: str | Path,
     store: Store,
     *,
     device: torch.device | None = None,
@@ -53,6 +53,7 @@ def evaluate_run(
         RunError: No trained weights, or weights of another network, or another store, or a folder
             that cannot be written, or the memory of the device is too small.
     """
+    run = Path(run)
     device = device or torch.device("cpu")
     with enough_memory_to_look(device):
         opened = open_run(run, store, device)

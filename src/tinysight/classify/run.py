@@ -89,7 +89,7 @@ class RunResult:
 def train_run(
     store: Store,
     recipe: Recipe,
-    run: Path,
+    run: str | Path,
     *,
     device: torch.device | None = None,
     processes: Processes | None = None,
@@ -118,6 +118,7 @@ def train_run(
         RecipeError: The recipe does not fit the images or the processes; nothing was written.
         TrainingError: The loss is no longer finite, or the memory of the GPU is too small.
     """
+    run = Path(run)
     device = device or choose_device("auto")
     processes = processes or Processes()
     heard = listener if listener and processes.is_first else Silence()

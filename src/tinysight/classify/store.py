@@ -78,7 +78,7 @@ class DuplicateFiles:
         return len(set(self.labels)) > 1
 
 
-def load_store(path: Path, *, verify: bool = True) -> Store:
+def load_store(path: str | Path, *, verify: bool = True) -> Store:
     """Open a store.
 
     Args:
@@ -89,6 +89,7 @@ def load_store(path: Path, *, verify: bool = True) -> Store:
     Raises:
         DataError: There is no store, it is of another version, or a file is missing or damaged.
     """
+    path = Path(path)
     manifest = load_manifest(path)
     check = check_file if verify else check_length
     for name in (IMAGES, SAMPLES, REJECTED):

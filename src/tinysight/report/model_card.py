@@ -38,7 +38,7 @@ _ACTIVE = re.compile(r"([\\`*_\[\]|~@]|(?<=:)/|(?<=www)\.)")
 Record = Mapping[str, Any]
 
 
-def render_model_card(run: Path, *, findings: Sequence[str] = ()) -> str:
+def render_model_card(run: str | Path, *, findings: Sequence[str] = ()) -> str:
     """Return the model card of a trained run as Markdown.
 
     Args:
@@ -49,6 +49,7 @@ def render_model_card(run: Path, *, findings: Sequence[str] = ()) -> str:
     Raises:
         RunError: Not a run folder, or it has no trained weights.
     """
+    run = Path(run)
     about = run_folder.read_run(run)
     recipe = run_folder.read_recipe(run)
     environment = run_folder.read_json(run / run_folder.ENVIRONMENT)

@@ -41,7 +41,7 @@ _TEST_PART_CHOOSES = Observation(
 Record = Mapping[str, Any]
 
 
-def diagnose_run(run: Path) -> tuple[Observation, ...]:
+def diagnose_run(run: str | Path) -> tuple[Observation, ...]:
     """Diagnose a run from its folder, whatever it holds so far.
 
     Args:
@@ -50,6 +50,7 @@ def diagnose_run(run: Path) -> tuple[Observation, ...]:
     Raises:
         RunError: Not a run folder, a damaged file in it, or settings of another version.
     """
+    run = Path(run)
     is_explained = run_folder.is_explained(run)
     return diagnose(
         run_folder.read_records(run / run_folder.HISTORY),

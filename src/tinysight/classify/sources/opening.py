@@ -23,7 +23,7 @@ _TAR_MAGIC_AT = 257
 _HEAD_BYTES = 512
 
 
-def open_source(path: Path, *, num_classes: int | None = None) -> ImageIndex:
+def open_source(path: str | Path, *, num_classes: int | None = None) -> ImageIndex:
     """List the labelled images of a folder or an archive.
 
     Args:
@@ -33,6 +33,7 @@ def open_source(path: Path, *, num_classes: int | None = None) -> ImageIndex:
     Raises:
         DataError: There is no such source, it is of no known layout, or it is not whole.
     """
+    path = Path(path)
     try:
         is_folder = path.is_dir()
         head = b"" if is_folder else _read_head(path)
