@@ -158,6 +158,8 @@ def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "18 test images" in printed
     assert "calibration error" in printed
+    has_sixth = len(run_folder.read_run(finished)["classes"]) > 5
+    assert ("in the first five" in printed) == has_sixth
 
 
 def test_a_store_that_moved_can_be_named(

@@ -194,7 +194,8 @@ def _score_rows(
     metrics: Record, history: Sequence[Record], recipe: Record
 ) -> Iterator[tuple[str, str]]:
     yield "test accuracy", _with_error(metrics["accuracy"], metrics["images"])
-    yield "right class among the first five", _with_error(metrics["top5"], metrics["images"])
+    if len(metrics["classes"]) > 5:
+        yield "right class among the first five", _with_error(metrics["top5"], metrics["images"])
     yield "test loss (cross entropy)", f"{metrics['loss']:.3f}"
     yield "expected calibration error", f"{100 * metrics['calibration_error']:.1f} points"
     weights = {"ema": "averaged over the steps (EMA)", "raw": "of the last step"}
