@@ -363,6 +363,16 @@ def test_test_images_grow_with_those_that_are_learned_from(
     assert sorted(set(seen_px)) == [32, 48, 64]
 
 
+def test_a_batch_that_no_machine_could_hold_is_a_fault(store: Store, tmp_path: Path) -> None:
+    recipe = make_recipe(train={"batch_size": 10**14})
+    with pytest.raises(
+        TrainingError,
+        match=r"^train\.batch_size \(=100000000000000\): this machine must have room for a batch, "
+        r"but has not\. Choose a smaller one\.$",
+    ):
+        run(store, recipe, tmp_path / "run")
+
+
 def test_a_new_run_does_not_write_over_another(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -50,7 +50,7 @@ def place_model(model: nn.Module, settings: TrainSettings, device: torch.device)
 
 @contextmanager
 def enough_memory(settings: TrainSettings, device: torch.device) -> Iterator[None]:
-    """Turn the want of memory on an accelerator into a fault that says what to change.
+    """Turn the want of memory into a fault that says what to change.
 
     Raises:
         TrainingError: The memory was too small for what was done in the block.
@@ -64,6 +64,11 @@ def enough_memory(settings: TrainSettings, device: torch.device) -> Iterator[Non
             f"{part} of them at once, but is too small: {_what_was_missing(error)}. "
             f"Try train.accumulate={2 * settings.accumulate}, which takes the same steps in "
             f"smaller parts, or --device cpu."
+        ) from error
+    except MemoryError as error:  # of a list of images that no machine could hold
+        raise TrainingError(
+            f"train.batch_size (={settings.batch_size}): this machine must have room for a batch, "
+            f"but has not. Choose a smaller one."
         ) from error
 
 
