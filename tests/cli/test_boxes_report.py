@@ -165,6 +165,20 @@ def test_charts_that_need_image_sizes_are_left_out_where_none_is_known(
     assert "Where the centres are, of 1 of 2 boxes" in centres
 
 
+def test_nothing_is_written_of_images_that_no_column_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("xmin,ymin,xmax,ymax,class\n" + "10,20,40,60,dog\n10,20,50,90,cat\n" * 2)
+    out = tmp_path / "out"
+    words = ["boxes", "report", source, "--image-size", "99x99", "--k", 1, "--certify", 0]
+    assert main([*map(str, words), "--out", str(out)]) == 0
+    assert "read        4 boxes on images without a name: " in capsys.readouterr().out
+    assert not (out / "charts" / "boxes-per-image.png").exists()
+    classes = (out / "charts" / "classes.svg").read_text(encoding="utf-8")
+    assert ">Boxes of each class<" in classes
+
+
 def test_a_folder_that_cannot_be_made_is_said_before_the_analysis(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

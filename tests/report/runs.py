@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from tinysight import run_folder
@@ -248,6 +250,15 @@ def explain_run(
     )
     _write_summary(run, about, targets, predicted, num_classes, label_issues, duplicates)
     return run
+
+
+def drop_pictures(run: Path, *, target: int, predicted: int | None = None) -> None:
+    """Leave pictures out of the gallery, as its limit for each class does."""
+    gallery = pq.read_table(run / run_folder.GALLERY)
+    is_out = np.asarray(gallery["target"]) == target
+    if predicted is not None:
+        is_out &= np.asarray(gallery["predicted"]) == predicted
+    pq.write_table(gallery.filter(pa.array(~is_out)), run / run_folder.GALLERY)
 
 
 def _write_summary(

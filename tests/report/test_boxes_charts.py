@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from tinysight.report.boxes_charts import (
     side_lengths_chart,
     side_shares_chart,
 )
-from tinysight.report.chart_style import render_svg
+from tinysight.report.chart_style import BLUE, render_svg
 
 
 def summary_of_drawn() -> BoxSummary:
@@ -61,6 +63,16 @@ def test_every_box_is_in_a_cell_of_each_map() -> None:
         (rows,) = rows_drawn(chart)
         assert sum(row["boxes"] for row in rows) == summary.boxes
         assert all(row["x"] < row["x2"] and row["y"] < row["y2"] for row in rows)
+
+
+@pytest.mark.parametrize("chart_of_summary", [side_lengths_chart, class_pairs_chart])
+def test_more_stands_out_more_from_any_ground(chart_of_summary: Callable[..., Any]) -> None:
+    spec = chart_of_summary(summary_of_drawn(), width_px=300).to_dict()
+    layer = spec["layer"][0]
+    assert layer["mark"]["color"] == BLUE
+    least, most = layer["encoding"]["opacity"]["scale"]["range"]
+    assert (least < 0.1, most) == (True, 1)
+    assert "scheme" not in str(spec), "a scheme of Vega does not change with the page"
 
 
 def test_a_box_stands_in_the_cell_of_its_width_and_height() -> None:

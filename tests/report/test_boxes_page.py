@@ -15,6 +15,7 @@ from tinysight.numerals import rounded_down
 from tinysight.report import anchors_section, boxes_page
 from tinysight.report.anchors_section import describe_proof
 from tinysight.report.boxes_page import build_boxes_page
+from tinysight.report.chart_style import VERMILLION
 from tinysight.report.page import Block, Callout, Figure, Page, Pictures, Table, Text, Widget
 from tinysight.report.page_html import render_page
 
@@ -53,6 +54,11 @@ def test_nothing_is_said_of_images_that_no_column_names(tmp_path: Path) -> None:
     page = build_boxes_page(analysis, name="a")
     assert page.headline == "4 boxes on images without a name"
     assert "images" not in {section.name for section in page.sections}
+    figure = next(block for block in page.blocks() if getattr(block, "name", "") == "class-boxes")
+    assert isinstance(figure, Figure)
+    assert (figure.title, figure.keys) == ("Boxes of each class", ())
+    assert VERMILLION not in str(figure.chart.to_dict()), "no marks for images"
+    assert "Images" not in [column.name for column in table_named(page, "class-table").columns]
     assert [stat.label for stat in page.stats if "image" in stat.label] == []
     assert "no image column" in {
         str(cell) for row in table_named(page, "findings").rows for cell in row

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from tests.report.runs import MAP_HW, explain_run, make_run
+from tests.report.runs import MAP_HW, drop_pictures, explain_run, make_run
 from tinysight import run_folder
 from tinysight.report.classify_page import build_run_page
 from tinysight.report.page import (
@@ -125,6 +126,41 @@ def test_matrix_has_every_cell_of_the_explanation(page: Page, run: Path) -> None
     assert cells.tolist() == confusion["counts"]
     assert data["order"] == confusion["order"]
     assert sum(data["images"]) == cells[:, 2].sum()
+
+
+def test_only_classes_and_pairs_with_pictures_have_links(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"))
+    drop_pictures(run, target=4)
+    drop_pictures(run, target=5, predicted=0)
+    page = page_of(run)
+    linked = [isinstance(row[0], Link) for row in named(page, "all-classes").rows]
+    assert linked == [True, True, True, True, False, True]
+    unlinked = [row[:2] for row in named(page, "pairs").rows if not isinstance(row[2], Link)]
+    assert {target for target, _ in unlinked} == {"lemon", "orange"}
+    assert [predicted for target, predicted in unlinked if target == "orange"] == ["goldfish"]
+    pictured = np.array(named(page, "matrix").data["pictured"]).reshape(-1, 3)
+    assert pictured[:, 2].sum() == len(named(page, "gallery").data["sample_id"])
+    assert 4 not in pictured[:, 0]
+
+
+def test_numbers_of_pairs_say_where_they_lead_to_fewer_pictures(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"))
+    said = " The number of images leads to those of them that are on this page."
+    assert not named(page_of(run), "pairs").caption.endswith(said)
+    gallery = pq.read_table(run / run_folder.GALLERY)
+    pq.write_table(gallery.slice(0, 100), run / run_folder.GALLERY)
+    assert named(page_of(run), "pairs").caption.endswith(said)
+
+
+def test_surest_images_are_told_with_their_confidence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_metrics(run)
+    assert metrics
+    metrics["calibration"][-1] |= {"images": 0, "accuracy": None, "confidence": None}
+    run_folder.write_json(run / run_folder.METRICS, metrics)
+    assert named(page_of(run), "confidence").alt.endswith(
+        "Of the 60 images it is surest of, at confidences from 60 % to 80 %, 66.0 % are right."
+    )
 
 
 def test_gallery_carries_the_rows_of_the_table_and_their_maps(page: Page, run: Path) -> None:

@@ -47,6 +47,7 @@ def make_page(*sections: Section, **changes: Any) -> Page:
         (Column("x", "share", 0), 1.0, "100 %", "1.0"),
         (Column("x", "share"), None, "–", ""),
         (Column("x", "number"), Link("7", "#there"), "7", "7"),
+        (Column("x", "number"), Link("1,234", "#there"), "1,234", "1234"),
         (Column("x", "picture"), PictureCell(0, "a cat"), "a cat", "a cat"),
     ],
 )

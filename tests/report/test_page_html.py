@@ -202,7 +202,7 @@ def test_charts_wear_the_colours_of_the_page_and_data_keeps_its_texts() -> None:
 
 def test_words_between_backticks_are_code_and_still_escaped() -> None:
     html = render_page(make_page(Section("a", "A", (Text("Try `--set <x>=1` now."),))))
-    assert "Try <code>--set &lt;x&gt;=1</code> now." in html
+    assert 'Try <code><span class="option">--set</span> &lt;x&gt;=1</code> now.' in html
 
 
 def test_backticks_make_code_in_a_column_of_prose_and_in_no_other() -> None:
@@ -218,6 +218,34 @@ def test_backticks_make_code_in_a_column_of_prose_and_in_no_other() -> None:
 def test_number_keeps_its_percent_sign_on_its_line() -> None:
     html = render_page(make_page(Section("a", "A", (Text("up to 42.0 % or % alone"),))))
     assert "up to 42.0\u00a0% or % alone" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "markup"),
+    [
+        ("worst قطة برية 11.3 %, best dog", "worst <bdi>قطة برية</bdi> 11.3\u00a0%, best dog"),
+        ("חתול has 5 boxes, كلب has 2", "<bdi>חתול</bdi> has 5 boxes, <bdi>كلب</bdi> has 2"),
+        ("köttur, кошка, 猫 🐈 7 %", "köttur, кошка, 猫 🐈 7\u00a0%"),
+    ],
+)
+def test_names_from_right_to_left_leave_the_order_of_a_sentence_alone(
+    text: str, markup: str
+) -> None:
+    html = render_page(make_page(Section("a", "A", (Text(text),), lead=text), headline=text))
+    assert html.count(f"{markup}</p>") == 2
+    assert f"{markup.replace(chr(160), ' ')}</h1>" in html
+
+
+def test_equals_sign_stays_with_its_number_of_anchors() -> None:
+    html = render_page(make_page(Section("a", "A", (Text("The line at k = 3 or a = 3."),))))
+    assert "The line at k\u00a0=\u00a03 or a = 3." in html
+
+
+def test_names_of_files_in_a_table_are_broken_at_their_joints() -> None:
+    rows = ((Link("val/images/val_10.JPEG", "#a"), 0.5), ("a_b.c", 0.5))
+    html = render_page(make_page(Section("a", "A", (make_table(rows=rows),))))
+    assert ">val/<wbr>images/<wbr>val_<wbr>10.<wbr>JPEG</a>" in html
+    assert ">a_<wbr>b.<wbr>c</th>" in html
 
 
 def test_pictures_are_embedded_once_and_named_by_number() -> None:
@@ -253,6 +281,7 @@ def test_table_hides_rows_until_they_are_asked_for_and_says_how_many() -> None:
     body = [attributes for attributes, _ in elements.of("tr")][1:]
     assert ["hidden" in attributes for attributes in body] == [False, False, True, True, True]
     assert "Show all 5 rows" in html
+    assert "Here are the first 2 of 5 rows; the page shows all." in html, "on paper"
     assert "Show all" not in render_page(
         make_page(Section("a", "A", (make_table(rows=rows, shown=5),)))
     )

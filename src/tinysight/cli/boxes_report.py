@@ -131,9 +131,10 @@ def run_report(arguments: argparse.Namespace) -> int:
             }
         )
         return cli.OK
+    images = counted(reading.images, "image")
     print(
         f"read        {counted(reading.boxes_read, 'box', 'boxes')} on "
-        f"{counted(reading.images, 'image')}: "
+        f"{images if reading.are_images_named else 'images without a name'}: "
         f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
         f"{reading.rejected:,} rejected"
     )
@@ -202,12 +203,15 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
         return
     classes = [entry for entry in summary.classes if entry.boxes]
     most = boxes_charts.MOST_CLASSES
-    which = f"the {most} largest of {len(classes):,}" if len(classes) > most else "each class"
+    with_images = analysis.reading.are_images_named
+    which, it = "each class", "it"
+    if len(classes) > most:
+        which, it = f"the {most} largest of {len(classes):,} classes", "them"
     # A file has no legend beside it, so its title says what the marks are.
     bare: dict[str, tuple[str, Chart]] = {
         "classes": (
-            f"Boxes of {which}; orange: images that hold it",
-            boxes_charts.class_boxes_chart(classes, width_px=px),
+            f"Boxes of {which}{f'; orange: images that hold {it}' if with_images else ''}",
+            boxes_charts.class_boxes_chart(classes, with_images=with_images, width_px=px),
         ),
         "sides-px": (
             "Width and height in pixels",
@@ -217,11 +221,12 @@ def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:
             "Shapes",
             boxes_charts.aspect_chart(summary.aspect_by_class.sum(axis=0), width_px=px),
         ),
-        "boxes-per-image": (
+    }
+    if with_images:
+        bare["boxes-per-image"] = (
             "Boxes in an image",
             boxes_charts.boxes_per_image_chart(summary.images_by_num_boxes, width_px=px),
-        ),
-    }
+        )
     # Without the sizes of images neither is known.
     if summary.wh_rel.any():
         bare["sides-rel"] = (

@@ -40,14 +40,18 @@ ROW_PX = 19
 _MOST_DECADES = 4
 _LEAST_STEPS = 3  # that go into a short axis
 _NAME_PX = 160
-_HEAT: Final = "blues"  # a scheme of Vega with one hue, so that darker is more
+# Of one colour, which stands out the more from a white ground and from a dark one.
+_STRENGTHS: Final = [0.06, 1.0]
 
 
-def class_boxes_chart(classes: Sequence[ClassCount], *, width_px: Width = "container") -> Chart:
+def class_boxes_chart(
+    classes: Sequence[ClassCount], *, with_images: bool = True, width_px: Width = "container"
+) -> Chart:
     """Draw how many boxes each class has, and in how many images.
 
     Args:
         classes: The largest first, at least one; those after ``MOST_CLASSES`` are left out.
+        with_images: Whether it is known which boxes share an image.
         width_px: Width of the plot.
     """
     import altair as alt
@@ -69,15 +73,16 @@ def class_boxes_chart(classes: Sequence[ClassCount], *, width_px: Width = "conta
     tooltip = [
         alt.Tooltip("name:N", title="Class"),
         alt.Tooltip("boxes:Q", title="Boxes", format=",d"),
-        alt.Tooltip("images:Q", title="Images", format=",d"),
+        *([alt.Tooltip("images:Q", title="Images", format=",d")] if with_images else []),
     ]
     base = chart_of(rows)
     x = alt.X("boxes:Q", title=None, scale=scale, axis=None)
+    ticks = base.mark_tick(color=VERMILLION, thickness=2, height=15, opacity=1).encode(
+        x=alt.X("images:Q", scale=scale, axis=None), y=y, tooltip=tooltip
+    )
     layers = [
         base.mark_bar(color=BLUE, height=11, cornerRadius=1).encode(x=x, y=y, tooltip=tooltip),
-        base.mark_tick(color=VERMILLION, thickness=2, height=15, opacity=1).encode(
-            x=alt.X("images:Q", scale=scale, axis=None), y=y, tooltip=tooltip
-        ),
+        *([ticks] if with_images else []),
         base.mark_text(align="left", dx=6, color=QUIET, fontWeight="normal").encode(
             x=x, y=y, text="label:N"
         ),
@@ -257,11 +262,13 @@ def class_pairs_chart(summary: BoxSummary, *, width_px: Width = "container") -> 
     down = alt.Y("one:N", title=None, scale=scale, sort=None, axis=_name_axis(120))
     chart = (
         chart_of(rows)
-        .mark_rect()
+        .mark_rect(color=BLUE)
         .encode(
             x=across,
             y=down,
-            color=alt.Color("share:Q", legend=None, scale=alt.Scale(scheme=_HEAT, domain=[0, 1])),
+            opacity=alt.Opacity(
+                "share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=_STRENGTHS)
+            ),
             tooltip=[
                 alt.Tooltip("one:N", title="Class"),
                 alt.Tooltip("other:N", title="meets"),
@@ -314,17 +321,17 @@ def _heat_map(
     across, down = (axis.partition(",")[0] for axis in axes)
     chart = (
         chart_of(rows)
-        .mark_rect()
+        .mark_rect(color=BLUE)
         .encode(
             x=alt.X("x:Q", title=axes[0], scale=scales[0], axis=axes_of[0]),
             x2="x2:Q",
             y=alt.Y("y:Q", title=axes[1], scale=scales[1], axis=axes_of[1]),
             y2="y2:Q",
             # The square root keeps a few crowded cells from whitening all others.
-            color=alt.Color(
+            opacity=alt.Opacity(
                 "boxes:Q",
                 legend=None,
-                scale=alt.Scale(type="sqrt", scheme=_HEAT, domainMin=0),
+                scale=alt.Scale(type="sqrt", domainMin=0, range=_STRENGTHS),
             ),
             tooltip=[
                 # Vega-Lite keeps one of two entries with the same title.

@@ -80,7 +80,7 @@ def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[byt
 def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
     yield _soundness_section(analysis.reading)
     if analysis.summary.boxes:
-        yield _classes_section(analysis.summary)
+        yield _classes_section(analysis.summary, with_images=analysis.reading.are_images_named)
         yield _sizes_section(analysis.summary)
         if analysis.reading.are_images_named:
             yield _images_section(analysis.summary)
@@ -209,35 +209,44 @@ def _order_in_words(decision: OrderDecision) -> str:
     return text
 
 
-def _classes_section(summary: BoxSummary) -> Section:
+def _classes_section(summary: BoxSummary, *, with_images: bool) -> Section:
     classes = [entry for entry in summary.classes if entry.boxes]
     is_cut = len(summary.class_names) > MOST_CLASS_ROWS
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (entry.name, entry.boxes, entry.boxes / summary.boxes, entry.images, *entry.sizes.values())
+        (
+            entry.name,
+            entry.boxes,
+            entry.boxes / summary.boxes,
+            *([entry.images] if with_images else []),
+            *entry.sizes.values(),
+        )
         for entry in summary.classes[:MOST_CLASS_ROWS]
     )
     columns = (
         Column("Class"),
         Column("Boxes", "number"),
         Column("Of all boxes", "share"),
-        Column("Images", "number"),
+        *([Column("Images", "number")] if with_images else []),
         Column("Small", "number"),
         Column("Medium", "number"),
         Column("Large", "number"),
     )
     shown = min(len(classes), MOST_CLASSES)
-    title = "Boxes and images of each class"
+    what = "Boxes and images" if with_images else "Boxes"
+    title = f"{what} of each class"
     if shown < len(classes):
-        title = f"Boxes and images of the {shown} largest of {len(classes):,} classes"
+        title = f"{what} of the {shown} largest of {len(classes):,} classes"
     figure = Figure(
         name="class-boxes",
         title=title,
-        chart=class_boxes_chart(classes),
+        chart=class_boxes_chart(classes, with_images=with_images),
         alt="Bars of boxes a class. "
         + " ".join(
             f"{entry.name}: {counted(entry.boxes, 'box', 'boxes')}." for entry in classes[:8]
         ),
-        keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION)),
+        keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION))
+        if with_images
+        else (),
         height_px=ROW_PX * shown,
     )
     table = Table(
@@ -314,7 +323,7 @@ def _sizes_section(summary: BoxSummary) -> Section:
             title="Width and height in pixels",
             chart=side_lengths_chart(summary),
             alt="Heat map of boxes by width and height in pixels, both axes logarithmic.",
-            caption="Both axes are logarithmic: a step is a factor. Darker: more boxes.",
+            caption="Both axes are logarithmic: a step is a factor. Stronger colour: more boxes.",
             height_px=370,
         )
     ]
@@ -417,11 +426,12 @@ def _about_section(analysis: BoxAnalysis) -> Section:
     files = [PurePath(path).name for path in reading.files]
     named = ", ".join(files[:5]) + (f" and {len(files) - 5:,} more" if len(files) > 5 else "")
     width, height = analysis.input_size_wh
+    crowds = analysis.summary.crowd_boxes
     facts = (
         ("Files", named),
         ("Format", reading.format),
         ("Defective boxes", f"policy {reading.policy}"),
         ("Network input", f"{width} × {height} px, {analysis.fit}"),
-        ("Crowd regions", f"{analysis.summary.crowd_boxes:,}, left out of the anchors"),
+        ("Crowd regions", f"{crowds:,}, left out of the anchors" if crowds else "none"),
     )
     return Section("about", "How it was made", (Facts("", facts),))

@@ -21,7 +21,7 @@ from tinysight.report.page import (
     Table,
     Widget,
 )
-from tinysight.report.run_results import RunResults
+from tinysight.report.run_results import Explanation, RunResults
 from tinysight.run_folder import Record
 
 _RANKED = 10
@@ -39,8 +39,10 @@ def pair_anchor(results: RunResults, target: int, predicted: int | None = None) 
 
 def class_link(results: RunResults, target: int) -> Cell:
     """Return the name of a class, as a link to its pictures where the page has any."""
-    label = results.class_labels[target]
-    return Link(label, pair_anchor(results, target)) if results.explanation else label
+    label, explanation = results.class_labels[target], results.explanation
+    if explanation is None or target not in explanation.pictured_classes:
+        return label
+    return Link(label, pair_anchor(results, target))
 
 
 def build_confusions_section(results: RunResults) -> Section:
@@ -53,8 +55,8 @@ def build_confusions_section(results: RunResults) -> Section:
         "confusions",
         "What it confuses",
         (
-            _pairs_table(results, pairs, summary["confusion"]),
-            _matrix(results, summary["confusion"]),
+            _pairs_table(results, results.explanation, pairs),
+            _matrix(results, results.explanation),
         ),
         lead=_confusions_lead(results.class_labels, pairs),
     )
@@ -79,10 +81,10 @@ def _confusions_lead(labels: Sequence[str], pairs: Sequence[Record]) -> str:
     )
 
 
-def _pairs_table(results: RunResults, pairs: Sequence[Record], confusion: Record) -> Table:
+def _pairs_table(results: RunResults, explanation: Explanation, pairs: Sequence[Record]) -> Table:
     wrong = {
         (target, predicted): images
-        for target, predicted, images in confusion["counts"]
+        for target, predicted, images in explanation.summary["confusion"]["counts"]
         if target != predicted
     }
     labels = results.class_labels
@@ -90,7 +92,7 @@ def _pairs_table(results: RunResults, pairs: Sequence[Record], confusion: Record
         (
             labels[pair["target"]],
             labels[pair["predicted"]],
-            Link(f"{pair['images']:,}", pair_anchor(results, pair["target"], pair["predicted"])),
+            _images_of_pair(results, explanation, pair),
             pair["share"],
             wrong.get((pair["predicted"], pair["target"]), 0),
         )
@@ -107,9 +109,26 @@ def _pairs_table(results: RunResults, pairs: Sequence[Record], confusion: Record
             Column("The other way round", "number"),
         ),
         rows,
-        caption=_pairs_caption(len(rows), of_pairs=len(wrong)),
+        caption=_pairs_caption(len(rows), of_pairs=len(wrong))
+        + _what_numbers_lead_to(explanation, pairs),
         empty="No image is taken for another class.",
     )
+
+
+def _what_numbers_lead_to(explanation: Explanation, pairs: Sequence[Record]) -> str:
+    """Say that a gallery with its limit for each class holds a part of the images of a pair."""
+    for pair in pairs:
+        if 0 < explanation.pictured[pair["target"], pair["predicted"]] < pair["images"]:
+            return " The number of images leads to those of them that are on this page."
+    return ""
+
+
+def _images_of_pair(results: RunResults, explanation: Explanation, pair: Record) -> Cell:
+    """Return the number of images of a pair, as a link to those that are on the page."""
+    images: int = pair["images"]
+    if not explanation.pictured[pair["target"], pair["predicted"]]:
+        return images
+    return Link(f"{images:,}", pair_anchor(results, pair["target"], pair["predicted"]))
 
 
 def _pairs_caption(pairs: int, *, of_pairs: int) -> str:
@@ -121,7 +140,8 @@ def _pairs_caption(pairs: int, *, of_pairs: int) -> str:
     return "No other class is taken for another." if pairs else ""
 
 
-def _matrix(results: RunResults, confusion: Record) -> Widget:
+def _matrix(results: RunResults, explanation: Explanation) -> Widget:
+    confusion = explanation.summary["confusion"]
     images_of = [0] * len(results.about["classes"])
     for target, _, images in confusion["counts"]:
         images_of[target] += images
@@ -135,12 +155,17 @@ def _matrix(results: RunResults, confusion: Record) -> Widget:
             "order": confusion["order"],
             "images": images_of,
             "counts": [number for cell in confusion["counts"] for number in cell],
+            "pictured": [
+                number
+                for (target, predicted), pictures in explanation.pictured.items()
+                for number in (target, predicted, pictures)
+            ],
         },
         options={
             "caption": "Rows are true classes, columns what they are taken for; classes that are "
             "confused stand beside each other, so confusions show as blocks along the diagonal. "
-            "Colour is the share of a row's images, on a square-root scale, so that rare mistakes "
-            "can be seen. Where cells are smaller than a pixel, the largest share shows."
+            "Colour is the share of the images of a row, for mistakes on a square-root scale: rare "
+            "ones can be seen. Where cells are smaller than a pixel, the largest share shows."
         },
     )
 
@@ -248,6 +273,7 @@ def build_calibration_section(metrics: Record) -> Section:
 
 
 def _calibration_figures(bins: Sequence[Record], error: float) -> Iterator[Figure]:
+    last = bins[-1]
     yield Figure(
         name="reliability",
         title=f"Reliability: expected calibration error {percent(error)}",
@@ -266,8 +292,9 @@ def _calibration_figures(bins: Sequence[Record], error: float) -> Iterator[Figur
         title="How sure it is",
         chart=confidence_chart(bins),
         alt="Stacked histogram of test images by confidence, right and wrong ones apart. "
-        + f"{bins[-1]['images']:,} images are in the last bin, "
-        f"{percent(bins[-1]['accuracy'])} of them right.",
+        + f"Of the {counted(last['images'], 'image')} it is surest of, at confidences from "
+        f"{percent(last['low'], 0)} to {percent(last['high'], 0)}, "
+        f"{percent(last['accuracy'])} are right.",
         keys=(Key("first guess right", BLUE), Key("first guess wrong", VERMILLION)),
         height_px=350,
     )

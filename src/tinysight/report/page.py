@@ -242,6 +242,8 @@ class Column:
         """Return a value as it is copied and sorted by, in full precision."""
         if value is None:
             return ""
+        if isinstance(value, Link) and self.is_number:
+            return value.text.replace(",", "")
         return repr(value) if isinstance(value, int | float) else self.show(value)
 
 

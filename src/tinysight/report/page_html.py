@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _PERCENT = re.compile(r"(?<=\d) %")
 _JOINT = re.compile(r"(?<=\w)([_/\\]|\.(?=[^\W\d]))(?=\w)")  # in names of files, not in numbers
 _CODE = re.compile(r"`([^`]+)`")
+_OPTION = re.compile(r"(?<!\S)--\S+")  # of a command
+_NUMBER_OF_ANCHORS = re.compile(r"(?<=\bk) = (?=\d)")
+# Letters of scripts that are written from right to left, and words of them in a row.
+_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_RTL_WORDS = re.compile(rf"[{_RTL}]+(?:[\s_'’-]+[{_RTL}]+)*")
 _MEDIA_TYPES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -110,6 +115,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["prose"] = _as_prose
     environment.filters["breakable"] = _as_breakable
+    environment.filters["command"] = _escaped_command
     environment.filters["page_colour"] = page_colour
     environment.filters["script"] = _as_script
     environment.filters["json"] = _as_json
@@ -119,19 +125,43 @@ def _environment() -> jinja2.Environment:
 def _as_prose(text: str) -> Markup:
     """Return a text as markup, with what stands between backticks as code.
 
-    A number keeps its percent sign on its line.
+    A number keeps its percent sign on its line, and an option its two dashes.
     """
     from markupsafe import Markup, escape
 
-    escaped = _PERCENT.sub("\u00a0%", str(escape(text)))
-    return Markup(_CODE.sub(r"<code>\1</code>", escaped))
+    escaped = _PERCENT.sub("\u00a0%", _isolated(str(escape(text))))
+    escaped = _NUMBER_OF_ANCHORS.sub("\u00a0=\u00a0", escaped)
+    return Markup(_CODE.sub(lambda found: f"<code>{_as_command(found[1])}</code>", escaped))
+
+
+def _as_command(escaped: str) -> Markup:
+    """Return words to type, escaped already, as markup in which no option is broken."""
+    from markupsafe import Markup
+
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', escaped))
+
+
+def _escaped_command(text: str) -> Markup:
+    """Return a command as markup in which no option is broken."""
+    from markupsafe import escape
+
+    return _as_command(str(escape(text)))
 
 
 def _as_breakable(text: str) -> Markup:
     """Return a text as markup in which a name that is too long for a line is broken at a joint."""
     from markupsafe import Markup, escape
 
-    return Markup(_JOINT.sub(r"\1<wbr>", str(escape(text))))
+    return Markup(_JOINT.sub(r"\1<wbr>", _isolated(str(escape(text)))))
+
+
+def _isolated(escaped: str) -> str:
+    """Return markup in which names written from right to left leave the order of the rest alone.
+
+    Otherwise a number behind such a name moves before it, and a sentence that begins with one is
+    turned round.
+    """
+    return _RTL_WORDS.sub(r"<bdi>\g<0></bdi>", escaped)
 
 
 def _as_script(source: str) -> Markup:

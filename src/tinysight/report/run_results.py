@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,16 @@ class Explanation:
     duplicates: Mapping[str, list[Any]]
     pictures: Mapping[str, bytes]
     is_stale: bool
+
+    @cached_property
+    def pictured(self) -> Counter[tuple[int, int]]:
+        """How many pictures of the gallery are of a class and taken for a class, by index."""
+        return Counter(zip(self.gallery["target"], self.gallery["predicted"], strict=True))
+
+    @cached_property
+    def pictured_classes(self) -> frozenset[int]:
+        """Index of each class that has a picture in the gallery."""
+        return frozenset(self.gallery["target"])
 
 
 @dataclass(frozen=True)

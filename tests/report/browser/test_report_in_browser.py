@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import pytest
 from PIL import Image
 
 from tests.report.browser.conftest import Visit, Visitor
-from tests.report.runs import CLASS_NAMES, HOSTILE_NAME, LONG_NAME, RTL_NAME, make_run
+from tests.report.runs import (
+    CLASS_NAMES,
+    HOSTILE_NAME,
+    LONG_NAME,
+    RTL_NAME,
+    drop_pictures,
+    explain_run,
+    make_run,
+)
+from tinysight import run_folder
 from tinysight.numerals import percent
 
 WIDTHS_PX = (360, 768, 1280)
@@ -271,6 +281,49 @@ def test_address_of_a_class_survives_a_reload(visit: Visitor, report_html: Path)
         seen.page.reload()
 
 
+def test_address_of_a_class_without_pictures_does_not_show_those_of_others(
+    visit: Visitor, tmp_path: Path
+) -> None:
+    from tinysight.cli import main
+
+    run = explain_run(make_run(tmp_path / "run"))
+    drop_pictures(run, target=4)
+    assert main(["report", str(run)]) == 0
+    seen = visit(run / "report.html", "#class=n00000004")
+    seen.page.get_by_text("No picture matches these filters.").wait_for()
+    assert seen.page.locator("select[name=class] option:checked").inner_text() == "lemon (0)"
+    seen.page.locator(".confusion").scroll_into_view_if_needed()
+    seen.page.locator("select[name=row]").select_option(label="lemon")
+    readout = seen.page.locator(".confusion .readout")
+    assert readout.inner_text().endswith("None of their pictures is on this page.")
+
+
+def test_address_that_asks_for_nothing_there_is_shows_everything(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html, "#class=nowhere&sort=none&map=none&page=last")
+    seen.page.locator(".tile").first.wait_for()
+    assert count_of(seen) == "1 to 60 of 150 pictures"
+    assert seen.page.locator("select[name=class] option:checked").inner_text() == "all"
+    assert seen.page.locator("input[name=map]:checked").input_value() == "predicted"
+
+
+def test_the_arrow_stands_before_a_name_from_right_to_left(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html, "#predicted=n00000003")
+    guess = seen.page.locator(".tile .guess").first
+    guess.wait_for()
+    assert guess.inner_text() == f"→ {RTL_NAME}"
+    arrow, name = guess.evaluate("""e => {
+      const range = document.createRange();
+      range.setStart(e.firstChild, 0);
+      range.setEnd(e.firstChild, 1);
+      return [range, e.querySelector('bdi')].map(part => part.getBoundingClientRect().x);
+    }""")
+    assert arrow < name
+
+
 def test_address_of_an_image_opens_it_again(visit: Visitor, report_html: Path) -> None:
     seen = visit(report_html, "#image=val%2Fimages%2Fval_17.JPEG")
     closeup = seen.page.locator("dialog.closeup")
@@ -445,6 +498,108 @@ def test_printing_draws_every_chart(visit: Visitor, report_html: Path) -> None:
     assert seen.page.pdf()
     visible = seen.page.locator(".chart:visible").count()
     assert seen.page.locator(".chart[data-state=drawn]:visible").count() == visible
+
+
+def test_a_page_that_nobody_scrolled_is_printed_whole(visit: Visitor, report_html: Path) -> None:
+    seen = visit(report_html)
+    assert seen.page.pdf()
+    thumbs = seen.page.locator("tbody tr:not([hidden]) img[data-picture]")
+    assert thumbs.count() == len(thumbs.evaluate_all("found => found.filter(e => e.src)")) > 0
+    assert seen.page.locator(".confusion canvas[data-state=drawn]").count() == 1
+    assert len(tiles_of(seen)) == 60
+
+
+def test_paper_is_white_whatever_the_screen(visit: Visitor, report_html: Path) -> None:
+    painted = {}
+    for scheme in ("light", "dark"):
+        seen = visit(report_html, scheme=scheme)
+        seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        painted[scheme] = seen.page.evaluate("document.querySelector('canvas').toDataURL()")
+    assert painted["dark"] == painted["light"]
+    seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert seen.page.evaluate("document.querySelector('canvas').toDataURL()") != painted["dark"]
+    assert seen.page.get_by_role("button", name="Use light colours").is_visible()
+
+
+def test_a_cut_table_says_so_on_paper_until_all_of_it_is_open(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html, "#confusions")
+    remark = seen.page.get_by_text("Here are the first 12 of 30 rows; the page shows all.")
+    assert not remark.is_visible(), "the screen has a button instead"
+    seen.page.emulate_media(media="print")
+    assert remark.is_visible()
+    seen.page.emulate_media(media="screen")
+    seen.page.get_by_role("button", name="Show all 30 rows").click()
+    seen.page.emulate_media(media="print")
+    assert not remark.is_visible()
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours as browsers name them, after WCAG 2."""
+    luminances = []
+    for colour in (one, other):
+        red, green, blue = (float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3])
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)
+        ]
+        luminances.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(luminances) + 0.05) / (min(luminances) + 0.05)
+
+
+COLOURS_OF_TEXTS = """
+[...document.querySelectorAll('main *')].filter(e => e.checkVisibility()
+  && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())
+  && !e.closest('svg, [disabled], script, style, noscript')
+).map(e => {
+  const groundOf = part => getComputedStyle(part).backgroundColor;
+  let ground = e;
+  while (ground !== document.body && groundOf(ground).endsWith(', 0)')) {
+    ground = ground.parentElement;
+  }
+  return [`${e.tagName}.${e.className}`, getComputedStyle(e).color, groundOf(ground)];
+})
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(visit: Visitor, report_html: Path, scheme: str) -> None:
+    seen = visit(report_html, "#mistakes", scheme=scheme)
+    seen.page.locator(".tile").first.wait_for()
+    texts = seen.page.evaluate(COLOURS_OF_TEXTS)
+    assert {"SPAN.guess", "STRONG.word"} <= {name for name, *_ in texts}
+    faint = {(name, *colours) for name, *colours in texts if contrast(*colours) < 4.5}
+    assert faint == set()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_in_the_matrix_can_be_read_on_any_share(
+    visit: Visitor, tmp_path: Path, scheme: str
+) -> None:
+    from tinysight.cli import main
+
+    run = explain_run(make_run(tmp_path / "run"))
+    summary = run_folder.read_explanation(run)
+    cells = [[index, index, 1000] for index in range(6)]
+    summary["confusion"]["counts"] = [*cells, [2, 3, 111]]
+    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    assert main(["report", str(run)]) == 0
+    seen = visit(run / "report.html", "#confusions", scheme=scheme)
+    canvas = seen.page.locator("canvas[data-state=drawn]")
+    canvas.wait_for()
+    # The last cell of the diagonal: its lower left corner and its middle row.
+    found = canvas.evaluate("""e => {
+      const side = Math.floor((e.height - 150) / 6);
+      const left = Math.min(190, 0.3 * e.width) + 5 * side;
+      // All at once: a browser complains of many readings.
+      const cell = e.getContext('2d').getImageData(left, e.height - side, side, side).data;
+      const at = (x, y) => cell.slice(4 * (y * side + x), 4 * (y * side + x) + 3).join(',');
+      const middle = [];
+      for (let x = 8; x < side - 8; x++) middle.push(at(x, side >> 1));
+      return [at(8, side - 8), middle];
+    }""")
+    ground, middle = found
+    assert max(contrast(ground, colour) for colour in middle) > 3.5
 
 
 def test_page_can_be_walked_with_the_keyboard(visit: Visitor, report_html: Path) -> None:

@@ -1,4 +1,4 @@
-// Charts are drawn when they come near the window, or when the page is printed.
+// Charts are drawn when they come near the window, or onto paper.
 "use strict";
 (() => {
   const { read, whenSeen } = window.tinysight;
@@ -21,7 +21,5 @@
       console.error(error);
     }
   };
-  const places = [...document.querySelectorAll(".chart")];
-  whenSeen(places, draw);
-  addEventListener("beforeprint", () => places.forEach(draw));
+  whenSeen(document.querySelectorAll(".chart"), draw);
 })();

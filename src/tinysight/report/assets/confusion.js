@@ -6,6 +6,21 @@
   const NAMED_CELL_PX = 13; // smaller cells have no room for a line of text
   const LARGEST_CELL_PX = 64;
 
+  // Colours as the browser computes them: rgb(0, 114, 178).
+  const channels = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const mixed = (over, under, strength) => {
+    const [one, other] = [over, under].map(channels);
+    return one.map((value, n) => strength * value + (1 - strength) * other[n]);
+  };
+  // Where black can be read better than white: relative luminance of WCAG.
+  const isBright = (rgb) => {
+    const linear = rgb.map((value) => {
+      const share = value / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179;
+  };
+
   const start = (holder) => {
     const data = read(holder.dataset.source);
     const canvas = holder.querySelector("canvas");
@@ -17,6 +32,11 @@
     for (let n = 0; n < data.counts.length; n += 3) {
       const [target, predicted, images] = data.counts.slice(n, n + 3);
       cells.set(placeOf.get(target) * size + placeOf.get(predicted), images);
+    }
+    const pictured = new Map(); // how many pictures of a cell are on the page, likewise
+    for (let n = 0; n < data.pictured.length; n += 3) {
+      const [target, predicted, pictures] = data.pictured.slice(n, n + 3);
+      pictured.set(placeOf.get(target) * size + placeOf.get(predicted), pictures);
     }
     const drawn = [...cells]
       .map(([key, images]) => {
@@ -30,6 +50,9 @@
     let corner = { row: 0, column: 0 };
     let frame = { left: 0, top: 0, cell: 1 };
 
+    // Mistakes are rarer than hits: without the root they could not be seen.
+    const strengthOf = (row, column, share) => row === column
+      ? 0.12 + 0.88 * share : Math.min(1, 0.06 + 1.35 * Math.sqrt(share));
     const labelAt = (place) => data.labels[data.order[place]];
     const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
     const fewest = Math.min(FEWEST, size);
@@ -61,8 +84,8 @@
         probe.style.color = `var(--${name})`;
         return getComputedStyle(probe).color;
       };
-      const [ink, quiet, faint, blue, vermillion] =
-        ["ink", "quiet", "faint", "blue", "vermillion"].map(colour);
+      const [ink, quiet, faint, ground, blue, vermillion] =
+        ["ink", "quiet", "faint", "ground", "blue", "vermillion"].map(colour);
       const room = Math.min(190, widthPx * 0.3);
       const isNamed = (widthPx - room) / wide >= NAMED_CELL_PX;
       const left = isNamed ? room : 0;
@@ -86,7 +109,7 @@
         const to = [edge(left + (x + 1) * cell), edge(top + (y + 1) * cell)];
         const thin = 1 / scale;
         context.clearRect(...from, Math.max(thin, to[0] - from[0]), Math.max(thin, to[1] - from[1]));
-        context.globalAlpha = row === column ? 0.12 + 0.88 * share : Math.min(1, 0.06 + 1.35 * Math.sqrt(share));
+        context.globalAlpha = strengthOf(row, column, share);
         context.fillStyle = row === column ? blue : vermillion;
         context.fillRect(...from, Math.max(thin, to[0] - from[0]), Math.max(thin, to[1] - from[1]));
       }
@@ -118,21 +141,26 @@
         }
         if (cell >= 22) {
           context.textAlign = "center";
-          context.fillStyle = ink;
-          for (let y = 0; y < wide; y++) {
-            for (let x = 0; x < wide; x++) {
-              const images = cells.get((corner.row + y) * size + corner.column + x);
-              if (images) context.fillText(images, left + (x + 0.5) * cell, top + (y + 0.5) * cell);
-            }
+          for (const { row, column, share } of drawn) {
+            const y = row - corner.row;
+            const x = column - corner.column;
+            if (x < 0 || y < 0 || x >= wide || y >= wide) continue;
+            const strength = strengthOf(row, column, share);
+            const under = mixed(row === column ? blue : vermillion, ground, strength);
+            context.fillStyle = isBright(under) ? "black" : "white";
+            context.fillText(cells.get(row * size + column), left + (x + 0.5) * cell, top + (y + 0.5) * cell);
           }
         }
       }
       const x = left + (chosen.column - corner.column) * cell;
       const y = top + (chosen.row - corner.row) * cell;
       const ring = Math.max(cell, 7);
-      context.strokeStyle = ink;
-      context.lineWidth = 2;
-      context.strokeRect(x + cell / 2 - ring / 2, y + cell / 2 - ring / 2, ring, ring);
+      // Two lines, so that one of them stands out from whatever is under it.
+      for (const [colour, px] of [[ground, 5], [ink, 2]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = px;
+        context.strokeRect(x + cell / 2 - ring / 2, y + cell / 2 - ring / 2, ring, ring);
+      }
       canvas.dataset.state = "drawn";
     };
     const probe = document.createElement("span");
@@ -149,11 +177,17 @@
       const parts = chosen.row === chosen.column
         ? [strong(chosen.row), ` is recognised: ${share}. `]
         : [strong(chosen.row), " is taken for ", strong(chosen.column), `: ${share}. `];
-      if (images && chosen.row !== chosen.column && document.querySelector(".gallery")) {
-        const link = document.createElement("a");
-        link.href = addressOf();
-        link.textContent = "Show the pictures";
-        parts.push(link);
+      if (images && chosen.row !== chosen.column) {
+        const shown = pictured.get(chosen.row * size + chosen.column) ?? 0;
+        const them = images === 1 ? "the picture" : "the pictures";
+        if (shown) {
+          const link = document.createElement("a");
+          link.href = addressOf();
+          link.textContent = shown < images ? `Show ${shown} of ${them}` : `Show ${them}`;
+          parts.push(link);
+        } else {
+          parts.push(images === 1 ? "Its picture is not on this page." : "None of their pictures is on this page.");
+        }
       }
       readout.replaceChildren(...parts);
     };

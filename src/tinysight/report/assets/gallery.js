@@ -18,7 +18,9 @@
     element.append(...children);
     return element;
   };
-  const named = (className, textContent) => make("span", { className, textContent });
+  const named = (className, ...texts) => make("span", { className }, ...texts);
+  // A name written from right to left leaves the words around it in their order.
+  const isolated = (textContent) => make("bdi", { textContent });
 
   const start = (holder) => {
     const data = read(holder.dataset.source);
@@ -97,8 +99,8 @@
         make(
           "span",
           { className: "says" },
-          named("true", target),
-          named(right ? "guess right" : "guess", right ? "recognised" : `→ ${guess}`),
+          named("true", isolated(target)),
+          right ? named("guess right", "recognised") : named("guess", "→ ", isolated(guess)),
           named("sure", `${sure} sure`),
           bar(data.predicted_prob[number], right),
         ),
@@ -166,19 +168,22 @@
       const target = data.labels[data.target[number]];
       const guess = data.labels[data.predicted[number]];
       const title = closeup.querySelector("h4");
-      title.textContent = isRight(number) ? `${target}, recognised` : `${target}, taken for ${guess}`;
-      title.dir = "auto";
-      const captioned = (name, alt, text) => make(
-        "figure", {}, shot(number, name, alt), make("figcaption", { textContent: text, dir: "auto" }),
+      title.replaceChildren(
+        isolated(target), ...(isRight(number) ? [", recognised"] : [", taken for ", isolated(guess)]),
+      );
+      const captioned = (name, alt, ...texts) => make(
+        "figure", {}, shot(number, name, alt), make("figcaption", {}, ...texts),
       );
       const shots = make(
         "div",
         { className: "shots" },
         captioned(null, `The picture: ${target}`, "the picture"),
-        captioned("predicted", `Heat map for ${guess}`, `what speaks for ${guess}`),
+        captioned("predicted", `Heat map for ${guess}`, "what speaks for ", isolated(guess)),
       );
       if (!isRight(number)) {
-        shots.append(captioned("target", `Heat map for ${target}`, `what speaks for ${target}`));
+        shots.append(
+          captioned("target", `Heat map for ${target}`, "what speaks for ", isolated(target)),
+        );
       }
       const rows = data.top5[number].map((index, place) => make(
         "tr",
@@ -214,13 +219,24 @@
       open(found[place]);
     };
 
+    // What an address asks for may be a class without a picture, or nothing that there is.
+    const choose = (name, value) => {
+      const field = fields[name];
+      const index = data.anchors.indexOf(value);
+      if (["class", "predicted"].includes(name) && index >= 0
+        && ![...field.options].some((option) => option.value === value)) {
+        field.append(make("option", { value, textContent: `${data.labels[index]} (0)` }));
+      }
+      field.value = value;
+      if (field.value !== value) field.value = OWN[name];
+    };
     const follow = () => {
       if (!location.hash.includes("=")) return false;
       const parts = new URLSearchParams(location.hash.slice(1));
       const isOurs = [...parts.keys()].some((name) => PARTS.includes(name) || name === "image");
       if (!isOurs) return false;
-      for (const name of PARTS) fields[name].value = parts.get(name) ?? OWN[name];
-      page = Number(parts.get("page") ?? 1) - 1;
+      for (const name of PARTS) choose(name, parts.get(name) ?? OWN[name]);
+      page = Number(parts.get("page") ?? 1) - 1 || 0;
       show();
       if (closeup.open) closeup.close();
       const image = data.sample_id.indexOf(parts.get("image"));

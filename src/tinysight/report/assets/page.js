@@ -19,15 +19,20 @@
     return pictures[number];
   };
 
+  // Paper has all of the page in view, but for what is folded away.
   const whenSeen = (elements, act, margin = "300px") => {
+    const waiting = new Set(elements);
+    const see = (element) => {
+      observer.unobserve(element);
+      if (waiting.delete(element)) act(element);
+    };
     const observer = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        observer.unobserve(entry.target);
-        act(entry.target);
-      }
+      for (const entry of entries) if (entry.isIntersecting) see(entry.target);
     }, { rootMargin: margin });
-    for (const element of elements) observer.observe(element);
+    for (const element of waiting) observer.observe(element);
+    addEventListener("beforeprint", () => {
+      for (const element of waiting) if (element.checkVisibility()) see(element);
+    });
   };
 
   // The older way works where a browser does not trust a file from disk with the new one.
@@ -77,6 +82,19 @@
   });
   systemDark.addEventListener("change", showTheme);
   showTheme();
+
+  // Paper is white: what a script has painted must be too, and a style sheet cannot see to that.
+  let themeOnScreen;
+  addEventListener("beforeprint", () => {
+    themeOnScreen = root.dataset.theme;
+    root.dataset.theme = "light";
+    showTheme();
+  });
+  addEventListener("afterprint", () => {
+    if (themeOnScreen) root.dataset.theme = themeOnScreen;
+    else delete root.dataset.theme;
+    showTheme();
+  });
 
   // The contents list marks the section that is being read.
   const links = new Map();
