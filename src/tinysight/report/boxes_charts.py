@@ -41,7 +41,7 @@ _MOST_DECADES = 4
 _LEAST_STEPS = 3  # that go into a short axis
 _NAME_PX = 160
 # Of one colour, which stands out the more from a white ground and from a dark one.
-_STRENGTHS: Final = [0.06, 1.0]
+_STRENGTHS: Final = [0.1, 1.0]
 
 
 def class_boxes_chart(
