@@ -325,7 +325,7 @@ def _endless_batches(
 ) -> Iterator[Batch]:
     """Yield batches, epoch after epoch, with images of the size of the first one."""
     schedule = recipe.schedule
-    require_sizes_fit(schedule, own_px=data.images.images_u8.shape[1])
+    require_sizes_fit(schedule, own_px=data.own_px)
     if schedule.first_image_px:
         one_size = {"first_image_px": 0, "last_image_px": schedule.first_image_px}
         recipe = recipe.model_copy(update={"schedule": schedule.model_copy(update=one_size)})

@@ -133,15 +133,7 @@ def held_out_px_at(epoch: int, settings: ScheduleSettings, *, own_px: int) -> in
 
     While training images grow it is theirs: a network that has seen nothing but small images is
     lost on large ones, which says little of what it has learned. From ``full_size_epoch`` on images
-    are looked at as they are.
-
-    Args:
-        epoch: Epoch, from 0.
-        settings: First and last size, step and the epoch of the last size.
-        own_px: Side of the images in the store.
-
-    Raises:
-        RecipeError: ``first_image_px`` or ``last_image_px`` is larger than ``own_px``.
+    are looked at as they are. Arguments and errors are those of :func:`image_px_at`.
     """
     is_growing = settings.first_image_px > 0 and epoch < settings.full_size_epoch
     return image_px_at(epoch, settings, own_px=own_px) if is_growing else own_px

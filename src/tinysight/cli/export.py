@@ -32,11 +32,8 @@ def add_parser(commands: Any) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
-    from tinysight.run_folder import require_other_file
-
     out: Path = arguments.out
     check_file_to_write(out)
-    require_other_file(arguments.run_folder, out)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "card": _write_card}
     result, sentence = write[arguments.format](arguments.run_folder, out, arguments.store)
     if arguments.json:
@@ -81,8 +78,9 @@ def _write_safetensors(run: Path, out: Path, _: Path | None) -> tuple[dict[str, 
 def _write_card(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.model_card import render_model_card
-    from tinysight.run_folder import write_text
+    from tinysight.run_folder import require_other_file, write_text
 
+    require_other_file(run, out)
     findings = [each.sentence for each in diagnose_run(run) if each.severity == "warning"]
     write_text(out, render_model_card(run, findings=findings))
     size = out.stat().st_size

@@ -148,17 +148,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     else:
-        has_sixth = len(metrics.classes) > 5  # of fewer classes the right one is always among five
+        shows_five = len(metrics.classes) > 5  # of fewer classes the right one is always among five
         print(f"{metrics.images:,} test images")
         print(f"  accuracy          {metrics.accuracy:7.2%}")
-        if has_sixth:
+        if shows_five:
             print(f"  in the first five {metrics.top5:7.2%}")
         print(f"  loss              {metrics.loss:7.4f}")
         print(f"  calibration error {metrics.calibration_error:7.2%}")
         if flip:
             print("with the mirror images' help, logits averaged")
             print(f"  accuracy          {flip.accuracy:7.2%}")
-            if has_sixth:
+            if shows_five:
                 print(f"  in the first five {flip.top5:7.2%}")
             print(f"  loss              {flip.loss:7.4f}")
         print(f"predictions.parquet and metrics.json are in {run}")

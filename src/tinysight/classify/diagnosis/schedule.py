@@ -295,13 +295,13 @@ def judge_average(curve: LearningCurve, recipe: Recipe, *, steps: int) -> Iterat
 
 def _falls(curve: LearningCurve) -> list[int]:
     """Return the evaluations at which the accuracy had fallen at a high learning rate."""
-    raw = curve.raw_accuracy
+    raw, falls_since = curve.raw_accuracy, curve.falls
     is_high = curve.lr >= HIGH_LR * curve.lr.max()
     falls = []
     for number in range(1, len(raw)):
         middle = float(raw[number - 1 : number + 1].mean())
         least = max(FALL, FALL_STANDARD_ERRORS * standard_error(middle, curve.images))
-        if is_high[number] and curve.falls[number - 1] > least:
+        if is_high[number] and falls_since[number - 1] > least:
             falls.append(number)
     return falls
 
