@@ -40,6 +40,7 @@ bench: $(READY)         ## one table each: make bench STORE=packed RUN=explained
 	$(BENCH)/data_path.py --store $(STORE)
 	$(BENCH)/number_formats.py
 	$(BENCH)/cpu_training.py --store $(STORE)
+	$(BENCH)/convolution_speed.py
 	$(BENCH)/training_scaling.py --store $(STORE)
 	$(BENCH)/compact_candidates.py
 	$(BENCH)/cam_speed.py --store $(STORE)
