@@ -38,6 +38,8 @@ SETS = {
         "[[10, 20], [90, 60]]",
         '{"anchors_wh_px": [[90, 60], [10, 20]]}',
         "width,height\n10,20\n90,60\n",
+        "width;height\r\n10;20,0\r\n90,00;60\r\n",
+        '"height_px"\t"width_px"\n20\t10\n60\t90\n',
         "stride_px,width_px,height_px\n8,10,20\n16,90,60\n",
         "anchors:\n  - [10,20]  # P3/8\n  - [90, 60] # P4/16\nbackbone:\n  - [1, 2]\n",
         "nc: 3\nanchors:\n- [10,20, 90,60]\n",
@@ -213,6 +215,7 @@ backbone:
         ("[yolo]\nmask = 4\nanchors = 1,2\n", r"a mask must name anchors 0 to 0, got 4"),
         ("width,depth\n1,2\n", r"the first row must name the columns width_px and height_px, got"),
         ("width,height\n1,x\n", r"every row must hold numbers, but could not convert string"),
+        ("width;height\n1;1.000,5\n", r"every row must hold numbers, but could not convert string"),
         ("width,height\n1\n", r"every row must hold numbers, but"),
     ],
 )

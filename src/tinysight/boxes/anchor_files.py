@@ -62,7 +62,8 @@ def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
     * JSON: what ``boxes export --to json`` writes; what ``boxes anchors --json`` prints, without
       ``k`` its structured anchors, where it has some; or a plain list ``[[width, height], …]`` as
       mmdetection's optimizer writes it
-    * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``
+    * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``; also with semicolons or
+      tabs, and then with decimal commas
     * the ``anchors:`` of a yolov5 or yolov7 yaml
     * the ``anchors =`` and ``mask =`` of a darknet cfg with [yolo] layers
     * numbers separated by commas and spaces: width, height, width, height, …
@@ -86,8 +87,8 @@ def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
             return _checked(_from_darknet(path, text), k)
         if re.search(r"^anchors[ \t]*:", text, re.MULTILINE):
             return _checked(_from_yaml(path, text), k)
-        if re.match(r"\s*[A-Za-z_]+\s*,", text):
-            return _checked(_from_csv(path, text), k)
+        if header := re.match(r"\s*\"?[A-Za-z_]+\"?\s*([,;\t])", text):
+            return _checked(_from_csv(path, text, separator=header[1]), k)
         return _checked(_from_numbers(path, text), k)
     except DataError as fault:
         if str(fault).startswith(str(path)):
@@ -252,8 +253,8 @@ def _from_yaml(path: Path, text: str) -> AnchorFile:
     )
 
 
-def _from_csv(path: Path, text: str) -> AnchorFile:
-    rows = list(csv.DictReader(text.splitlines()))
+def _from_csv(path: Path, text: str, *, separator: str) -> AnchorFile:
+    rows = list(csv.DictReader(text.splitlines(), delimiter=separator))
     names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     width, height = (names.get(f"{side}_px", names.get(side)) for side in ("width", "height"))
     if width is None or height is None:
@@ -262,7 +263,8 @@ def _from_csv(path: Path, text: str) -> AnchorFile:
             f"{', '.join(names) or 'none'}. Mend the first row."
         )
     try:
-        pairs = np.array([[float(row[width]), float(row[height])] for row in rows])
+        sides = ([row[width], row[height]] for row in rows)
+        pairs = np.array([[_number(str(side), separator) for side in pair] for pair in sides])
         strides = [int(row[names["stride_px"]]) for row in rows] if "stride_px" in names else None
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -273,6 +275,11 @@ def _from_csv(path: Path, text: str) -> AnchorFile:
     levels = sorted(set(strides))
     owner = np.asarray(strides)
     return AnchorFile(tuple(pairs[owner == stride] for stride in levels), tuple(levels))
+
+
+def _number(text: str, separator: str) -> float:
+    """A number as spreadsheets write it: where fields end in no comma, decimals may."""
+    return float(text if separator == "," else text.replace(",", "."))
 
 
 def _from_numbers(path: Path, text: str) -> AnchorFile:
