@@ -95,7 +95,7 @@ def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
     assert "1 repaired: grey\n" in text
     assert "rejected: dog/empty.png: empty file\n" in text
     assert "rejected: dog/text.png: not an image (begins with b'text')\n" in text
-    assert "left out    images without a label: 1, other files: 2\n" in text
+    assert "left out    images without a label: 1, other files: 2 (1 .heic, 1 .txt)\n" in text
     assert "            folders with other files only: 1, such as owl\n" in text
     assert "duplicates  groups of equal files: 1, with two labels: 1, in both parts" in text
     assert "cat/same.png (cat) = dog/same.png (dog)\n" in text

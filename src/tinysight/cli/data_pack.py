@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def _as_json(index: ImageIndex, result: PackResult, seconds: float) -> dict[str,
         "repairs": manifest.repairs,
         "rejections": manifest.rejections,
         "unlabelled": index.num_unlabelled,
-        "ignored": index.num_ignored,
+        "ignored": len(index.ignored),
         "folders_without_images": index.folders_without_images,
         "split": manifest.split.rule,
         "official_parts": _parts(index, manifest.split.rule),
@@ -134,6 +135,16 @@ def _as_json(index: ImageIndex, result: PackResult, seconds: float) -> dict[str,
             for group in result.duplicates
         ],
     }
+
+
+def _endings(index: ImageIndex) -> str:
+    """Say of what kind the files are that are left out: images among them would be missed."""
+    by_ending = [
+        f"{count:,} {ending or 'without an ending'}"
+        for ending, count in index.ignored_by_ending().items()
+    ]
+    more = [f"{len(by_ending) - _NUM_SHOWN:,} other endings"] if by_ending[_NUM_SHOWN:] else []
+    return f" ({', '.join(by_ending[:_NUM_SHOWN] + more)})" if by_ending else ""
 
 
 def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Iterator[str]:
@@ -150,10 +161,10 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
         yield f"            rejected: {image.file}: {image.reason}{detail}"
     if len(result.rejected) > _NUM_SHOWN:
         yield f"            all {len(result.rejected):,} are in {result.store / 'rejected.csv'}"
-    if index.num_unlabelled or index.num_ignored:
+    if index.num_unlabelled or index.ignored:
         yield (
             f"left out    images without a label: {index.num_unlabelled:,}, "
-            f"other files: {index.num_ignored:,}"
+            f"other files: {len(index.ignored):,}{_endings(index)}"
         )
     if folders := index.folders_without_images:
         named = ", ".join(folders[:_NUM_SHOWN])
@@ -177,7 +188,7 @@ def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Ite
             pairs = zip(group.files, group.labels, strict=True)
             yield "            " + " = ".join(f"{file} ({label})" for file, label in pairs)
         if len(result.duplicates) > _NUM_SHOWN:
-            yield f"            all of them: tinysight data show {result.store}"
+            yield f"            all of them: tinysight data show {quote(str(result.store))}"
     yield f"store       {result.store}, {seconds:.1f} s"
 
 

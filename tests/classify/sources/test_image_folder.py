@@ -57,7 +57,7 @@ def test_folders_around_the_classes_do_not_count(tmp_path: Path, wrapper: str) -
 def test_only_files_with_the_ending_of_an_image_count(tmp_path: Path) -> None:
     files = images("cat/1.png", "cat/2.JPG", "cat/3.WebP", "dog/1.tiff")
     index = opened(tmp_path, files | {"cat/notes.txt": b"", "README": b"", "dog/.hidden.png": PNG})
-    assert (len(index.images), index.num_ignored) == (4, 2)
+    assert (len(index.images), len(index.ignored)) == (4, 2)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_link_within_a_class_that_leads_nowhere_is_left_out_or_told(tmp_path: 
     for name in ("notes", "2.png"):
         os.symlink("/mnt/nowhere", root / "cat" / name)
     index = open_source(root)
-    assert (index.num_ignored, list(index.read()).count(Unreadable("missing"))) == (1, 1)
+    assert (len(index.ignored), list(index.read()).count(Unreadable("missing"))) == (1, 1)
 
 
 @pytest.mark.parametrize("above", ["", "wrapper/", "train/", "wrapper/Train/"])
@@ -186,7 +186,7 @@ def test_folders_in_the_places_of_classes_without_images_are_known(
     others = ("owl/a/1.heic", "owl/2.heic", "dog/b/2.txt", "emu/labels.txt", "words.txt")
     index = opened(tmp_path, files | dict.fromkeys((f"{above}{name}" for name in others), b""))
     assert index.folders_without_images == (f"{above}emu", f"{above}owl")
-    assert index.num_ignored == 5
+    assert index.ignored_by_ending() == {".txt": 3, ".heic": 2}
 
 
 def test_folders_beside_the_parts_are_in_the_place_of_no_class(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_tiny_imagenet_is_found_beside_other_files(tmp_path: Path, form: str) ->
     files |= {"tiny-imagenet-200.zip": b"PK", "notes/words.txt": b"my words"}
     path = tmp_path / "data"
     index = open_source(write_zip(path, files) if form == "zip" else write_tree(path, files))
-    assert (index.layout, index.num_ignored, index.num_unlabelled) == ("Tiny ImageNet", 2, 0)
+    assert (index.layout, index.num_unlabelled) == ("Tiny ImageNet", 0)
+    assert sorted(index.ignored) == ["notes/words.txt", "tiny-imagenet-200.zip"]
     assert sum(image.original_split == "val" for image in index.images) == 6
     assert "train/n01/n01_0.JPEG" in {image.sample_id for image in index.images}
     assert next(iter(index.read())) == files[f"tiny-imagenet-200/{index.images[0].file}"]
@@ -75,7 +76,7 @@ def test_a_table_beside_images_does_not_make_them_parquet(tmp_path: Path) -> Non
     table = pa.table({"file_name": ["cat/0.png"], "photographer": ["Ann"]})
     pq.write_table(table, path / "metadata.parquet")
     index = open_source(path)
-    assert (index.layout, index.num_ignored) == ("image folder", 1)
+    assert (index.layout, len(index.ignored)) == ("image folder", 1)
 
 
 def test_a_store_inside_a_source_is_not_taken_for_it(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         read_at=tree.read_many,
         num_classes=num_classes,
         num_unlabelled=len(files) - len(found),
-        num_ignored=len(others),
+        ignored=others,
         folders_without_images=_folders_without_images(
             files, others, wrapper, split_of_top, class_depth
         ),

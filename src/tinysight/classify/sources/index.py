@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -80,16 +81,21 @@ class ImageIndex:
     """Reads the images at these locations, in order, one payload each."""
     num_unlabelled: int = 0
     """Images without a label; they are left out."""
-    num_ignored: int = 0
+    ignored: tuple[str, ...] = ()
     """Files that are neither images of this layout nor its lists; they are left out."""
     default_size_px: int = 64
     folders_without_images: tuple[str, ...] = ()
     """Folders beside those of the classes with files but no image, which may be a class whose
-    images are of a kind that is not known; their files are among ``num_ignored``."""
+    images are of a kind that is not known; their files are among ``ignored``."""
 
     def read(self) -> Iterator[Payload]:
         """Yield what is stored for each image of ``images``, in order."""
         return self.read_at([image.location for image in self.images])
+
+    def ignored_by_ending(self) -> dict[str, int]:
+        """Return how many of the ignored files end in what, the most frequent ending first."""
+        endings = Counter(PurePosixPath(file).suffix.lower() for file in self.ignored)
+        return dict(sorted(endings.items(), key=lambda item: (-item[1], item[0])))
 
 
 def build_index(
@@ -103,7 +109,7 @@ def build_index(
     is_order_kept: bool = False,
     num_classes: int | None = None,
     num_unlabelled: int = 0,
-    num_ignored: int = 0,
+    ignored: Sequence[str] = (),
     default_size_px: int = 64,
     folders_without_images: Sequence[str] = (),
 ) -> ImageIndex:
@@ -119,7 +125,7 @@ def build_index(
         is_order_kept: Number the classes in the order of ``wnids``; otherwise sorted.
         num_classes: Keep only the first classes of ``wnids``; all when not given.
         num_unlabelled: See ``ImageIndex``.
-        num_ignored: See ``ImageIndex``.
+        ignored: See ``ImageIndex``.
         default_size_px: See ``ImageIndex``.
         folders_without_images: See ``ImageIndex``.
 
@@ -169,7 +175,7 @@ def build_index(
         images=images,
         read_at=read_at,
         num_unlabelled=num_unlabelled,
-        num_ignored=num_ignored,
+        ignored=tuple(ignored),
         default_size_px=default_size_px,
         folders_without_images=tuple(folders_without_images),
     )

@@ -67,7 +67,8 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
     val_rows = _read_val_annotations(tree, set(wnids)) if has_annotations else {}
 
     found: list[FoundImage] = []
-    num_unlabelled = num_ignored = 0
+    ignored: list[str] = []
+    num_unlabelled = 0
     for file in tree.names:
         match file.split("/"):
             case ["train", wnid, "images", name] if wnid in train_boxes:
@@ -98,7 +99,7 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
             case _ if file in (CLASS_LIST, CLASS_NAMES, VAL_ANNOTATIONS):
                 pass
             case _:
-                num_ignored += 1
+                ignored.append(file)
     _check_all_there(tree, wnids, found, train_boxes, val_rows)
     return build_index(
         found,
@@ -109,7 +110,7 @@ def index_tiny_imagenet(tree: FileTree, *, num_classes: int | None = None) -> Im
         read_at=tree.read_many,
         num_classes=num_classes,
         num_unlabelled=num_unlabelled,
-        num_ignored=num_ignored,
+        ignored=ignored,
     )
 
 
