@@ -37,6 +37,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def images_in_words(images: int, *, are_named: bool) -> str:
+    """Return a number of images in words; images that no source names are not counted on."""
+    return counted(images, "image") if are_named else "images without a name"
+
+
 def duration(seconds: float) -> str:
     """Return a time in the unit that fits: ``2.1 s``, ``48 s``, ``34 min`` or ``2.5 h``."""
     if seconds < 60:

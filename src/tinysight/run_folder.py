@@ -42,6 +42,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any
 
 from tinysight.errors import RunError
@@ -254,7 +255,7 @@ def read_explanation(run: Path) -> Record:
         RunError: The run was not explained, or by another version.
     """
     path = run / EXPLANATION
-    again = f"Write it with: tinysight explain {run}"
+    again = f"Write it with: tinysight explain {quote(str(run))}"
     if not path.is_file():
         raise RunError(f"{path}: must be a readable file, but there is none. {again}")
     try:
@@ -277,7 +278,7 @@ def read_metrics(run: Path) -> Record | None:
     path = run / METRICS
     if not path.exists():
         return None
-    again = f"Write it with: tinysight evaluate {run}"
+    again = f"Write it with: tinysight evaluate {quote(str(run))}"
     found = read_json(path, advice=again)
     missing = [name for name in _RESULTS if name not in found]
     if missing:

@@ -41,6 +41,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def read_table(path: Path) -> tuple[pa.Table, Record]:
     Raises:
         RunError: The file is missing, is damaged or is of another format version.
     """
-    again = f"Write it with: tinysight explain {path.parent}"
+    again = f"Write it with: tinysight explain {quote(str(path.parent))}"
     if not path.is_file():
         raise RunError(f"{path}: must be a readable file, but there is none. {again}")
     try:
@@ -211,7 +212,7 @@ def read_predictions(run: Path) -> SavedPredictions:
         RunError: The file is missing or damaged.
     """
     path = run / PREDICTIONS
-    again = f"Write it with: tinysight evaluate {run}"
+    again = f"Write it with: tinysight evaluate {quote(str(run))}"
     if not path.is_file():
         raise RunError(f"{path}: must be a readable file, but there is none. {again}")
     try:

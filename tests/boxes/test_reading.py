@@ -299,6 +299,19 @@ def test_reading_twice_gives_the_same_bits(tmp_path: Path) -> None:
     assert first.class_index.tobytes() == second.class_index.tobytes()
 
 
+def test_rows_that_name_no_image_say_so_together_with_files_that_do(tmp_path: Path) -> None:
+    rows, listed = tmp_path / "rows.txt", tmp_path / "a.csv"
+    rows.write_text("id: 0, height: 30, width: 93, bbox:[60, 5, 30, 20],\n" * 2)
+    listed.write_text("image,xmin,ymin,xmax,ymax,class\na.jpg,1,2,4,6,dog\n")
+    readings = [read_boxes(files) for files in (rows, listed, [rows, listed])]
+    assert [reading.are_images_named for reading in readings] == [False, True, False]
+    assert [reading.images_in_words for reading in readings] == [
+        "images without a name",
+        "1 image",
+        "images without a name",
+    ]
+
+
 odd = st.one_of(
     st.none(),
     st.booleans(),

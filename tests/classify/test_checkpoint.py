@@ -111,7 +111,7 @@ def test_a_torn_checkpoint_is_named(tmp_path: Path, kept_bytes: int) -> None:
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(
         RunError,
-        match=r"step-00000007\.pt: must be a whole checkpoint of tinysight, but .*Delete it",
+        match=r"step-00000007\.pt: must be a whole checkpoint of tinysight, but .*or delete it",
     ):
         load_checkpoint(path)
 

@@ -14,9 +14,12 @@ from safetensors.torch import load_file
 from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import StopAtLook
 from tinysight import run_folder
+from tinysight.classify.models import build_model
 from tinysight.classify.processes import Processes, joined_processes
 from tinysight.classify.run import RunResult, train_run
+from tinysight.classify.run_writer import RunWriter
 from tinysight.classify.stopping import StopRequest
+from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 
 CPU = torch.device("cpu")
@@ -95,6 +98,20 @@ def test_a_fault_of_the_first_process_ends_all(
         Processes(rank=rank, count=2).first_does(work, CPU)
     assert worked == [0] * (rank == 0)
     assert [claim.tolist() for claim in claims] == [[int(is_faulty and rank == 0)]]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_run_that_the_first_process_cannot_go_on_with_ends_all(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history of a run lacks the epoch that its state has behind it."""
+    recipe = make_recipe()
+    state = TrainingState(build_model(recipe.model, 3, seed=0), recipe, 40, CPU)
+    state.recorded_epochs = 1
+    monkeypatch.setattr(Processes, "sum", lambda _, tensor: torch.ones_like(tensor))
+    own = (r"must have a line for each of the 1 epochs", r"^process 1 of 2: the first process must")
+    with pytest.raises(RunError, match=own[rank]):
+        RunWriter(tmp_path, state, recipe, processes=Processes(rank=rank, count=2), is_tuning=False)
 
 
 def test_one_process_asked_to_stop_stops_both_and_they_go_on_as_if_never_stopped(

@@ -48,6 +48,10 @@ class Listener:
         self.starts: list[tuple[int, int]] = []
         self.steps: list[StepRecord] = []
         self.epochs: list[EpochRecord] = []
+        self.passed_over: list[str] = []
+
+    def on_passed_over(self, fault: RunError) -> None:
+        self.passed_over.append(str(fault))
 
     def on_start(self, first_step: int, num_steps: int) -> None:
         self.starts.append((first_step, num_steps))
@@ -59,6 +63,16 @@ class Listener:
 
     def on_epoch(self, record: EpochRecord, row: dict[str, Any]) -> None:
         self.epochs.append(record)
+
+
+def shown_accuracies(run: Path) -> dict[int, list[float]]:
+    """The test accuracies that TensorBoard shows of a run, by step."""
+    events = EventAccumulator(str(run / run_folder.EVENTS))
+    events.Reload()
+    shown: dict[int, list[float]] = {}
+    for event in events.Scalars("test_accuracy"):
+        shown.setdefault(event.step, []).append(event.value)
+    return shown
 
 
 class StopAtLook(StopRequest):
@@ -153,11 +167,9 @@ def test_a_run_learns_and_writes_everything_down(
 
 def test_tensorboard_reads_the_same_numbers(store: Store, recipe: Recipe, tmp_path: Path) -> None:
     result = run(store, recipe, tmp_path / "run")
-    events = EventAccumulator(str(tmp_path / "run" / run_folder.EVENTS))
-    events.Reload()
-    scalars = events.Scalars("test_accuracy")
-    assert [event.step for event in scalars] == [5, 10, 15]
-    assert scalars[-1].value == pytest.approx(result.last["test_accuracy"])
+    shown = shown_accuracies(tmp_path / "run")
+    assert list(shown) == [5, 10, 15]
+    assert shown[15] == [pytest.approx(result.last["test_accuracy"])]
 
 
 def test_a_file_in_the_place_of_the_event_files_is_told(
@@ -250,7 +262,12 @@ def test_a_torn_checkpoint_falls_back_on_the_one_before(
     listener = Listener()
     run(store, recipe, tmp_path / "parts", resume=True, listener=listener)
     assert listener.starts == [(4, 15)]
+    (said,) = listener.passed_over
+    assert said.startswith(f"{newest}: must be a whole checkpoint of tinysight, but ")
+    assert said.endswith("Copy it anew from where the run was, or delete it to go on without it.")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    # The epoch that was done again is shown once.
+    assert [len(shown) for shown in shown_accuracies(tmp_path / "parts").values()] == [1, 1, 1]
 
 
 def test_when_every_checkpoint_is_torn_the_run_says_so(

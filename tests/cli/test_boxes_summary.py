@@ -59,10 +59,7 @@ def test_images_that_no_column_names_are_not_counted_on(
     assert main(["boxes", "summary", str(path), *shards]) == 0
     out = capsys.readouterr().out
     assert "boxes       3 on images without a name; 3 read = 3 accepted" in out
-    assert (
-        "\nan image    is not named by a table, whose rows are then taken for images of their own\n"
-        in out
-    )
+    assert "\nan image    has no name here, so each row is taken for one of its own\n" in out
     assert "on average" not in out
     assert "repeat" not in out
 

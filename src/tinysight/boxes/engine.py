@@ -84,6 +84,9 @@ class ShardResult:
     box_orders: tuple[str, ...] = ()
     """The orders in which the four numbers were read, ascending; more than one is suspicious."""
 
+    are_images_named: bool = True
+    """Whether every shard says which boxes share an image."""
+
 
 def summarize_shards(
     shards: str | Path | Sequence[str | Path | Sequence[str | Path]],
@@ -161,6 +164,7 @@ def summarize_shard(paths: Sequence[Path], settings: ShardSettings) -> ShardResu
         rejected=reading.rejected,
         findings=dict(sorted(findings.items())),
         box_orders=tuple(sorted({str(decision.order) for decision in reading.decisions})),
+        are_images_named=reading.are_images_named,
     )
 
 
@@ -182,6 +186,7 @@ def merge_results(first: ShardResult, *others: ShardResult) -> ShardResult:
         rejected=sum(result.rejected for result in results),
         findings=dict(sorted(findings.items())),
         box_orders=tuple(sorted({order for result in results for order in result.box_orders})),
+        are_images_named=all(result.are_images_named for result in results),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.writable_names import writable
+from tinysight.numerals import images_in_words
 from tinysight.run_folder import replace_file
 
 if TYPE_CHECKING:
@@ -58,10 +59,6 @@ class Finding:
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.where, self.record, self.message) if part)
-
-
-NO_IMAGE_COLUMN = "no_image_column"
-"""Kind of the finding that a table does not name images, so that each row has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +178,8 @@ class Reading:
     rejected: int
     """Records left out."""
     findings: Findings = field(repr=False)
+    are_images_named: bool = True
+    """Whether every source says which boxes share an image."""
     made_up_classes: tuple[tuple[str, str], ...] = ()
     """Each source without a place for classes, and what all its boxes are called."""
 
@@ -196,9 +195,9 @@ class Reading:
         return self.table.num_images
 
     @property
-    def are_images_named(self) -> bool:
-        """Whether every source says which boxes share an image."""
-        return all(group.kind != NO_IMAGE_COLUMN for group in self.findings.groups)
+    def images_in_words(self) -> str:
+        """How many images there are, where the sources tell."""
+        return images_in_words(self.images, are_named=self.are_images_named)
 
     @property
     def box_order(self) -> BoxOrder:

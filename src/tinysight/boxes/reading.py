@@ -89,6 +89,7 @@ def read_boxes(
         repaired=repaired,
         rejected=boxes_read - kept,
         findings=Findings(tuple(groups)),
+        are_images_named=all(source.raw.are_images_named for source in judged),
         made_up_classes=tuple(
             (source.raw.where, source.raw.made_up_class)
             for source in judged

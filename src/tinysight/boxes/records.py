@@ -82,6 +82,8 @@ class RawBoxes:
     """(m,) the image files beside the annotations, where the format knows them."""
     made_up_names: frozenset[str] = frozenset()
     """Names of images that the source does not name: no image of another source is meant."""
+    are_images_named: bool = True
+    """Whether the source says which boxes share an image."""
     made_up_class: str | None = None
     """What all boxes are called where the source has no place for their classes."""
 

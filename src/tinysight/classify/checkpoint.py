@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -57,12 +58,12 @@ def load_checkpoint(path: Path) -> State:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(
             f"{path}: must be a whole checkpoint of tinysight, but {reason}. "
-            f"Delete it to resume from the one before."
+            f"Copy it anew from where the run was, or delete it to go on without it."
         ) from error
     if not isinstance(state, dict) or not {"step", "model", "optimizer"} <= state.keys():
         raise RunError(
             f"{path}: must hold a step, a model and an optimizer, and does not. "
-            f"Delete it to resume from the one before."
+            f"Copy it anew from where the run was, or delete it to go on without it."
         )
     return state
 
@@ -160,7 +161,7 @@ def load_model_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
     if not path.exists():
         raise RunError(
             f"{path}: must exist, but the run has no trained weights yet. "
-            f"Finish it with `tinysight train … --out {run} --resume`."
+            f"Finish it with `tinysight train … --out {quote(str(run))} --resume`."
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -175,6 +176,7 @@ def load_model_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
         raise RunError(
             f"{path}: must have the metadata that training wrote, but {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing: another program wrote the file. "
-            f"Move it away and write it again with `tinysight train … --out {run} --resume`."
+            f"Move it away and write it again with "
+            f"`tinysight train … --out {quote(str(run))} --resume`."
         )
     return weights, metadata

@@ -30,8 +30,12 @@ class EventWriter:
         self._writer.close()
 
 
-def open_event_writer(folder: Path) -> EventWriter | None:
+def open_event_writer(folder: Path, *, steps_done: int) -> EventWriter | None:
     """Return a writer of event files, or None where TensorBoard is not installed.
+
+    Args:
+        folder: Where the files of this run are.
+        steps_done: Steps behind the run; what the files have of later ones is not shown any more.
 
     Raises:
         RunError: The folder cannot be made or written to.
@@ -41,4 +45,4 @@ def open_event_writer(folder: Path) -> EventWriter | None:
     from torch.utils.tensorboard import SummaryWriter
 
     make_folder(folder)
-    return EventWriter(SummaryWriter(folder))
+    return EventWriter(SummaryWriter(folder, purge_step=steps_done + 1))

@@ -10,6 +10,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -118,7 +119,7 @@ def load_manifest(store: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"{store}: a store must hold {MANIFEST}, found none. "
-            f"Make a store with: tinysight data pack SOURCE --out {store}"
+            f"Make a store with: tinysight data pack SOURCE --out {quote(str(store))}"
         ) from error
     except OSError as error:
         raise unreadable_file(path, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,6 @@ def _predicted_classes(run: Path, sample_ids: NDArray[np.str_]) -> NDArray[np.in
             f"{run / run_folder.PREDICTIONS}: must have one row for each of the "
             f"{len(sample_ids):,} test images in the order of the store, but has "
             f"{len(predictions.sample_ids):,} rows or another order. "
-            f"Write it again with: tinysight evaluate {run}"
+            f"Write it again with: tinysight evaluate {quote(str(run))}"
         )
     return predictions.top_classes[:, 0]

@@ -40,6 +40,9 @@ _FREE_ON_RESUME = {("train", "checkpoint_every_s")}
 class Listener(Protocol):
     """Hears how a run goes."""
 
+    def on_passed_over(self, fault: RunError) -> None:
+        """A checkpoint is damaged, and training goes on from an earlier one."""
+
     def on_start(self, first_step: int, num_steps: int) -> None:
         """Training is about to go on from a step."""
 
@@ -52,6 +55,9 @@ class Listener(Protocol):
 
 class Silence:
     """A listener that says nothing."""
+
+    def on_passed_over(self, fault: RunError) -> None:
+        """A checkpoint is damaged, and training goes on from an earlier one."""
 
     def on_start(self, first_step: int, num_steps: int) -> None:
         """Training is about to go on from a step."""
@@ -133,7 +139,8 @@ def train_run(
         processes.first_does(
             lambda: _begin_run(about, recipe, run, device, processes, resume=resume), device
         )
-        _resume_from_newest(state, run)
+        for fault in _resume_from_newest(state, run):
+            heard.on_passed_over(fault)
         is_tuning = bool(len(data.tuning_rows))
         with RunWriter(run, state, recipe, processes=processes, is_tuning=is_tuning) as writer:
 
@@ -304,8 +311,12 @@ def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
         )
 
 
-def _resume_from_newest(state: TrainingState, run: Path) -> None:
-    """Load the newest whole checkpoint; without any, the run starts at its first step."""
+def _resume_from_newest(state: TrainingState, run: Path) -> list[RunError]:
+    """Load the newest whole checkpoint; without any, the run starts at its first step.
+
+    Returns:
+        What is wrong with newer ones.
+    """
     files = run_folder.checkpoint_files(run)
     faults: list[RunError] = []
     for path in files:
@@ -315,6 +326,7 @@ def _resume_from_newest(state: TrainingState, run: Path) -> None:
             faults.append(fault)
             continue
         state.load_state_dict(saved, where=str(path))
-        return
+        return faults
     if faults:
         raise faults[0]
+    return []

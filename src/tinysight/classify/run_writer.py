@@ -8,7 +8,7 @@ from typing import Self
 
 from tinysight import run_folder
 from tinysight.classify.checkpoint import save_checkpoint, save_model
-from tinysight.classify.events import open_event_writer
+from tinysight.classify.events import EventWriter, open_event_writer
 from tinysight.classify.processes import Processes
 from tinysight.classify.schedule import schedule_at
 from tinysight.classify.settings import Recipe
@@ -52,12 +52,14 @@ class RunWriter:
         self._processes = processes
         self._device = state.step_losses.device
         self._is_tuning = is_tuning
-        self._events = None
-        if processes.is_first:
-            self.history = _history_of(state, run)
-            steps_done = self.history[-1]["steps"] if self.history else 0
-            run_folder.keep_records(run / run_folder.STEPS, lambda row: row["step"] < steps_done)
-            self._events = open_event_writer(run / run_folder.EVENTS)
+        self._events: EventWriter | None = None
+        processes.first_does(lambda: self._begin(state), self._device)
+
+    def _begin(self, state: TrainingState) -> None:
+        self.history = _history_of(state, self._run)
+        steps_done = self.history[-1]["steps"] if self.history else 0
+        run_folder.keep_records(self._run / run_folder.STEPS, lambda row: row["step"] < steps_done)
+        self._events = open_event_writer(self._run / run_folder.EVENTS, steps_done=steps_done)
 
     def __enter__(self) -> Self:
         return self

@@ -66,7 +66,7 @@ def _lines(explanation: Explanation, reading: Reading) -> Iterator[str]:
         yield from _wrapped(oddity, "  ")
     yield ""
     yield from _wrapped(
-        f"In all: {counted(reading.images, 'image')}, "
+        f"In all: {reading.images_in_words}, "
         f"{counted(reading.table.num_classes, 'class', 'classes')}, "
         f"{counted(reading.boxes_read, 'box', 'boxes')} read = {reading.accepted:,} accepted + "
         f"{reading.repaired:,} repaired + {reading.rejected:,} rejected.",

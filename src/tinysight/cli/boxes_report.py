@@ -131,10 +131,9 @@ def run_report(arguments: argparse.Namespace) -> int:
             }
         )
         return cli.OK
-    images = counted(reading.images, "image")
     print(
         f"read        {counted(reading.boxes_read, 'box', 'boxes')} on "
-        f"{images if reading.are_images_named else 'images without a name'}: "
+        f"{reading.images_in_words}: "
         f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
         f"{reading.rejected:,} rejected"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tinysight.cli.boxes_input import add_input_arguments, read_input
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
 from tinysight.cli.output import print_json, print_lines
-from tinysight.numerals import counted, percent
+from tinysight.numerals import counted, images_in_words, percent
 
 if TYPE_CHECKING:
     from tinysight.boxes.engine import ShardResult
@@ -45,7 +45,6 @@ def add_parser(commands: Subparsers) -> None:
 def run_summary(arguments: argparse.Namespace) -> int:
     """Read the files, print the summary, and write the tables where asked to."""
     from tinysight import cli
-    from tinysight.boxes.findings import NO_IMAGE_COLUMN
     from tinysight.boxes.near_duplicates import find_near_duplicates
     from tinysight.boxes.summary import summarize_boxes
     from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
@@ -59,7 +58,7 @@ def run_summary(arguments: argparse.Namespace) -> int:
             "findings": result.findings,
             "box_orders": list(result.box_orders),
         }
-        are_images_named = NO_IMAGE_COLUMN not in result.findings
+        are_images_named = result.are_images_named
         tables = tables_of(summary) if arguments.csv else {}
     else:
         reading = read_input(arguments)
@@ -135,7 +134,7 @@ def _binned(counts: Any, edges: Any) -> dict[str, Any]:
 
 
 def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool) -> Iterator[str]:
-    images = counted(summary.images, "image") if are_images_named else "images without a name"
+    images = images_in_words(summary.images, are_named=are_images_named)
     yield (
         f"boxes       {summary.boxes:,} on {images}; "
         f"{account['boxes_read']:,} read = {account['accepted']:,} accepted + "
@@ -149,9 +148,7 @@ def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool)
             f"{summary.images_without_boxes:,} {_have(summary.images_without_boxes)} none"
         )
     else:
-        yield (
-            "an image    is not named by a table, whose rows are then taken for images of their own"
-        )
+        yield "an image    has no name here, so each row is taken for one of its own"
     unknown = summary.images_of_unknown_size
     if unknown:
         is_or_are = "is" if unknown == 1 else "are"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         return cli.OK
     how = f"{result.received_bytes:,} received" if result.received_bytes else "already there"
     print(f"{result.path}: {result.size_bytes:,} bytes ({how}), MD5 {result.md5} as it must be")
-    print(f"next: tinysight data pack {result.path} --out STORE")
+    print(f"next: tinysight data pack {quote(str(result.path))} --out STORE")
     return cli.OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ def _lines(
         yield f"{name:<12}{red:.4f} red, {green:.4f} green, {blue:.4f} blue (training part)"
     yield from _duplicate_lines(duplicates)
     yield from _class_lines(manifest.classes)
-    how_to_draw = f"none; draw one with: tinysight data show {store.path} --out FILE.png"
+    how_to_draw = (
+        f"none; draw one with: tinysight data show {quote(str(store.path))} --out FILE.png"
+    )
     yield f"picture     {out or how_to_draw}"
 
 

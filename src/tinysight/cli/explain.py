@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.output import print_json, print_lines
@@ -139,7 +140,7 @@ def _lines(result: ExplainResult, files: tuple[Path, ...]) -> Iterator[str]:
         f"{counts['two_labels']:,} with two labels"
     )
     yield f"files       {', '.join(file.name for file in files)} in {result.run}"
-    yield f"page        write it with: tinysight report {result.run}"
+    yield f"page        write it with: tinysight report {quote(str(result.run))}"
 
 
 def _pairs(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def _what_is_missing(run: Path) -> str:
     from tinysight import run_folder
 
     if (run / run_folder.MODEL).exists():
-        return f"without pictures of mistakes; add them with: tinysight explain {run}"
+        command = shlex.join(["tinysight", "explain", str(run)])
+        return f"without pictures of mistakes; add them with: {command}"
     store = run_folder.read_run(run)["store"]
-    return f"the run is not finished; go on with: tinysight train {store} --out {run} --resume"
+    command = shlex.join(["tinysight", "train", str(store), "--out", str(run), "--resume"])
+    return f"the run is not finished; go on with: {command}"

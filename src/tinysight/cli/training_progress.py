@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from tinysight.classify.training_records import EpochRecord, StepRecord
+    from tinysight.errors import RunError
 
 PLAIN_LINE_EVERY_S = 30.0
 
@@ -43,6 +44,10 @@ class TrainingProgress:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+    def on_passed_over(self, fault: RunError) -> None:
+        """A checkpoint is damaged, and training goes on from an earlier one."""
+        self._say(f"passed over {fault}")
 
     def on_start(self, first_step: int, num_steps: int) -> None:
         """Training is about to go on from a step."""

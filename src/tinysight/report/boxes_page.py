@@ -97,9 +97,7 @@ def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
 
 def _headline(analysis: BoxAnalysis) -> str:
     boxes = counted(analysis.summary.boxes, "box", "boxes")
-    if not analysis.reading.are_images_named:
-        return f"{boxes} on images without a name"
-    return f"{boxes} on {counted(analysis.summary.images, 'image')}"
+    return f"{boxes} on {analysis.reading.images_in_words}"
 
 
 def _lead(analysis: BoxAnalysis) -> str:

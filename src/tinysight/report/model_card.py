@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tinysight import run_folder
@@ -58,7 +59,7 @@ def render_model_card(run: str | Path, *, findings: Sequence[str] = ()) -> str:
     if not weights.exists():
         raise RunError(
             f"{weights}: must exist for a model card, but the run has no trained weights yet. "
-            f"Finish it with `tinysight train … --out {run} --resume`."
+            f"Finish it with `tinysight train … --out {quote(str(run))} --resume`."
         )
     metrics = run_folder.read_metrics(run)
     lines = [

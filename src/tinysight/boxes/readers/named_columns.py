@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import Unit
-from tinysight.boxes.findings import NO_IMAGE_COLUMN, FindingGroup, whole_file_finding
+from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.readers.box_numbers import as_number, as_number_of_table, box_columns
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
@@ -114,7 +114,7 @@ def _raw_boxes(
             "a table of boxes must have a column with the image, such as image or file_name, but "
             "has none. Each row stands for an image of its own."
         )
-        gathered.append(whole_file_finding(NO_IMAGE_COLUMN, "accepted", str(path), message))
+        gathered.append(whole_file_finding("no_image_column", "accepted", str(path), message))
     if roles.class_name is None:
         classes = _Codes(np.zeros(num_rows, np.int32), (_ONE_CLASS,) if num_rows else (), ())
     wh_px = np.full((len(images.names), 2), np.nan)
@@ -160,6 +160,7 @@ def _raw_boxes(
         marks=tuple(mark for mark in (*marks, *id_marks) if len(mark.rows)),
         notes=tuple(gathered),
         made_up_names=frozenset({_NO_IMAGE}),
+        are_images_named=roles.image is not None,
         made_up_class=_ONE_CLASS if roles.class_name is None else None,
     )
 

@@ -1,7 +1,7 @@
 """Rows such as ``id: 0, height: 330, width: 1093, bbox:[69, 464, 312, 175],``.
 
-The id is a class; every row has its own image size and stands for an image of its own. Nothing
-says in which order the four numbers are, so the order is measured.
+The id is a class; every row has its own image size, and as no image is named it stands for one of
+its own. Nothing says in which order the four numbers are, so the order is measured.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def read_plain_rows(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         is_class_listed=np.ones(len(order), np.bool_),
         marks=tuple(marks),
         made_up_names=frozenset(image_names),
+        are_images_named=False,
     )
 
 
