@@ -301,7 +301,7 @@ def test_reading_twice_gives_the_same_bits(tmp_path: Path) -> None:
 
 def test_rows_that_name_no_image_say_so_together_with_files_that_do(tmp_path: Path) -> None:
     rows, listed = tmp_path / "rows.txt", tmp_path / "a.csv"
-    rows.write_text("id: 0, height: 30, width: 93, bbox:[60, 5, 30, 20],\n" * 2)
+    rows.write_text("id: 0, height: 30, width: 93, bbox:[60, 5, 30, 20],\n" * 40)
     listed.write_text("image,xmin,ymin,xmax,ymax,class\na.jpg,1,2,4,6,dog\n")
     readings = [read_boxes(files) for files in (rows, listed, [rows, listed])]
     assert [reading.are_images_named for reading in readings] == [False, True, False]
