@@ -38,7 +38,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def images_in_words(images: int, *, are_named: bool) -> str:
-    """Return a number of images in words; images that no source names are not counted on."""
+    """Return a number of images in words, where the sources name them and so tell how many."""
     return counted(images, "image") if are_named else "images without a name"
 
 

@@ -214,9 +214,9 @@ backbone:
         ("[yolo]\nanchors = 1,2\n", r"each \[yolo\] layer must have `mask =` and `anchors =`"),
         ("[yolo]\nmask = 4\nanchors = 1,2\n", r"a mask must name anchors 0 to 0, got 4"),
         ("width,depth\n1,2\n", r"the first row must name the columns width_px and height_px, got"),
-        ("width,height\n1,x\n", r"every row must hold numbers, but could not convert string"),
-        ("width;height\n1;1.000,5\n", r"every row must hold numbers, but could not convert string"),
-        ("width,height\n1\n", r"every row must hold numbers, but"),
+        ("width,height\n1,x\n", r"every row must hold numbers, but 'x' is none\. Mend the row"),
+        ("width;height\n1;1.000,5\n", r"every row must hold numbers, but '1\.000,5' is none\. M"),
+        ("width,height\n1\n", r"every row must hold numbers, but a value is missing\. Mend"),
     ],
 )
 def test_a_file_without_anchors_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

@@ -38,6 +38,17 @@ def test_sound_file_exits_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert "findings    none" in out
 
 
+def test_images_that_rows_do_not_name_are_not_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("id: 0, height: 30, width: 93, bbox:[60, 5, 30, 20],\n" * 40)
+    assert main(["boxes", "check", str(path)]) == 0
+    assert "\nimages      without a name, classes 1\n" in capsys.readouterr().out
+    assert main(["boxes", "explain", str(path)]) == 0
+    assert "\nIn all: images without a name, 1 class, 40 boxes read" in capsys.readouterr().out
+
+
 def test_one_box_is_tested_in_its_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_json(tmp_path / "a.json", make_labelme())
     assert main(["boxes", "check", str(path)]) == 0

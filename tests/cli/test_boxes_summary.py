@@ -59,7 +59,12 @@ def test_images_that_no_column_names_are_not_counted_on(
     assert main(["boxes", "summary", str(path), *shards]) == 0
     out = capsys.readouterr().out
     assert "boxes       3 on images without a name; 3 read = 3 accepted" in out
-    assert "\nan image    has no name here, so each row is taken for one of its own\n" in out
+    assert (
+        "\nan image    cannot be told where rows do not name it; each of them counts as one\n"
+        in out
+    )
+    assert "\n            3 rows are of unknown size\n" in out
+    assert "images" not in out.replace("images without a name", "")
     assert "on average" not in out
     assert "repeat" not in out
 

@@ -73,6 +73,16 @@ def test_options_are_those_of_the_library(tmp_path: Path) -> None:
         assert (tmp_path / "store" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_of_many_endings_the_rarest_are_counted_only(tmp_path: Path, capsys: Capture) -> None:
+    others = [*(f"cat/{name}.csv" for name in "ab"), "README", *(f"dog/x.{e}" for e in "stuvw")]
+    files = image_folder_files(per_class=10) | dict.fromkeys(others, b"")
+    assert run_pack(write_tree(tmp_path / "pets", files), "--size", "8") == cli.OK
+    assert (
+        "other files: 8 (2 .csv, 1 without an ending, 1 .s, 1 .t, 1 .u, and 2 other endings)\n"
+        in capsys.readouterr().out
+    )
+
+
 def test_summary_names_repairs_rejections_duplicates_and_what_was_left_out(
     tmp_path: Path, capsys: Capture
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.report.runs import explain_run, make_run
 from tinysight import run_folder
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.cli import FAULT, OK, USAGE, main
+from tinysight.errors import RunError
 from tinysight.report.classify_page import build_run_page
 from tinysight.report.page_html import render_page
 from tinysight.report.run_results import load_run_results
@@ -55,6 +57,23 @@ def test_run_that_is_not_finished_gets_a_page_and_the_command_that_goes_on(
         f"the run is not finished; go on with: tinysight train {store} --out {run} --resume\n"
     ) in capsys.readouterr().out
     assert "tinysight evaluate" not in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_commands_can_be_typed_where_names_have_blanks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "my first run")
+    assert main(["report", str(run)]) == OK
+    command = capsys.readouterr().out.partition("add them with: ")[2]
+    assert shlex.split(command) == ["tinysight", "explain", str(run)]
+    (run / run_folder.MODEL).unlink()
+    assert main(["report", str(run)]) == OK
+    words = shlex.split(capsys.readouterr().out.partition("go on with: ")[2])
+    assert words[-3:] == ["--out", str(run), "--resume"]
+    (run / run_folder.METRICS).write_text("{")
+    with pytest.raises(RunError) as fault:
+        run_folder.read_metrics(run)
+    assert shlex.split(str(fault.value).partition("Write it with: ")[2])[-1] == str(run)
 
 
 def test_several_runs_make_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -264,7 +264,7 @@ def _from_csv(path: Path, text: str, *, separator: str) -> AnchorFile:
         )
     try:
         sides = ([row[width], row[height]] for row in rows)
-        pairs = np.array([[_number(str(side), separator) for side in pair] for pair in sides])
+        pairs = np.array([[_number(side, separator) for side in pair] for pair in sides])
         strides = [int(row[names["stride_px"]]) for row in rows] if "stride_px" in names else None
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -277,9 +277,12 @@ def _from_csv(path: Path, text: str, *, separator: str) -> AnchorFile:
     return AnchorFile(tuple(pairs[owner == stride] for stride in levels), tuple(levels))
 
 
-def _number(text: str, separator: str) -> float:
-    """A number as spreadsheets write it: where fields end in no comma, decimals may."""
-    return float(text if separator == "," else text.replace(",", "."))
+def _number(text: str | None, separator: str) -> float:
+    """A number as spreadsheets write it: where no comma ends a field, it may end the whole part."""
+    try:
+        return float((text or "").replace(",", ".") if separator != "," else text or "")
+    except ValueError:
+        raise ValueError(f"{text!r} is none" if text else "a value is missing") from None
 
 
 def _from_numbers(path: Path, text: str) -> AnchorFile:

@@ -58,12 +58,12 @@ def load_checkpoint(path: Path) -> State:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(
             f"{path}: must be a whole checkpoint of tinysight, but {reason}. "
-            f"Copy it anew from where the run was, or delete it to go on without it."
+            f"Copy it anew from where the run was, or delete it."
         ) from error
     if not isinstance(state, dict) or not {"step", "model", "optimizer"} <= state.keys():
         raise RunError(
             f"{path}: must hold a step, a model and an optimizer, and does not. "
-            f"Copy it anew from where the run was, or delete it to go on without it."
+            f"Copy it anew from where the run was, or delete it."
         )
     return state
 

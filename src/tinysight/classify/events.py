@@ -45,4 +45,5 @@ def open_event_writer(folder: Path, *, steps_done: int) -> EventWriter | None:
     from torch.utils.tensorboard import SummaryWriter
 
     make_folder(folder)
-    return EventWriter(SummaryWriter(folder, purge_step=steps_done + 1))
+    is_new = next(folder.iterdir(), None) is None
+    return EventWriter(SummaryWriter(folder, purge_step=None if is_new else steps_done + 1))

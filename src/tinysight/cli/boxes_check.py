@@ -93,7 +93,7 @@ def _lines(reading: Reading, arguments: argparse.Namespace) -> Iterator[str]:
     yield f"format      {reading.format}"
     for lines in dict.fromkeys(tuple(_order_lines(decision)) for decision in reading.decisions):
         yield from lines
-    images = f"{table.num_images:,}" if reading.are_images_named else "not named"
+    images = f"{table.num_images:,}" if reading.are_images_named else "without a name"
     yield f"images      {images}, classes {table.num_classes:,}"
     for where, name in reading.made_up_classes:
         yield f"            {where}: no column names a class, such as class or label: all {name!r}"

@@ -148,11 +148,12 @@ def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool)
             f"{summary.images_without_boxes:,} {_have(summary.images_without_boxes)} none"
         )
     else:
-        yield "an image    has no name here, so each row is taken for one of its own"
+        yield "an image    cannot be told where rows do not name it; each of them counts as one"
     unknown = summary.images_of_unknown_size
     if unknown:
         is_or_are = "is" if unknown == 1 else "are"
-        yield f"            {counted(unknown, 'image')} {is_or_are} of unknown size"
+        what = counted(unknown, "image" if are_images_named else "row")
+        yield f"            {what} {is_or_are} of unknown size"
     shares = (
         f"{boxes:,} {name} ({percent(boxes / max(summary.boxes, 1))})"
         for name, boxes in summary.sizes.items()
@@ -173,7 +174,7 @@ def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool)
             f"of {'its' if summary.repeated_boxes == 1 else 'their'} class, "
             f"{summary.relabelled_boxes:,} one of another class (IoU from 0.9)"
         )
-    yield from _class_lines(summary)
+    yield from _class_lines(summary, with_images=are_images_named)
     pairs = sorted(_meeting_classes(summary), key=lambda pair: -pair[2])[:_MOST_PAIRS]
     if pairs:
         met = ", ".join(f"{a} + {b} ({images:,})" for a, b, images in pairs)
@@ -194,7 +195,7 @@ def _shape_words(summary: BoxSummary) -> str:
     )
 
 
-def _class_lines(summary: BoxSummary) -> Iterator[str]:
+def _class_lines(summary: BoxSummary, *, with_images: bool) -> Iterator[str]:
     classes = summary.classes
     line = f"classes     {len(classes):,}"
     if summary.imbalance is not None and len(classes) > 1:
@@ -219,8 +220,8 @@ def _class_lines(summary: BoxSummary) -> Iterator[str]:
         )
         bar = "█" * round(_BAR_COLUMNS * entry.boxes / max(largest, 1))
         boxes = f"{entry.boxes:>10,} {'box' if entry.boxes == 1 else 'boxes':<5}"
-        images = f"{entry.images:>9,} {'image' if entry.images == 1 else 'images':<6}"
-        yield f"  {name:<{_LONGEST_NAME}} {boxes} {images}  {bar}"
+        images = f" {entry.images:>9,} {'image' if entry.images == 1 else 'images':<6}"
+        yield f"  {name:<{_LONGEST_NAME}} {boxes}{images if with_images else ''}  {bar}"
     if len(classes) > _MOST_CLASSES:
         yield f"  and {len(classes) - _MOST_CLASSES:,} more; --csv DIR and --json list them all"
 

@@ -13,6 +13,8 @@ from shlex import quote
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tinysight.numerals import counted
+
 if TYPE_CHECKING:
     from tinysight.classify.pack import PackResult
     from tinysight.classify.sources.index import ImageIndex
@@ -143,8 +145,10 @@ def _endings(index: ImageIndex) -> str:
         f"{count:,} {ending or 'without an ending'}"
         for ending, count in index.ignored_by_ending().items()
     ]
-    more = [f"{len(by_ending) - _NUM_SHOWN:,} other endings"] if by_ending[_NUM_SHOWN:] else []
-    return f" ({', '.join(by_ending[:_NUM_SHOWN] + more)})" if by_ending else ""
+    more = len(by_ending) - _NUM_SHOWN
+    if more > 0:
+        by_ending[_NUM_SHOWN:] = [f"and {counted(more, 'other ending')}"]
+    return f" ({', '.join(by_ending)})" if by_ending else ""
 
 
 def _summary_lines(index: ImageIndex, result: PackResult, seconds: float) -> Iterator[str]:

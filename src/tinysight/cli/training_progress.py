@@ -47,7 +47,7 @@ class TrainingProgress:
 
     def on_passed_over(self, fault: RunError) -> None:
         """A checkpoint is damaged, and training goes on from an earlier one."""
-        self._say(f"passed over {fault}")
+        self._say(f"{fault} Going on from the one before.")
 
     def on_start(self, first_step: int, num_steps: int) -> None:
         """Training is about to go on from a step."""

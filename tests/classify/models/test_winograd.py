@@ -109,13 +109,65 @@ def test_first_and_second_derivatives_are_those_of_differences() -> None:
     assert torch.autograd.gradgradcheck(winograd_convolution, (x, weight))
 
 
-@pytest.mark.parametrize("frozen", ["input", "weight"])
-def test_what_needs_no_gradient_gets_none(frozen: str) -> None:
-    x, weight = random_tensor(2, 2, 4, 4), random_tensor(3, 2, 3, 3)
-    (x if frozen == "weight" else weight).requires_grad_()
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_gradients_that_are_not_wanted_are_not_made(
+    monkeypatch: pytest.MonkeyPatch, wanted: tuple[bool, bool]
+) -> None:
+    made: list[tuple[bool, bool]] = []
+    gradients = module._gradients
+
+    def watched(*arguments: Any) -> Any:
+        found = gradients(*arguments)
+        made.append((found[0] is not None, found[1] is not None))
+        return found
+
+    monkeypatch.setattr(module, "_gradients", watched)
+    x, weight = random_tensor(2, 2, 4, 4), random_tensor(3, 2, 3, 3, seed=1)
+    leaf = (x if wanted[0] else weight).requires_grad_()
     winograd_convolution(x, weight).sum().backward()
-    assert (x.grad is None) == (frozen == "input")
-    assert (weight.grad is None) == (frozen == "weight")
+    found, leaf.grad = leaf.grad, None
+    torchs_own(x, weight).sum().backward()
+    assert made == [wanted]
+    torch.testing.assert_close(found, leaf.grad)
+
+
+def test_without_gradients_the_transformed_input_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_VALUES_AT_ONCE", 1)
+    x, weight = random_tensor(5, 2, 4, 4), random_tensor(3, 2, 3, 3, seed=1)
+    output, tiles = module._convolved(x, weight, keeps_tiles=False)
+    assert len(tiles) == 1
+    with torch.no_grad():
+        found = winograd_convolution(x, weight)
+    torch.testing.assert_close(found, torchs_own(x, weight))
+    assert torch.equal(found, output.permute(0, 3, 1, 2))
+
+
+def test_an_activation_may_write_over_its_output() -> None:
+    x, weight = random_tensor(2, 2, 4, 4), random_tensor(3, 2, 3, 3, seed=1)
+    found, expected = (
+        torch.autograd.grad(convolve(x, weight.requires_grad_()).relu_().sum(), weight)
+        for convolve in (winograd_convolution, torchs_own)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_autocast_around_the_backward_pass_changes_nothing() -> None:
+    x = random_tensor(2, 64, 4, 4, dtype=torch.float32)
+    weight = random_tensor(64, 64, 3, 3, seed=1, dtype=torch.float32).requires_grad_()
+    (expected,) = torch.autograd.grad(winograd_convolution(x, weight).square().sum(), weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = winograd_convolution(x, weight)
+        (found,) = torch.autograd.grad(output.square().sum(), weight)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_wrong_number_of_channels_is_torchs_fault_to_tell() -> None:
+    layer = SameConv2d(WINOGRAD_CHANNELS, WINOGRAD_CHANNELS, 3)
+    with pytest.raises(RuntimeError, match="to have 64 channels, but got 32 channels"):
+        layer(torch.zeros(1, 32, 4, 4))
 
 
 def test_transforms_are_made_once() -> None:
@@ -203,9 +255,8 @@ def test_results_repeat_bit_for_bit_and_are_channels_last() -> None:
 
 
 def test_no_image_is_no_fault() -> None:
-    assert winograd_convolution(torch.empty(0, 2, 4, 4), torch.empty(3, 2, 3, 3)).shape == (
-        0,
-        3,
-        4,
-        4,
-    )
+    weight = torch.empty(3, 2, 3, 3).requires_grad_()
+    output = winograd_convolution(torch.empty(0, 2, 4, 4), weight)
+    assert output.shape == (0, 3, 4, 4)
+    output.sum().backward()
+    assert torch.equal(weight.grad, torch.zeros_like(weight))

@@ -189,6 +189,13 @@ def test_folders_in_the_places_of_classes_without_images_are_known(
     assert index.ignored_by_ending() == {".txt": 3, ".heic": 2}
 
 
+def test_endings_are_counted_in_small_letters_and_files_may_have_none(tmp_path: Path) -> None:
+    files = images("cat/1.png", "dog/1.png") | dict.fromkeys(
+        ("cat/1.HEIC", "cat/2.heic", "dog/LICENSE", "README"), b""
+    )
+    assert opened(tmp_path, files).ignored_by_ending() == {"": 2, ".heic": 2}
+
+
 def test_folders_beside_the_parts_are_in_the_place_of_no_class(tmp_path: Path) -> None:
     files = images("train/cat/1.png", "train/dog/1.png") | {"notes/cat/1.txt": b""}
     index = opened(tmp_path, files | {"val/cat/1.heic": b"", "w/train/owl/1.heic": b""})

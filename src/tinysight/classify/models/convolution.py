@@ -19,20 +19,21 @@ _MAX_ROWS = 8  # of images side by side; one row, or one for each image, takes l
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with padding ``kernel_size // 2``, no bias; the numbers of ``nn.Conv2d``.
+    """A convolution with padding ``kernel_size // 2``, no bias; as ``nn.Conv2d`` up to rounding.
 
     While training on a CPU it goes one of two other ways where that is quicker.
 
     In fp32 the multiplications are what takes the time, and for 3x3 filters of stride 1 and at
     least ``WINOGRAD_CHANNELS`` channels most of them are saved
     (:func:`~tinysight.classify.models.winograd.winograd_convolution`). Forward and backward pass,
-    batches of 128, two cores with AVX2: 24 ms instead of 35 for 96 channels at 8x8 positions,
-    39 instead of 66 for 128, 56 instead of 151 for 512 at 2x2 (`benchmarks/convolution_speed.py`).
+    batches of 128, two cores with AVX2: 23 ms instead of 34 for 96 channels at 8x8 positions,
+    32 instead of 53 for 128, 52 instead of 113 for 512 at 2x2
+    (``benchmarks/convolution_speed.py``).
 
     oneDNN, which does torch's convolutions on a CPU, works through one line of one image at a
-    time: on small maps, a matrix unit made for 16 positions is mostly idle. So other small maps
-    are put side by side, with zeros between them, in a few rows for the
-    whole batch; convolved like that, each of them still sees only its own padding. This pays
+    time: on small maps, a matrix unit made for 16 positions is mostly idle. So small maps that are
+    not convolved in Winograd's way are put side by side, with zeros between them, in a few rows for
+    the whole batch; convolved like that, each of them still sees only its own padding. This pays
     for maps of at most ``ROW_POSITIONS`` output positions, and in bf16 for the gradients of the
     weights up to ``ROW_POSITIONS_WEIGHT_BF16``. Forward and backward pass in bf16, batches of 256,
     two cores with AMX: 14 ms instead of 84 for 512 channels at 2x2 positions, 9 instead of 18 for
@@ -75,9 +76,9 @@ def _convolve(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tenso
 
 def _winograd_pays(x: torch.Tensor, weight: torch.Tensor) -> bool:
     return (
-        weight.shape[2:] == (FILTER_PX, FILTER_PX)
+        weight.shape[1:] == (x.shape[1], FILTER_PX, FILTER_PX)
         and min(weight.shape[:2]) >= WINOGRAD_CHANNELS
-        and _positions(x, stride=1) > 1
+        and min(x.shape[2:]) > 1
         and not torch.compiler.is_compiling()  # its loop would be unrolled
     )
 

@@ -35,8 +35,9 @@ def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Convolve maps with 3x3 filters, stride 1, zeros around the maps.
 
     In fp32 the results differ from exact ones by about 1e-5 of the largest, where torch's own
-    differ by 1e-6. The transformed input is kept for the gradients: 2.25 times the input for maps
-    of 4, 8 or 16 places a side, up to four times for others.
+    differ by 1e-6. The transformed input is kept for the gradients: 2.25 times the input for sides
+    that are multiples of 4, at most four times for other square maps of two places a side and more.
+    ``torch.func.vmap`` and derivatives in forward mode are not to be had.
 
     Args:
         x: (B, C, H, W), float32 or float64.
@@ -45,61 +46,77 @@ def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, K, H, W), channels last.
     """
-    output, _ = _WinogradConvolution.apply(x, weight)  # type: ignore[no-untyped-call]
-    return output  # type: ignore[no-any-return]
+    output, _ = _WinogradConvolution.apply(x, weight, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    return output.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 class _WinogradConvolution(torch.autograd.Function):
+    """Gives the output (B, H, W, K), and the transformed input for the gradients to come."""
+
     @staticmethod
-    def forward(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        images = x.permute(0, 2, 3, 1)
-        num_images, height, width, channels = images.shape
-        grid = _Grid.of(height, width)
-        transforms = tile_transforms(grid.tile_px, x.dtype)
-        filters = _transformed(weight, transforms)
-        tiles = images.new_empty(num_images, grid.tiles, grid.window_px**2, channels)
-        output = images.new_empty(
-            num_images, grid.rows, grid.tile_px, grid.columns, grid.tile_px, len(weight)
-        )
-        padded = images.new_zeros(
-            grid.images_at_once(num_images, channels),
-            grid.height + _OVERLAP_PX,
-            grid.width + _OVERLAP_PX,
-            channels,
-        )
-        for part in _parts(num_images, len(padded)):
-            around = padded[: part.stop - part.start]
-            around[:, 1 : 1 + height, 1 : 1 + width] = images[part]
-            windows = _cut(around, grid.window_px, grid.tile_px)
-            inputs = tiles[part].flatten(0, 1)
-            torch.bmm(transforms.input.expand(len(windows), -1, -1), windows, out=inputs)
-            products = torch.bmm(inputs.transpose(0, 1), filters)
-            places = torch.matmul(transforms.output, products.transpose(0, 1))
-            output[part] = _in_rows(places, grid, grid.tile_px)
-        whole = output.view(num_images, grid.height, grid.width, len(weight))
-        return whole[:, :height, :width].contiguous().permute(0, 3, 1, 2), tiles
+    def forward(
+        x: torch.Tensor, weight: torch.Tensor, is_differentiated: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast("cpu", enabled=False):
+            return _convolved(x, weight, keeps_tiles=is_differentiated)
 
     @staticmethod
     def setup_context(
         ctx: Any,
-        inputs: tuple[torch.Tensor, torch.Tensor],
+        inputs: tuple[torch.Tensor, torch.Tensor, bool],
         output: tuple[torch.Tensor, torch.Tensor],
     ) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs, output[1])
+        ctx.save_for_backward(*inputs[:2], output[1])
 
     @staticmethod
     def backward(
         ctx: Any, *grads: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         grad = grads[0]
         x, weight, tiles = ctx.saved_tensors
         if grad is None:
-            return None, None
-        if torch.is_grad_enabled():  # second derivatives are wanted
-            return _torchs_gradients(grad, x, weight, ctx.needs_input_grad)
-        return _gradients(grad, x.shape, weight, tiles, ctx.needs_input_grad)
+            return None, None, None
+        wanted = ctx.needs_input_grad[:2]
+        with torch.autocast("cpu", enabled=False):
+            if torch.is_grad_enabled():  # second derivatives are wanted
+                return *_torchs_gradients(grad.permute(0, 3, 1, 2), x, weight, wanted), None
+            return *_gradients(grad, x.shape, weight, tiles, wanted), None
+
+
+def _convolved(
+    x: torch.Tensor, weight: torch.Tensor, *, keeps_tiles: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output (B, H, W, K), and the transformed input or a part of it."""
+    images = x.permute(0, 2, 3, 1)
+    num_images, height, width, channels = images.shape
+    grid = _Grid.of(height, width)
+    transforms = tile_transforms(grid.tile_px, x.dtype)
+    filters = _transformed(weight, transforms)
+    at_once = grid.images_at_once(num_images, channels)
+    tiles = images.new_empty(
+        num_images if keeps_tiles else at_once, grid.tiles, grid.window_px**2, channels
+    )
+    output = images.new_empty(num_images, grid.height, grid.width, len(weight))
+    squares = output.view(
+        num_images, grid.rows, grid.tile_px, grid.columns, grid.tile_px, len(weight)
+    )
+    padded = images.new_zeros(
+        at_once, grid.height + _OVERLAP_PX, grid.width + _OVERLAP_PX, channels
+    )
+    for part in _parts(num_images, at_once):
+        first = slice(part.stop - part.start)
+        padded[first, 1 : 1 + height, 1 : 1 + width] = images[part]
+        windows = _cut(padded[first], grid.window_px, grid.tile_px)
+        inputs = tiles[part if keeps_tiles else first].flatten(0, 1)
+        torch.bmm(transforms.input.expand(len(windows), -1, -1), windows, out=inputs)
+        products = torch.bmm(inputs.transpose(0, 1), filters)
+        places = torch.matmul(transforms.output, products.transpose(0, 1))
+        squares[part] = _in_rows(places, grid, grid.tile_px)
+    if (grid.height, grid.width) != (height, width):
+        output = output[:, :height, :width].contiguous()
+    return output, tiles  # no view: what comes next may write over it
 
 
 def _gradients(
@@ -109,15 +126,23 @@ def _gradients(
     tiles: torch.Tensor,
     wanted: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Gradients of the input and of the filters: every transform the other way round."""
+    """Gradients of the input and of the filters: every transform the other way round.
+
+    Args:
+        grad: Of the output, (B, H, W, K).
+        x_shape: Of the input, (B, C, H, W).
+        weight: The filters.
+        tiles: The transformed input.
+        wanted: Whether the gradient of the input, and that of the filters, is asked for.
+    """
     num_images, channels, height, width = x_shape
     grid = _Grid.of(height, width)
     transforms = tile_transforms(grid.tile_px, grad.dtype)
     filters = _transformed(weight, transforms).transpose(1, 2)
-    grad_filters = torch.zeros_like(filters.transpose(1, 2))
+    grad_filters = torch.zeros_like(filters.transpose(1, 2)) if wanted[1] else None
     grad_images = grad.new_empty(num_images, height, width, channels) if wanted[0] else None
     below, beside = grid.height - height, grid.width - width
-    upstream = functional.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, beside, 0, below))
+    upstream = functional.pad(grad, (0, 0, 0, beside, 0, below)) if below or beside else grad
     at_once = grid.images_at_once(num_images, channels)
     padded = grad.new_empty(
         at_once, grid.rows + 1, grid.tile_px, grid.columns + 1, grid.tile_px, channels
@@ -125,7 +150,7 @@ def _gradients(
     for part in _parts(num_images, at_once):
         places = _cut(upstream[part], grid.tile_px, grid.tile_px)
         products = torch.matmul(transforms.output.t(), places).transpose(0, 1)
-        if wanted[1]:
+        if grad_filters is not None:
             grad_filters.baddbmm_(tiles[part].flatten(0, 1).permute(1, 2, 0), products)
         if grad_images is not None:
             inputs = torch.bmm(products, filters).transpose(0, 1)
@@ -134,12 +159,9 @@ def _gradients(
             _add_up(_in_rows(windows, grid, grid.window_px), grid, out=around)
             whole = around.flatten(3, 4).flatten(1, 2)
             grad_images[part] = whole[:, 1 : 1 + height, 1 : 1 + width]
-    grad_weight = (transforms.filter.t() @ grad_filters.flatten(1)).view(
-        FILTER_PX, FILTER_PX, channels, -1
-    )
     return (
         None if grad_images is None else grad_images.permute(0, 3, 1, 2),
-        grad_weight.permute(3, 2, 0, 1) if wanted[1] else None,
+        None if grad_filters is None else _of_filters(grad_filters, transforms),
     )
 
 
@@ -263,6 +285,12 @@ def _transformed(weight: torch.Tensor, transforms: TileTransforms) -> torch.Tens
     by_place = weight.permute(2, 3, 1, 0).reshape(FILTER_PX**2, -1)
     transformed = transforms.filter @ by_place
     return transformed.view(len(transformed), weight.shape[1], len(weight))
+
+
+def _of_filters(grad: torch.Tensor, transforms: TileTransforms) -> torch.Tensor:
+    """The gradient of transformed filters (n², C, K) as that of the filters (K, C, 3, 3)."""
+    by_place = transforms.filter.t() @ grad.flatten(1)
+    return by_place.view(FILTER_PX, FILTER_PX, *grad.shape[1:]).permute(3, 2, 0, 1)
 
 
 def _cut(images: torch.Tensor, size_px: int, step_px: int) -> torch.Tensor:

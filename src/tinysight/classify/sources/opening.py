@@ -70,8 +70,9 @@ def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
     # Tables about images, and the stores of this package, may lie beside the images.
     if shards and not (has_images(tree.names) and not any(map(holds_images, shards))):
         index = index_parquet(shards, path, num_classes=num_classes)
-        used = {CLASS_LIST, CLASS_NAMES, *(str(shard.relative_to(path)) for shard in shards)}
-        return replace(index, ignored=tuple(name for name in tree.names if name not in used))
+        lists = (CLASS_LIST, CLASS_NAMES)
+        beside = (name for name in tree.names if not name.endswith(".parquet"))
+        return replace(index, ignored=tuple(name for name in beside if name not in lists))
     return _open_tree(tree, num_classes)
 
 
@@ -87,5 +88,6 @@ def _open_tree(tree: FileTree, num_classes: int | None) -> ImageIndex:
         )
     official = SubTree(tree, roots[0])
     index = index_tiny_imagenet(official, num_classes=num_classes)
+    inside = (f"{roots[0]}{name}" for name in index.ignored)
     outside = (name for name in tree.names if not name.startswith(roots[0]))
-    return replace(index, ignored=(*index.ignored, *outside))
+    return replace(index, ignored=(*inside, *outside))
