@@ -47,6 +47,17 @@ def test_the_page_opens_with_what_there_is(analysis: BoxAnalysis) -> None:
     ]
 
 
+def test_classes_that_are_numbers_are_called_classes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = ("10,20,40,60,7\n", "10,20,50,90,7\n", "10,20,50,80,12\n")
+    path.write_text("xmin,ymin,xmax,ymax,class\n" + "".join(rows))
+    analysis = analyse_boxes(read_boxes(path, image_size_wh=(99, 99)), (1,), certify_s=0)
+    page = build_boxes_page(analysis, name="a")
+    assert page.lead.startswith("66.7 % of the boxes are of class 7.")
+    (classes,) = (section for section in page.sections if section.name == "classes")
+    assert classes.lead == "Class 7 has 2 boxes, class 12 has 1: 2.0 times as many."
+
+
 def test_nothing_is_said_of_images_that_no_column_names(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("xmin,ymin,xmax,ymax,class\n" + "10,20,40,60,dog\n10,20,50,90,cat\n" * 2)

@@ -107,7 +107,8 @@ def _lead(analysis: BoxAnalysis) -> str:
         largest, *others = summary.classes
         share = percent(largest.boxes / summary.boxes)
         if not others or others[0].boxes < largest.boxes:
-            sentences.append(f"{share} of the boxes are {largest.name}.")
+            named = _called(largest.name, before_a_number="of class")
+            sentences.append(f"{share} of the boxes are {named}.")
     sentences.append(_verdict(reading))
     if analysis.anchors is not None:
         chosen = analysis.anchors.chosen
@@ -276,9 +277,16 @@ def _classes_lead(summary: BoxSummary) -> str:
         return f"Each {which} has {counted(first.boxes, 'box', 'boxes')}."
     times = first.boxes / last.boxes
     return (
-        f"{first.name} has {counted(first.boxes, 'box', 'boxes')}, "
-        f"{last.name} has {last.boxes:,}: {times:,.{int(times < 10)}f} times as many."
+        f"{_called(first.name, before_a_number='Class')} has "
+        f"{counted(first.boxes, 'box', 'boxes')}, "
+        f"{_called(last.name, before_a_number='class')} has {last.boxes:,}: "
+        f"{times:,.{int(times < 10)}f} times as many."
     )
+
+
+def _called(name: str, *, before_a_number: str) -> str:
+    """Return what a sentence calls a class: its name, and a number with a word before it."""
+    return f"{before_a_number} {name}" if name.isdecimal() else name
 
 
 def _imbalance(summary: BoxSummary) -> Iterator[Block]:
