@@ -278,11 +278,13 @@ def _from_csv(path: Path, text: str, *, separator: str) -> AnchorFile:
 
 
 def _number(text: str | None, separator: str) -> float:
-    """A number as spreadsheets write it: where no comma ends a field, it may end the whole part."""
+    """Read a number of a spreadsheet; where no comma parts the fields, it may be a decimal one."""
+    if not text:
+        raise ValueError("a value is missing")
     try:
-        return float((text or "").replace(",", ".") if separator != "," else text or "")
+        return float(text if separator == "," else text.replace(",", "."))
     except ValueError:
-        raise ValueError(f"{text!r} is none" if text else "a value is missing") from None
+        raise ValueError(f"{text!r} is none") from None
 
 
 def _from_numbers(path: Path, text: str) -> AnchorFile:

@@ -1,10 +1,10 @@
 """3x3 convolutions with a quarter of the multiplications, as products of matrices.
 
-A 3x3 filter takes nine multiplications for each place of its output. Two polynomials of degrees
-m - 1 and 2 take m + 2 multiplications instead of 3 m once their values at m + 2 points are known,
-and a convolution is such a product along both axes: squares of (m + 2) x (m + 2) places and filters
-are transformed, multiplied place by place, and transformed back into m x m places of the output.
-With m = 4 that is 2.25 multiplications a place.
+A 3x3 filter takes nine multiplications for each position of its output. Two polynomials of
+degrees m - 1 and 2 take m + 2 multiplications instead of 3 m once their values at m + 2 points
+are known, and a convolution is such a product along both axes: squares of (m + 2) x (m + 2)
+positions and filters are transformed, multiplied position by position, and transformed back into
+m x m positions of the output. With m = 4 that is 2.25 multiplications a position.
 
 Sources:
     Winograd 1980, Arithmetic Complexity of Computations; Lavin and Gray 2016, Fast Algorithms for
@@ -36,8 +36,8 @@ def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
     In fp32 the results differ from exact ones by about 1e-5 of the largest, where torch's own
     differ by 1e-6. The transformed input is kept for the gradients: 2.25 times the input for sides
-    that are multiples of 4, at most four times for other square maps of two places a side and more.
-    ``torch.func.vmap`` and derivatives in forward mode are not to be had.
+    that are multiples of 4, at most four times for other square maps of more than one
+    position. ``torch.func.vmap`` and derivatives in forward mode are not to be had.
 
     Args:
         x: (B, C, H, W), float32 or float64.
@@ -112,8 +112,8 @@ def _convolved(
         inputs = tiles[part if keeps_tiles else first].flatten(0, 1)
         torch.bmm(transforms.input.expand(len(windows), -1, -1), windows, out=inputs)
         products = torch.bmm(inputs.transpose(0, 1), filters)
-        places = torch.matmul(transforms.output, products.transpose(0, 1))
-        squares[part] = _in_rows(places, grid, grid.tile_px)
+        positions = torch.matmul(transforms.output, products.transpose(0, 1))
+        squares[part] = _in_rows(positions, grid, grid.tile_px)
     if (grid.height, grid.width) != (height, width):
         output = output[:, :height, :width].contiguous()
     return output, tiles  # no view: what comes next may write over it
@@ -148,8 +148,8 @@ def _gradients(
         at_once, grid.rows + 1, grid.tile_px, grid.columns + 1, grid.tile_px, channels
     )
     for part in _parts(num_images, at_once):
-        places = _cut(upstream[part], grid.tile_px, grid.tile_px)
-        products = torch.matmul(transforms.output.t(), places).transpose(0, 1)
+        positions = _cut(upstream[part], grid.tile_px, grid.tile_px)
+        products = torch.matmul(transforms.output.t(), positions).transpose(0, 1)
         if grad_filters is not None:
             grad_filters.baddbmm_(tiles[part].flatten(0, 1).permute(1, 2, 0), products)
         if grad_images is not None:
@@ -282,25 +282,25 @@ def _parts(num_images: int, at_once: int) -> Iterator[slice]:
 
 def _transformed(weight: torch.Tensor, transforms: TileTransforms) -> torch.Tensor:
     """Filters (K, C, 3, 3) as (n², C, K)."""
-    by_place = weight.permute(2, 3, 1, 0).reshape(FILTER_PX**2, -1)
-    transformed = transforms.filter @ by_place
+    by_position = weight.permute(2, 3, 1, 0).reshape(FILTER_PX**2, -1)
+    transformed = transforms.filter @ by_position
     return transformed.view(len(transformed), weight.shape[1], len(weight))
 
 
 def _of_filters(grad: torch.Tensor, transforms: TileTransforms) -> torch.Tensor:
     """The gradient of transformed filters (n², C, K) as that of the filters (K, C, 3, 3)."""
-    by_place = transforms.filter.t() @ grad.flatten(1)
-    return by_place.view(FILTER_PX, FILTER_PX, *grad.shape[1:]).permute(3, 2, 0, 1)
+    by_position = transforms.filter.t() @ grad.flatten(1)
+    return by_position.view(FILTER_PX, FILTER_PX, *grad.shape[1:]).permute(3, 2, 0, 1)
 
 
 def _cut(images: torch.Tensor, size_px: int, step_px: int) -> torch.Tensor:
-    """Squares of (B, H, W, C), one every ``step_px`` along both axes: (squares, places, C)."""
+    """Squares of (B, H, W, C), one every ``step_px`` along both axes: (squares, positions, C)."""
     squares = images.unfold(1, size_px, step_px).unfold(2, size_px, step_px)
     return squares.permute(0, 1, 2, 4, 5, 3).reshape(-1, size_px**2, images.shape[3])
 
 
 def _in_rows(squares: torch.Tensor, grid: _Grid, size_px: int) -> torch.Tensor:
-    """Squares (squares, places, C) as (B, rows, size, columns, size, C)."""
+    """Squares (squares, positions, C) as (B, rows, size, columns, size, C)."""
     shape = (-1, grid.rows, grid.columns, size_px, size_px, squares.shape[2])
     return squares.view(shape).transpose(2, 3)
 
@@ -311,7 +311,7 @@ def _add_up(windows: torch.Tensor, grid: _Grid, *, out: torch.Tensor) -> None:
     Args:
         windows: (B, rows, n, columns, n, C).
         grid: How they were cut.
-        out: (B, rows + 1, m, columns + 1, m, C), the maps with one place of padding before them.
+        out: (B, rows + 1, m, columns + 1, m, C), the maps with one position of padding before them.
     """
     m, rows, columns = grid.tile_px, grid.rows, grid.columns
     out[:, :rows, :, :columns] = windows[:, :, :m, :, :m]
