@@ -136,7 +136,7 @@ def test_without_gradients_the_transformed_input_is_not_kept(
 ) -> None:
     monkeypatch.setattr(module, "_VALUES_AT_ONCE", 1)
     x, weight = random_tensor(5, 2, 4, 4), random_tensor(3, 2, 3, 3, seed=1)
-    output, tiles = module._convolved(x, weight, keeps_tiles=False)
+    output, tiles, _ = module._convolved(x, weight, keeps_tiles=False)
     assert len(tiles) == 1
     with torch.no_grad():
         found = winograd_convolution(x, weight)

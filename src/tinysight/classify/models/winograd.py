@@ -28,16 +28,17 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 FILTER_PX = 3
 TILE_PX = (2, 3, 4)  # larger ones lose too many digits
 _OVERLAP_PX = FILTER_PX - 1
-_VALUES_AT_ONCE = 1 << 20  # of transformed input: these, and what is made of them, stay in a cache
+_VALUES_AT_ONCE = 1 << 21  # of transformed input: room for wide products that still fit a cache
 
 
 def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Convolve maps with 3x3 filters, stride 1, zeros around the maps.
 
     In fp32 the results differ from exact ones by about 1e-5 of the largest, where torch's own
-    differ by 1e-6. The transformed input is kept for the gradients: 2.25 times the input for sides
-    that are multiples of 4, at most four times for other square maps of more than one
-    position. ``torch.func.vmap`` and derivatives in forward mode are not to be had.
+    differ by 1e-6. The transformed input and filters are kept for the gradients: 2.25 times the
+    input for sides that are multiples of 4, at most four times for other square maps of more than
+    one position, and at most four times the filters. ``torch.func.vmap`` and derivatives in
+    forward mode are not to be had.
 
     Args:
         x: (B, C, H, W), float32 or float64.
@@ -46,17 +47,17 @@ def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, K, H, W), channels last.
     """
-    output, _ = _WinogradConvolution.apply(x, weight, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+    output, *_ = _WinogradConvolution.apply(x, weight, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return output.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 class _WinogradConvolution(torch.autograd.Function):
-    """Gives the output (B, H, W, K), and the transformed input for the gradients to come."""
+    """Gives the output (B, H, W, K); transformed input and filters for the gradients to come."""
 
     @staticmethod
     def forward(
         x: torch.Tensor, weight: torch.Tensor, is_differentiated: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", enabled=False):
             return _convolved(x, weight, keeps_tiles=is_differentiated)
 
@@ -64,31 +65,31 @@ class _WinogradConvolution(torch.autograd.Function):
     def setup_context(
         ctx: Any,
         inputs: tuple[torch.Tensor, torch.Tensor, bool],
-        output: tuple[torch.Tensor, torch.Tensor],
+        output: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     ) -> None:
-        ctx.mark_non_differentiable(output[1])
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[:2], output[1])
+        ctx.save_for_backward(*inputs[:2], *output[1:])
 
     @staticmethod
     def backward(
         ctx: Any, *grads: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         grad = grads[0]
-        x, weight, tiles = ctx.saved_tensors
+        x, weight, tiles, filters = ctx.saved_tensors
         if grad is None:
             return None, None, None
         wanted = ctx.needs_input_grad[:2]
         with torch.autocast("cpu", enabled=False):
             if torch.is_grad_enabled():  # second derivatives are wanted
                 return *_torchs_gradients(grad.permute(0, 3, 1, 2), x, weight, wanted), None
-            return *_gradients(grad, x.shape, weight, tiles, wanted), None
+            return *_gradients(grad, x.shape, tiles, filters, wanted), None
 
 
 def _convolved(
     x: torch.Tensor, weight: torch.Tensor, *, keeps_tiles: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The output (B, H, W, K), and the transformed input or a part of it."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The output (B, H, W, K), the transformed input or a part of it, and the filters."""
     images = x.permute(0, 2, 3, 1)
     num_images, height, width, channels = images.shape
     grid = _Grid.of(height, width)
@@ -111,19 +112,19 @@ def _convolved(
         windows = _cut(padded[first], grid.window_px, grid.tile_px)
         inputs = tiles[part if keeps_tiles else first].flatten(0, 1)
         torch.bmm(transforms.input.expand(len(windows), -1, -1), windows, out=inputs)
-        products = torch.bmm(inputs.transpose(0, 1), filters)
+        products = torch.bmm(inputs.transpose(0, 1), filters.permute(1, 2, 0))
         positions = torch.matmul(transforms.output, products.transpose(0, 1))
         squares[part] = _in_rows(positions, grid, grid.tile_px)
     if (grid.height, grid.width) != (height, width):
         output = output[:, :height, :width].contiguous()
-    return output, tiles  # no view: what comes next may write over it
+    return output, tiles, filters  # no view: what comes next may write over the output
 
 
 def _gradients(
     grad: torch.Tensor,
     x_shape: torch.Size,
-    weight: torch.Tensor,
     tiles: torch.Tensor,
+    filters: torch.Tensor,
     wanted: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Gradients of the input and of the filters: every transform the other way round.
@@ -131,15 +132,17 @@ def _gradients(
     Args:
         grad: Of the output, (B, H, W, K).
         x_shape: Of the input, (B, C, H, W).
-        weight: The filters.
         tiles: The transformed input.
+        filters: The transformed filters.
         wanted: Whether the gradient of the input, and that of the filters, is asked for.
     """
     num_images, channels, height, width = x_shape
     grid = _Grid.of(height, width)
     transforms = tile_transforms(grid.tile_px, grad.dtype)
-    filters = _transformed(weight, transforms).transpose(1, 2)
-    grad_filters = torch.zeros_like(filters.transpose(1, 2)) if wanted[1] else None
+    by_position = filters.transpose(0, 1)  # (n², K, C)
+    grad_filters = torch.empty_like(by_position, memory_format=torch.contiguous_format)
+    if not num_images:
+        grad_filters.zero_()
     grad_images = grad.new_empty(num_images, height, width, channels) if wanted[0] else None
     below, beside = grid.height - height, grid.width - width
     upstream = functional.pad(grad, (0, 0, 0, beside, 0, below)) if below or beside else grad
@@ -150,18 +153,20 @@ def _gradients(
     for part in _parts(num_images, at_once):
         positions = _cut(upstream[part], grid.tile_px, grid.tile_px)
         products = torch.matmul(transforms.output.t(), positions).transpose(0, 1)
-        if grad_filters is not None:
-            grad_filters.baddbmm_(tiles[part].flatten(0, 1).permute(1, 2, 0), products)
+        if wanted[1]:
+            inputs = tiles[part].flatten(0, 1).transpose(0, 1)
+            is_added = float(part.start > 0)  # the first part's sums start from nothing
+            grad_filters.baddbmm_(products.transpose(1, 2), inputs, beta=is_added)
         if grad_images is not None:
-            inputs = torch.bmm(products, filters).transpose(0, 1)
-            windows = torch.matmul(transforms.input.t(), inputs)
+            grad_inputs = torch.bmm(products, by_position).transpose(0, 1)
+            windows = torch.matmul(transforms.input.t(), grad_inputs)
             around = padded[: part.stop - part.start]
             _add_up(_in_rows(windows, grid, grid.window_px), grid, out=around)
             whole = around.flatten(3, 4).flatten(1, 2)
             grad_images[part] = whole[:, 1 : 1 + height, 1 : 1 + width]
     return (
         None if grad_images is None else grad_images.permute(0, 3, 1, 2),
-        None if grad_filters is None else _of_filters(grad_filters, transforms),
+        _of_filters(grad_filters, transforms) if wanted[1] else None,
     )
 
 
@@ -281,16 +286,15 @@ def _parts(num_images: int, at_once: int) -> Iterator[slice]:
 
 
 def _transformed(weight: torch.Tensor, transforms: TileTransforms) -> torch.Tensor:
-    """Filters (K, C, 3, 3) as (n², C, K)."""
-    by_position = weight.permute(2, 3, 1, 0).reshape(FILTER_PX**2, -1)
-    transformed = transforms.filter @ by_position
-    return transformed.view(len(transformed), weight.shape[1], len(weight))
+    """Filters (K, C, 3, 3) as (K, n², C): the product of small matrices is the quicker one."""
+    by_filter = weight.permute(0, 2, 3, 1).flatten(1, 2)
+    return torch.bmm(transforms.filter.expand(len(weight), -1, -1), by_filter)
 
 
 def _of_filters(grad: torch.Tensor, transforms: TileTransforms) -> torch.Tensor:
-    """The gradient of transformed filters (n², C, K) as that of the filters (K, C, 3, 3)."""
-    by_position = transforms.filter.t() @ grad.flatten(1)
-    return by_position.view(FILTER_PX, FILTER_PX, *grad.shape[1:]).permute(3, 2, 0, 1)
+    """The gradient of transformed filters, here (n², K, C), as that of the filters (K, C, 3, 3)."""
+    by_filter = torch.matmul(transforms.filter.t(), grad.transpose(0, 1))
+    return by_filter.unflatten(1, (FILTER_PX, FILTER_PX)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 def _cut(images: torch.Tensor, size_px: int, step_px: int) -> torch.Tensor:
