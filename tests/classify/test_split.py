@@ -125,6 +125,16 @@ def test_official_split_needs_a_divided_source(parts: list[str]) -> None:
         official_split(parts, np.array([0, 0]), WNIDS[:1])
 
 
+def test_official_split_knows_the_usual_names_of_parts() -> None:
+    is_train = official_split(["Train", "validation"], np.array([0, 0]), WNIDS[:1])
+    assert is_train.tolist() == [True, False]
+
+
+def test_official_split_trains_on_no_part_of_another_name() -> None:
+    with pytest.raises(DataError, match=r"usual names \(train, .*\), found holdout, test, train\."):
+        official_split(["train", "test", "holdout"], np.array([0, 0, 0]), WNIDS[:1])
+
+
 def test_official_split_names_a_class_that_one_part_lacks() -> None:
     with pytest.raises(
         DataError, match=r"class 'n02': must have images in both .* has none to test"

@@ -20,6 +20,18 @@ from tinysight.errors import DataError
 
 OFFICIAL = "official"
 
+PART_OF_NAME = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What the parts of data sets are called, in small letters, and what each of them is."""
+
 
 @dataclass(frozen=True)
 class SplitRule:
@@ -102,7 +114,7 @@ def official_split(
     has no other use; without a labelled ``test``, ``val`` tests.
 
     Args:
-        original_splits: ``train``, ``val``, ``test`` or ``all`` of each image, N of them.
+        original_splits: The part that each image came in, N of them.
         targets: class_index of each, shape (N,).
         wnids: Names of the classes, for messages.
 
@@ -135,16 +147,22 @@ def official_parts(original_splits: Iterable[str]) -> dict[str, str]:
         ``train`` or ``test`` by the name of the part, see ``official_split``.
 
     Raises:
-        DataError: The source is not divided.
+        DataError: The source is not divided, or a part is neither to learn from nor to test on.
     """
-    parts = sorted(set(original_splits))
-    if "train" not in parts or not {"val", "test"} & set(parts):
+    kinds = {part: PART_OF_NAME.get(part.lower()) for part in sorted(set(original_splits))}
+    found = ", ".join(kinds)
+    if "train" not in kinds.values() or not {"val", "test"} & set(kinds.values()):
         raise DataError(
             f"--split official: the source must come with a train part and a labelled val or "
-            f"test part, found {', '.join(parts)}. Use --split 70/30."
+            f"test part, found {found}. Use --split 70/30."
         )
-    test_part = "test" if "test" in parts else "val"
-    return {part: "test" if part == test_part else "train" for part in parts}
+    if None in kinds.values():
+        raise DataError(
+            f"--split official: every part must be a train, val or test part, or have another of "
+            f"the usual names ({', '.join(PART_OF_NAME)}), found {found}. Use --split 70/30."
+        )
+    test_kind = "test" if "test" in kinds.values() else "val"
+    return {part: "test" if kind == test_kind else "train" for part, kind in kinds.items()}
 
 
 def split_digest(sample_ids: Sequence[str], is_train: NDArray[np.bool_]) -> str:

@@ -65,6 +65,7 @@ def test_only_files_with_the_ending_of_an_image_count(tmp_path: Path) -> None:
     [
         (("train", "val", "test"), {"train", "val", "test"}),
         (("Training", "Validation"), {"train", "val"}),
+        (("train", "dev"), {"train", "val"}),
         (("train",), {"train"}),
         (("wrapper/train", "wrapper/test"), {"train", "test"}),
     ],
@@ -80,6 +81,21 @@ def test_train_val_and_test_above_the_classes_are_parts(
 
 def test_a_class_called_train_among_other_classes_is_a_class(tmp_path: Path) -> None:
     assert opened(tmp_path, images("train/1.png", "bus/1.png")).wnids == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("strays", "words"),
+    [
+        (("docs/logo.png",), r"dogs: .* found test, train and 'docs'\. Move 'docs' elsewhere, or"),
+        (("docs/a/1.png", "old/b/1.png"), "found test, train and 'docs' and 1 more"),
+    ],
+)
+def test_images_beside_the_parts_do_not_make_classes_of_these(
+    tmp_path: Path, strays: tuple[str, ...], words: str
+) -> None:
+    parts = [f"{part}/{name}/1.png" for part in ("train", "test") for name in ("cat", "dog")]
+    with pytest.raises(DataError, match=words):
+        opened(tmp_path, images(*(f"dogs/{file}" for file in (*parts, *strays))))
 
 
 @pytest.mark.parametrize("unlabelled", ["test/1.png", "test/images/1.png"])

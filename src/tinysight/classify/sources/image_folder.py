@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tinysight.classify.sources.file_tree import FileTree
 from tinysight.classify.sources.index import FoundImage, ImageIndex, build_index
+from tinysight.classify.split import PART_OF_NAME
 from tinysight.errors import DataError
 
 LAYOUT = "image folder"
@@ -20,16 +21,6 @@ SUFFIXES = (
 
 UNDIVIDED = "all"
 """Name of the one part of a source without train, val or test."""
-
-_SPLIT_OF_FOLDER = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 def has_images(names: Iterable[str]) -> bool:
@@ -49,8 +40,8 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
         num_classes: Keep only the first classes in sorted order; all when not given.
 
     Raises:
-        DataError: No images, an empty class, a link in its place that cannot be followed, or a
-            class in val or test that is not in train.
+        DataError: No images, an empty class, a link in its place that cannot be followed, a
+            class in val or test that is not in train, or a folder with images beside such parts.
     """
     files = [name for name in tree.names if name.lower().endswith(SUFFIXES)]
     if not files:
@@ -60,7 +51,7 @@ def index_image_folder(tree: FileTree, *, num_classes: int | None = None) -> Ima
             f"Check that this is the right folder or archive."
         )
     wrapper = _wrapper(files)
-    split_of_top = _splits_at_the_top(files, wrapper)
+    split_of_top = _splits_at_the_top(files, wrapper, tree.where)
     class_depth = len(wrapper) + (2 if split_of_top else 1)
     others = [name for name in tree.names if not name.lower().endswith(SUFFIXES)]
     _check_links(tree, others, class_depth)
@@ -96,7 +87,7 @@ def _wrapper(files: Sequence[str]) -> list[str]:
     shared: list[str] = []
     for depth, folder in enumerate(shortest):
         is_class = depth == len(shortest) - 1  # some image lies directly in it
-        if is_class or folder.lower() in _SPLIT_OF_FOLDER:
+        if is_class or folder.lower() in PART_OF_NAME:
             break
         if any(parts[depth] != folder for parts in folders):
             break
@@ -104,11 +95,24 @@ def _wrapper(files: Sequence[str]) -> list[str]:
     return shared
 
 
-def _splits_at_the_top(files: Sequence[str], wrapper: Sequence[str]) -> Mapping[str, str]:
+def _splits_at_the_top(
+    files: Sequence[str], wrapper: Sequence[str], where: str
+) -> Mapping[str, str]:
     """Return the part that each top folder stands for, or nothing if they are classes."""
     tops = {file.split("/")[len(wrapper)] for file in files if file.count("/") > len(wrapper)}
-    if all(top.lower() in _SPLIT_OF_FOLDER for top in tops):
-        return {top: _SPLIT_OF_FOLDER[top.lower()] for top in tops}
+    split_of_top = {
+        top: PART_OF_NAME[top.lower()] for top in sorted(tops) if top.lower() in PART_OF_NAME
+    }
+    strays = sorted(tops - split_of_top.keys())
+    if not strays:
+        return split_of_top
+    if "train" in split_of_top.values() and len(set(split_of_top.values())) > 1:
+        others = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
+        raise DataError(
+            f"{'/'.join((where, *wrapper))}: beside parts such as train and test no other folder "
+            f"must hold images, found {', '.join(split_of_top)} and {strays[0]!r}{others}. "
+            f"Move {strays[0]!r} elsewhere, or rename these folders if all of them are classes."
+        )
     return {}
 
 
@@ -180,5 +184,5 @@ def _folders_without_images(
         "/".join(parts)
         for parts in with_others - with_images
         if parts[: len(wrapper)] == tuple(wrapper)
-        and (not split_of_top or parts[-2].lower() in _SPLIT_OF_FOLDER)
+        and (not split_of_top or parts[-2].lower() in PART_OF_NAME)
     )
