@@ -136,12 +136,26 @@ def test_without_gradients_the_transformed_input_is_not_kept(
 ) -> None:
     monkeypatch.setattr(module, "_VALUES_AT_ONCE", 1)
     x, weight = random_tensor(5, 2, 4, 4), random_tensor(3, 2, 3, 3, seed=1)
-    output, tiles, _ = module._convolved(x, weight, keeps_tiles=False)
+    output, tiles, _ = module._convolved(x, weight, is_differentiated=False)
     assert len(tiles) == 1
     with torch.no_grad():
         found = winograd_convolution(x, weight)
     torch.testing.assert_close(found, torchs_own(x, weight))
     assert torch.equal(found, output.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("size_px", [4, 7])
+def test_a_large_transformed_input_is_not_kept_but_made_again(
+    size_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weight = random_tensor(5, 2, size_px, size_px), random_tensor(3, 2, 3, 3, seed=1)
+    upstream = random_tensor(5, 3, size_px, size_px, seed=2)
+    monkeypatch.setattr(module, "_VALUES_AT_ONCE", 2 * 36 * 2)  # two images of one tile each
+    kept = results(winograd_convolution, x, weight, upstream)
+    monkeypatch.setattr(module, "_VALUES_KEPT", 0)
+    assert len(module._convolved(x, weight, is_differentiated=True)[1]) < len(x)
+    again = results(winograd_convolution, x, weight, upstream)
+    torch.testing.assert_close(again, kept, rtol=0, atol=0)
 
 
 def test_an_activation_may_write_over_its_output() -> None:

@@ -28,6 +28,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 FILTER_PX = 3
 TILE_PX = (2, 3, 4)  # larger ones lose too many digits
 _OVERLAP_PX = FILTER_PX - 1
+_VALUES_KEPT = 1 << 26
 _VALUES_AT_ONCE = 1 << 21  # of transformed input: room for wide products that still fit a cache
 
 
@@ -35,10 +36,11 @@ def winograd_convolution(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Convolve maps with 3x3 filters, stride 1, zeros around the maps.
 
     In fp32 the results differ from exact ones by about 1e-5 of the largest, where torch's own
-    differ by 1e-6. The transformed input and filters are kept for the gradients: 2.25 times the
-    input for sides that are multiples of 4, at most four times for other square maps of more than
-    one position, and at most four times the filters. ``torch.func.vmap`` and derivatives in
-    forward mode are not to be had.
+    differ by 1e-6. The transformed filters, four times their size, are kept for the gradients, and
+    so is the transformed input: 2.25 times its size for sides that are multiples of 4, at most
+    four times for other square maps of more than one position. Of large inputs, beyond 256 MiB in
+    fp32, it is computed again instead. ``torch.func.vmap`` and derivatives in forward mode are not
+    to be had.
 
     Args:
         x: (B, C, H, W), float32 or float64.
@@ -59,7 +61,7 @@ class _WinogradConvolution(torch.autograd.Function):
         x: torch.Tensor, weight: torch.Tensor, is_differentiated: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", enabled=False):
-            return _convolved(x, weight, keeps_tiles=is_differentiated)
+            return _convolved(x, weight, is_differentiated=is_differentiated)
 
     @staticmethod
     def setup_context(
@@ -83,35 +85,30 @@ class _WinogradConvolution(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             if torch.is_grad_enabled():  # second derivatives are wanted
                 return *_torchs_gradients(grad.permute(0, 3, 1, 2), x, weight, wanted), None
-            return *_gradients(grad, x.shape, tiles, filters, wanted), None
+            return *_gradients(grad, x, tiles, filters, wanted), None
 
 
 def _convolved(
-    x: torch.Tensor, weight: torch.Tensor, *, keeps_tiles: bool
+    x: torch.Tensor, weight: torch.Tensor, *, is_differentiated: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The output (B, H, W, K), the transformed input or a part of it, and the filters."""
+    """The output (B, H, W, K), the transformed input or room for a part of it, and the filters."""
     images = x.permute(0, 2, 3, 1)
     num_images, height, width, channels = images.shape
     grid = _Grid.of(height, width)
     transforms = tile_transforms(grid.tile_px, x.dtype)
     filters = _transformed(weight, transforms)
     at_once = grid.images_at_once(num_images, channels)
-    tiles = images.new_empty(
-        num_images if keeps_tiles else at_once, grid.tiles, grid.window_px**2, channels
-    )
+    tiles_shape = (grid.tiles, grid.window_px**2, channels)
+    keeps_tiles = is_differentiated and num_images * math.prod(tiles_shape) <= _VALUES_KEPT
+    tiles = images.new_empty(num_images if keeps_tiles else at_once, *tiles_shape)
     output = images.new_empty(num_images, grid.height, grid.width, len(weight))
     squares = output.view(
         num_images, grid.rows, grid.tile_px, grid.columns, grid.tile_px, len(weight)
     )
-    padded = images.new_zeros(
-        at_once, grid.height + _OVERLAP_PX, grid.width + _OVERLAP_PX, channels
-    )
+    windows = _Windows.of(images, grid, at_once)
     for part in _parts(num_images, at_once):
-        first = slice(part.stop - part.start)
-        padded[first, 1 : 1 + height, 1 : 1 + width] = images[part]
-        windows = _cut(padded[first], grid.window_px, grid.tile_px)
-        inputs = tiles[part if keeps_tiles else first].flatten(0, 1)
-        torch.bmm(transforms.input.expand(len(windows), -1, -1), windows, out=inputs)
+        own = tiles[part] if keeps_tiles else tiles[: part.stop - part.start]
+        inputs = windows.transformed(part, out=own)
         products = torch.bmm(inputs.transpose(0, 1), filters.permute(1, 2, 0))
         positions = torch.matmul(transforms.output, products.transpose(0, 1))
         squares[part] = _in_rows(positions, grid, grid.tile_px)
@@ -122,7 +119,7 @@ def _convolved(
 
 def _gradients(
     grad: torch.Tensor,
-    x_shape: torch.Size,
+    x: torch.Tensor,
     tiles: torch.Tensor,
     filters: torch.Tensor,
     wanted: tuple[bool, bool],
@@ -131,12 +128,12 @@ def _gradients(
 
     Args:
         grad: Of the output, (B, H, W, K).
-        x_shape: Of the input, (B, C, H, W).
-        tiles: The transformed input.
+        x: The input, (B, C, H, W).
+        tiles: The transformed input, or no more of it than the shape of a part.
         filters: The transformed filters.
         wanted: Whether the gradient of the input, and that of the filters, is asked for.
     """
-    num_images, channels, height, width = x_shape
+    num_images, channels, height, width = x.shape
     grid = _Grid.of(height, width)
     transforms = tile_transforms(grid.tile_px, grad.dtype)
     by_position = filters.transpose(0, 1)  # (n², K, C)
@@ -150,13 +147,19 @@ def _gradients(
     padded = grad.new_empty(
         at_once, grid.rows + 1, grid.tile_px, grid.columns + 1, grid.tile_px, channels
     )
+    has_tiles = len(tiles) == num_images
+    again = None if has_tiles else _Windows.of(x.permute(0, 2, 3, 1), grid, at_once)
     for part in _parts(num_images, at_once):
         positions = _cut(upstream[part], grid.tile_px, grid.tile_px)
         products = torch.matmul(transforms.output.t(), positions).transpose(0, 1)
         if wanted[1]:
-            inputs = tiles[part].flatten(0, 1).transpose(0, 1)
+            if again is None:
+                inputs = tiles[part].flatten(0, 1)
+            else:
+                room = torch.empty_like(tiles[: part.stop - part.start])
+                inputs = again.transformed(part, out=room)
             is_added = float(part.start > 0)  # the first part's sums start from nothing
-            grad_filters.baddbmm_(products.transpose(1, 2), inputs, beta=is_added)
+            grad_filters.baddbmm_(products.transpose(1, 2), inputs.transpose(0, 1), beta=is_added)
         if grad_images is not None:
             grad_inputs = torch.bmm(products, by_position).transpose(0, 1)
             windows = torch.matmul(transforms.input.t(), grad_inputs)
@@ -278,6 +281,34 @@ class _Grid:
     def images_at_once(self, num_images: int, channels: int) -> int:
         values = self.tiles * self.window_px**2 * channels
         return max(1, min(num_images, _VALUES_AT_ONCE // values))
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of images, transformed a part of the images at a time.
+
+    Attributes:
+        images: (B, H, W, C).
+        grid: How they are cut.
+        padded: Room for a part of the images, with zeros where windows reach beyond them.
+    """
+
+    images: torch.Tensor
+    grid: _Grid
+    padded: torch.Tensor
+
+    @classmethod
+    def of(cls, images: torch.Tensor, grid: _Grid, at_once: int) -> _Windows:
+        height, width = grid.height + _OVERLAP_PX, grid.width + _OVERLAP_PX
+        return cls(images, grid, images.new_zeros(at_once, height, width, images.shape[3]))
+
+    def transformed(self, part: slice, *, out: torch.Tensor) -> torch.Tensor:
+        """Fill ``out``, (B, tiles, n², C) for the images of a part; return its tiles in one row."""
+        images, padded = self.images[part], self.padded[: part.stop - part.start]
+        padded[:, 1 : 1 + images.shape[1], 1 : 1 + images.shape[2]] = images
+        windows = _cut(padded, self.grid.window_px, self.grid.tile_px)
+        transform = tile_transforms(self.grid.tile_px, images.dtype).input
+        return torch.bmm(transform.expand(len(windows), -1, -1), windows, out=out.flatten(0, 1))
 
 
 def _parts(num_images: int, at_once: int) -> Iterator[slice]:
