@@ -7,9 +7,15 @@ import torch
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
-from tinysight.classify.compiling import MAX_GRAPHS, compile_changes, compile_mode
+from tinysight.classify.compiling import (
+    MAX_GRAPHS,
+    compile_changes,
+    compile_mode,
+    working_compiler,
+)
 from tinysight.classify.run import train_run
 from tinysight.classify.settings import Recipe, TrainSettings
+from tinysight.errors import TrainingError
 
 
 @pytest.mark.parametrize(
@@ -40,6 +46,34 @@ def test_no_process_searches_for_kernels_anew(num_processes: int) -> None:
 def test_every_size_of_images_may_have_its_graphs() -> None:
     compile_changes(lambda images: images)
     assert torch._dynamo.config.recompile_limit >= MAX_GRAPHS
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler uses torch.jit
+def test_a_compiler_that_is_not_there_is_told() -> None:
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")}),
+        pytest.raises(
+            TrainingError,
+            match=r"^train\.compile: torch must find a C\+\+ compiler that works, .*/nowhere/g\+\+"
+            r".* Install them \(g\+\+, python3-dev\), or start again in another folder with "
+            r"train\.compile=false\.$",
+        ),
+        working_compiler(),
+    ):
+        torch.compile(lambda x: torch.sin(x) + 1)(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("Failed to find C compiler. Please specify via CC environment variable.", TrainingError),
+        ("CUDA out of memory in a C compiler", RuntimeError),
+        ("shapes do not fit", RuntimeError),
+    ],
+)
+def test_only_the_want_of_a_compiler_is_told_so(words: str, fault: type[Exception]) -> None:
+    with pytest.raises(fault, match=words), working_compiler():
+        raise RuntimeError(words)
 
 
 def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:

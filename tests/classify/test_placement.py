@@ -294,8 +294,8 @@ def test_an_accelerator_with_too_little_memory_to_look_at_images_is_told(
     monkeypatch.setattr(module, name, refuse)
     text = (
         "cpu: its memory must hold the network, the images and what it computes for a batch of "
-        "them, but is too small: CUDA out of memory. Try --device cpu, or end other programs that "
-        "use this memory."
+        "them, but is too small: torch tried to allocate 2.00 GiB. Try --device cpu, or end other "
+        "programs that use this memory."
     )
     look = {
         "evaluate": lambda: evaluate_run(run, store, device=CPU),

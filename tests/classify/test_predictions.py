@@ -13,7 +13,7 @@ from tinysight import run_folder
 from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import predict
 from tinysight.classify.metrics import FlipMetrics, compute_metrics
-from tinysight.classify.predictions import evaluate_run
+from tinysight.classify.predictions import evaluate_run, logits_in_half
 from tinysight.classify.settings import Recipe
 from tinysight.classify.store import Store
 from tinysight.classify.trained_run import load_model
@@ -116,3 +116,12 @@ def test_weights_of_another_network_are_refused(
     run_folder.write_recipe(tmp_path / "run", other)
     with pytest.raises(RunError, match=r"model\.safetensors: .* Use the recipe that the weights"):
         evaluate_run(tmp_path / "run", store, device=CPU)
+
+
+def test_logits_beyond_float16_keep_their_probabilities() -> None:
+    logits = np.array([[9e4, 9e4 - 1, -9e4], [1.5, -2.0, 0.25], [-8e4, -9e4, -8e4]], np.float32)
+    half = logits_in_half(logits)
+    assert half.dtype == np.float16
+    assert half[0].tolist() == [0, -1, -65504]
+    assert half[1].tolist() == logits[1].tolist()
+    assert half[2].tolist() == [0, -10000, 0]

@@ -1,5 +1,6 @@
 """Processes that train together: they stop and save as one, and nothing of a part is lost."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -16,9 +17,10 @@ from tests.classify.test_run import StopAtLook
 from tinysight import run_folder
 from tinysight.classify.models import build_model
 from tinysight.classify.processes import Processes, joined_processes
-from tinysight.classify.run import RunResult, train_run
+from tinysight.classify.run import RunResult, _require_same_step, train_run
 from tinysight.classify.run_writer import RunWriter
 from tinysight.classify.stopping import StopRequest
+from tinysight.classify.training import _step_record, average_parts
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
 
@@ -70,34 +72,105 @@ def train_whole_and_in_parts(rank: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("is_faulty", [False, True])
+@pytest.mark.parametrize("fault", [None, RunError("the disk is full."), OSError(28, "full")])
 def test_a_fault_of_the_first_process_ends_all(
-    rank: int, is_faulty: bool, monkeypatch: pytest.MonkeyPatch
+    rank: int, fault: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What each of two processes does; what both have is added up by hand."""
     worked: list[int] = []
 
     def work() -> None:
         worked.append(rank)
-        if is_faulty:
-            raise RunError("run: the disk is full.")
+        if fault:
+            raise fault
 
     claims: list[torch.Tensor] = []
 
     def add_up(_: Processes, tensor: torch.Tensor) -> torch.Tensor:
         claims.append(tensor)
-        return torch.tensor([int(is_faulty)])
+        return torch.tensor([int(fault is not None)])
 
     monkeypatch.setattr(Processes, "sum", add_up)
-    own = (
-        r"^run: the disk is full\.$",
-        r"^process 1 of 2: the first process must be able to write the run, but it could not\. "
-        r"Its own message says why\.$",
+    own, words = (
+        (type(fault), "full"),
+        (
+            RunError,
+            r"^process 1 of 2: the first process must be able to go on with the run, but it could "
+            r"not\. Its own message says why\.$",
+        ),
     )[rank]
-    with pytest.raises(RunError, match=own) if is_faulty else nullcontext():
+    with pytest.raises(own, match=words) if fault else nullcontext():
         Processes(rank=rank, count=2).first_does(work, CPU)
     assert worked == [0] * (rank == 0)
-    assert [claim.tolist() for claim in claims] == [[int(is_faulty and rank == 0)]]
+    assert [claim.tolist() for claim in claims] == [[int(fault is not None and rank == 0)]]
+
+
+def test_processes_are_not_taken_apart_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others may be in a sum, and NCCL would wait for them."""
+    taken_apart: list[bool] = []
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: taken_apart.append(True))
+    with pytest.raises(RunError, match=r"full"), joined_processes("gloo"):
+        raise RunError("the disk is full.")
+    assert not taken_apart
+    with joined_processes("gloo") as processes:
+        assert processes == Processes(rank=0, count=2)
+    assert taken_apart
+
+
+def test_processes_that_found_other_checkpoints_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number 1 of two has not found the checkpoint of step 3 that the first one has."""
+    recipe = make_recipe()
+    state = TrainingState(build_model(recipe.model, 3, seed=0), recipe, 40, CPU)
+    monkeypatch.setattr(Processes, "sum", lambda _, tensor: tensor + 3 * (tensor.ndim == 0))
+    words = (
+        f"{tmp_path}: all 2 processes must go on from one checkpoint, but the first of them found "
+        f"that of step 3 and number 1 that of step 0. Give them a folder that all machines share"
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(words)}"):
+        _require_same_step(state, tmp_path, Processes(rank=1, count=2), CPU)
+    state.step = 3
+    _require_same_step(state, tmp_path, Processes(rank=1, count=2), CPU)
+
+
+def test_each_process_takes_the_gpu_of_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def choose(name: str, local_rank: int) -> torch.device:
+        asked.append((name, local_rank))
+        raise RunError("no device")
+
+    monkeypatch.setattr("tinysight.classify.run.choose_device", choose)
+    with pytest.raises(RunError, match="no device"):
+        train_run(
+            make_store(tmp_path / "store"),
+            make_recipe(),
+            tmp_path / "run",
+            processes=Processes(rank=3, count=4, local_rank=1),
+        )
+    assert asked == [("auto", 1)]
+
+
+def test_what_two_processes_saved_is_right_for_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe()
+    state, other = (
+        TrainingState(build_model(recipe.model, 3, seed=0), recipe, 40, CPU) for _ in range(2)
+    )
+    state.step, state.seconds, state.epoch_seconds = 2, 1.0, 1.0
+    state.accuracies += 0.5 + 1.0  # of this process's halves of two batches
+    monkeypatch.setattr(Processes, "sum", lambda _, tensor: 2 * tensor)
+    average_parts(state, Processes(count=2))
+    other.load_state_dict(state.state_dict(), where="step-2.pt")
+    for processes in (Processes(), Processes(count=2)):
+        assert _step_record(other, recipe, processes).accuracy == 0.75
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -674,15 +674,15 @@ def test_an_accelerator_with_too_little_memory_is_told(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."
         )
 
-    batch_size, accumulate = recipe.train.batch_size, recipe.train.accumulate
+    of_process = recipe.train.batch_size // recipe.train.accumulate
     for name in ("training_data", "train"):
         with monkeypatch.context() as patch:
             patch.setattr(run_module, name, refuse)
             text = (
                 f"cpu: its memory must hold all images, the network and what it computes for "
-                f"{batch_size // accumulate} of them at once, but is too small: CUDA out of "
-                f"memory. Try train.accumulate={2 * accumulate}, which takes the same steps in "
-                f"smaller parts, or --device cpu."
+                f"{of_process} of them at once, but is too small: torch tried to allocate 2.00 "
+                f"GiB. End other programs that use it, or start again in another folder with "
+                f"train.accumulate=2, which takes a batch in smaller parts."
             )
             with pytest.raises(TrainingError, match=re.escape(text)):
                 train_run(store, recipe, tmp_path / name, device=CPU)

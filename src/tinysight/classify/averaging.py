@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
 from tinysight.classify.placement import autocast
 from tinysight.classify.processes import Processes
@@ -35,6 +34,7 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float) -> Non
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
 
 
+@torch.no_grad()
 def refresh_batch_norms(
     model: nn.Module,
     batches: Iterable[torch.Tensor],
@@ -45,6 +45,9 @@ def refresh_batch_norms(
 ) -> None:
     """Estimate the batch-norm statistics of a network from training images.
 
+    ``torch.optim.swa_utils.update_bn`` does the same, but each layer then reads its counter from
+    the device in each batch, which makes the host wait.
+
     Args:
         model: The network, on ``device``; its mode is left as it was.
         batches: Augmented, normalised images, (B, 3, H, W) each.
@@ -52,23 +55,21 @@ def refresh_batch_norms(
         settings: Number format of the network.
         processes: All processes end with the mean of their statistics.
     """
-    update_bn(batches, _InPrecision(model, settings, device))
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    was_training = model.training
+    for norm in norms:
+        norm.reset_running_stats()
+    model.train()
+    for number, images in enumerate(batches, 1):
+        for norm in norms:
+            norm.momentum = 1 / number  # so that statistics are the mean of all batches so far
+        with autocast(settings, device):
+            model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)
     average_statistics(model, processes)
-
-
-class _InPrecision(nn.Module):
-    """A network that computes in the precision of its recipe, while its images are made in full."""
-
-    def __init__(self, network: nn.Module, settings: TrainSettings, device: torch.device) -> None:
-        super().__init__()
-        self.network = network
-        self._settings = settings
-        self._device = device
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with autocast(self._settings, self._device):
-            logits: torch.Tensor = self.network(images)
-        return logits
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def save_checkpoint(run: Path, state: State) -> Path:
     run_folder.make_folder(path.parent)
     run_folder.replace_file(path, lambda file: torch.save(state, file))
     for old in run_folder.checkpoint_files(run)[CHECKPOINTS_KEPT:]:
-        old.unlink()
+        run_folder.remove_file(old)
     return path
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from tinysight.classify.device_memory import is_want_of_memory
 from tinysight.classify.settings import TrainSettings
+from tinysight.errors import TrainingError
 
-# Graphs of one function that torch may keep: every size of images, with and without gradients.
-# Beyond its own limit of 8 torch runs the network uncompiled, and whole graphs raise.
+# Graphs of one function that torch may keep: one for each size of images. Beyond its own limit of 8
+# torch runs the network uncompiled, and whole graphs raise.
 MAX_GRAPHS = 64
 
 
@@ -56,6 +59,30 @@ def compile_mode(
         return None
     is_alone = num_processes == 1 and settings.accumulate == 1
     return "reduce-overhead" if is_alone else None
+
+
+@contextmanager
+def working_compiler() -> Iterator[None]:
+    """Turn what torch says where it cannot compile into a fault that says what to do.
+
+    Raises:
+        TrainingError: No C compiler for torch, or one that fails.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import BackendCompilerFailed  # a second of imports
+
+        is_compiler = isinstance(error, BackendCompilerFailed) or "C compiler" in str(error)
+        if not is_compiler or is_want_of_memory(error):
+            raise
+        lines = [line for line in str(error).splitlines() if line and "raised:" not in line]
+        reason = lines[0] if lines else type(error).__name__
+        raise TrainingError(
+            f"train.compile: torch must find a C++ compiler that works, and on a GPU the headers "
+            f"of Python as well, but {reason.rstrip('.')}. Install them (g++, "
+            f"python3-dev), or start again in another folder with train.compile=false."
+        ) from error
 
 
 def compile_changes(change: Callable[..., Any]) -> Callable[..., Any]:

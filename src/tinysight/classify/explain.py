@@ -15,6 +15,7 @@ from PIL import Image
 
 from tinysight import run_folder
 from tinysight.classify.cam import Method
+from tinysight.classify.device_memory import enough_memory_to_look
 from tinysight.classify.explanation_tables import (
     ShownImages,
     choose_shown_images,
@@ -30,7 +31,6 @@ from tinysight.classify.label_errors import LabelErrors, find_label_errors
 from tinysight.classify.maps import RunMaps, compute_run_maps, write_maps
 from tinysight.classify.mistakes import ConfusedPair
 from tinysight.classify.near_duplicates import DuplicatePairs, find_duplicate_pairs
-from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.predictions import evaluate_opened
 from tinysight.classify.store import Store, load_samples
 from tinysight.classify.trained_run import open_run
@@ -107,7 +107,7 @@ def explain_run(
 
     Evaluates the run first if it has no predictions. Writes maps, gallery, pictures, label issues
     and duplicates, see :mod:`tinysight.run_tables`, and last ``explanation.json``. The same run,
-    store and arguments give the same bytes on the same machine.
+    store and arguments give the same bytes on the same machine, if it computes on the CPU.
 
     Args:
         run: A run folder with trained weights.

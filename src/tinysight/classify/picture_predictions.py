@@ -15,8 +15,8 @@ from tinysight import run_folder
 from tinysight.classify.augment import normalise_batch
 from tinysight.classify.cam import class_activation_maps
 from tinysight.classify.decode import DecodedImage, UndecodableImage, decode_image
+from tinysight.classify.device_memory import enough_memory_to_look
 from tinysight.classify.metrics import softmax, top_classes
-from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.trained_run import load_model_on
 
 BATCH_SIZE = 64

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
 from tinysight.classify.processes import Processes
 from tinysight.classify.settings import TrainSettings
-from tinysight.errors import RunError, TrainingError
+from tinysight.errors import RunError
 
 # Instructions for products of bf16 numbers, as torch.cpu.get_capabilities names them.
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
@@ -46,49 +43,6 @@ def place_model(model: nn.Module, settings: TrainSettings, device: torch.device)
         # torch's own annotation of Module.to leaves this form out.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
-
-
-@contextmanager
-def enough_memory(settings: TrainSettings, device: torch.device) -> Iterator[None]:
-    """Turn the want of memory into a fault that says what to change.
-
-    Raises:
-        TrainingError: The memory was too small for what was done in the block.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        part = settings.batch_size // settings.accumulate
-        raise TrainingError(
-            f"{device}: its memory must hold all images, the network and what it computes for "
-            f"{part} of them at once, but is too small: {_what_was_missing(error)}. "
-            f"Try train.accumulate={2 * settings.accumulate}, which takes the same steps in "
-            f"smaller parts, or --device cpu."
-        ) from error
-    except MemoryError as error:  # of a list of images that no machine could hold
-        raise TrainingError(
-            f"train.batch_size (={settings.batch_size}): this machine must have room for a batch, "
-            f"but has not. Choose a smaller one."
-        ) from error
-
-
-@contextmanager
-def enough_memory_to_look(device: torch.device) -> Iterator[None]:
-    """Turn the want of memory for looking at images with a trained network into a fault likewise.
-
-    The images of a batch are no setting here, so another device or more room is the way out.
-
-    Raises:
-        RunError: The memory was too small for what was done in the block.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise RunError(
-            f"{device}: its memory must hold the network, the images and what it computes for a "
-            f"batch of them, but is too small: {_what_was_missing(error)}. Try --device cpu, or "
-            f"end other programs that use this memory."
-        ) from error
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
@@ -145,8 +99,3 @@ def multiplies_bf16(device: torch.device) -> bool:
         found = torch.cpu.get_capabilities()
         return any(found.get(name, False) for name in _BF16_INSTRUCTIONS)
     return False
-
-
-def _what_was_missing(error: torch.OutOfMemoryError) -> str:
-    """The first sentence of torch; the rest is about its allocator."""
-    return str(error).partition(". ")[0]

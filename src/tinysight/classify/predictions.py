@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 
 from tinysight import run_folder
+from tinysight.classify.device_memory import enough_memory_to_look
 from tinysight.classify.evaluate import TOP_K, Predictions, predict
 from tinysight.classify.metrics import (
     FlipMetrics,
@@ -24,7 +26,6 @@ from tinysight.classify.metrics import (
     softmax,
     top_classes,
 )
-from tinysight.classify.placement import enough_memory_to_look
 from tinysight.classify.store import Store
 from tinysight.classify.trained_run import TrainedRun, open_run
 
@@ -90,6 +91,21 @@ def evaluate_opened(
     return metrics
 
 
+def logits_in_half(logits: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return logits as float16: three digits are enough for every use of all, at half the size.
+
+    Rows with a number beyond what float16 holds, as a network that diverges gives them, are
+    shifted until their largest is 0, which changes no probability, and cut at the least number.
+
+    Args:
+        logits: (N, classes), finite.
+    """
+    bound = float(np.finfo(np.float16).max)
+    is_beyond = np.abs(logits).max(axis=1, keepdims=True) > bound
+    shifted = logits - np.where(is_beyond, logits.max(axis=1, keepdims=True), 0)
+    return np.maximum(shifted, -bound).astype(np.float16)
+
+
 def _write_predictions(run: Path, sample_ids: list[str], predictions: Predictions) -> None:
     logits, targets = predictions.logits, predictions.targets
     best = top_classes(logits, TOP_K)
@@ -100,8 +116,7 @@ def _write_predictions(run: Path, sample_ids: list[str], predictions: Prediction
         "top5": _rows(best.astype(np.int32)),
         "top5_probs": _rows(best_probs.astype(np.float32)),
         "loss": pa.array(cross_entropies(logits, targets).astype(np.float32)),
-        # Three digits are enough for every use of all logits, at half the size.
-        "logits": _rows(logits.astype(np.float16)),
+        "logits": _rows(logits_in_half(logits)),
     }
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from tinysight.errors import RunError, TinysightError
+from tinysight.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,31 @@ class Processes:
             device: Where this process computes.
 
         Raises:
-            TinysightError: What ``work`` raised.
+            BaseException: What ``work`` raised.
             RunError: In the others, where it raised something; else they would wait for ever.
         """
-        fault = None
+        fault: BaseException | None = None
         if self.is_first:
             try:
                 work()
-            except TinysightError as error:
+            except BaseException as error:  # raised below, once the others know
                 fault = error
         (has_failed,) = self.any((fault is not None,), device)
         if fault is not None:
             raise fault
         if has_failed:
             raise RunError(
-                f"process {self.rank} of {self.count}: the first process must be able to write the "
-                f"run, but it could not. Its own message says why."
+                f"process {self.rank} of {self.count}: the first process must be able to go on "
+                f"with the run, but it could not. Its own message says why."
             )
 
 
 @contextmanager
 def joined_processes(backend: str) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone, yield a single one.
+
+    After a fault they are not taken apart: the others may be waiting for this process in a sum, and
+    then NCCL would wait for them before the fault is told and torchrun ends them.
 
     Args:
         backend: ``"nccl"`` for CUDA, ``"gloo"`` for the CPU.
@@ -103,7 +106,5 @@ def joined_processes(backend: str) -> Iterator[Processes]:
         own_gpu = torch.device("cuda", local_rank)
         torch.cuda.set_device(own_gpu)
     dist.init_process_group(backend, device_id=own_gpu)
-    try:
-        yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), local_rank=local_rank)
-    finally:
-        dist.destroy_process_group()
+    yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), local_rank=local_rank)
+    dist.destroy_process_group()

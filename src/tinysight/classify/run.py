@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +15,12 @@ import tinysight
 from tinysight import run_folder
 from tinysight.classify.batches import require_equal_parts
 from tinysight.classify.checkpoint import load_checkpoint
+from tinysight.classify.compiling import working_compiler
+from tinysight.classify.device_memory import enough_memory
 from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.environment import describe_environment
 from tinysight.classify.models import build_model
-from tinysight.classify.placement import choose_device, enough_memory, settle_precision
+from tinysight.classify.placement import choose_device, settle_precision
 from tinysight.classify.processes import Processes
 from tinysight.classify.run_lock import sole_training
 from tinysight.classify.run_settings import read_settings
@@ -122,16 +125,18 @@ def train_run(
         RunError: The folder holds another run, or another training writes into it, or there is
             nothing to resume.
         RecipeError: The recipe does not fit the images or the processes; nothing was written.
-        TrainingError: The loss is no longer finite, or the memory of the GPU is too small.
+        TrainingError: The loss is no longer finite, the memory is too small, or no compiler works
+            where the recipe asks for one.
     """
     run = Path(run)
-    device = device or choose_device("auto")
     processes = processes or Processes()
+    device = device or choose_device("auto", processes.local_rank)
     heard = listener if listener and processes.is_first else Silence()
     recipe = _admit(store, recipe, run, device, processes, resume=resume)
     with ExitStack() as held:
         processes.first_does(lambda: held.enter_context(sole_training(run)), device)
-        with enough_memory(recipe.train, device):
+        has_memory = partial(enough_memory, recipe.train, device, num_processes=processes.count)
+        with has_memory():
             data = training_data(store, recipe, device)
             model = build_model(recipe.model, len(store.wnids), seed=recipe.train.seed)
             state = TrainingState(model, recipe, len(data.train_rows), device)
@@ -141,6 +146,7 @@ def train_run(
         )
         for fault in _resume_from_newest(state, run):
             heard.on_passed_over(fault)
+        _require_same_step(state, run, processes, device)
         is_tuning = bool(len(data.tuning_rows))
         with RunWriter(run, state, recipe, processes=processes, is_tuning=is_tuning) as writer:
 
@@ -149,7 +155,7 @@ def train_run(
 
             steps_before = state.step
             heard.on_start(steps_before, len(state.step_losses) * recipe.train.epochs)
-            with enough_memory(recipe.train, device):
+            with has_memory(), working_compiler():
                 is_finished = train(
                     state,
                     data,
@@ -308,6 +314,21 @@ def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
         raise RunError(
             f"{run}: a resumed run must keep its recipe, but {'; '.join(changed)}. "
             f"Leave out --recipe and --set, or choose another --out."
+        )
+
+
+def _require_same_step(
+    state: TrainingState, run: Path, processes: Processes, device: torch.device
+) -> None:
+    """Refuse to go on from checkpoints of several steps: sums would mix them up, or never end."""
+    first = processes.sum(torch.tensor(state.step if processes.is_first else 0, device=device))
+    (is_other,) = processes.any((state.step != int(first),), device)
+    if is_other:
+        raise RunError(
+            f"{run}: all {processes.count} processes must go on from one checkpoint, but the first "
+            f"of them found that of step {int(first)} and number {processes.rank} that of step "
+            f"{state.step}. Give them a folder that all machines share, and one with whole "
+            f"checkpoints."
         )
 
 

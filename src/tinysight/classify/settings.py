@@ -207,9 +207,11 @@ class TrainSettings(_Settings):
     """Fixes weights, order and augmentation."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Number format of activations, and of Muon's iterations; weights and sums stay fp32. ``auto``
-    is bf16 where the device has units for it, which the run writes down, and fp32 elsewhere."""
+    is bf16 where the device has units for it, which the run writes down, and fp32 elsewhere. In
+    fp32 convolutions on an NVIDIA GPU round their factors to TF32's ten binary digits after the
+    point, as torch does unless ``torch.backends.cudnn.allow_tf32`` is False."""
     channels_last: bool = True
-    """Memory order of images and filters."""
+    """Whether filters lie channels last in memory, as the images of a batch always do."""
     compile: bool = False
     """Whether torch.compile builds the network first."""
     loss: Literal["cross-entropy", "nll"] = "cross-entropy"

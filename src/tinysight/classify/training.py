@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import islice
 
 import torch
 from torch import nn
@@ -130,7 +131,7 @@ def train(
         on_epoch(record)
         state.recorded_epochs += 1
         state.step_losses.zero_()
-        state.hits.zero_()
+        state.accuracies.zero_()
         state.epoch_seconds = 0.0
         # An evaluation can take longer than the steps, and counts as they do.
         (is_due,) = processes.any((checkpoints.are_due(),), device)
@@ -183,7 +184,7 @@ def _take_step(
     set_schedule(state.optimizer, lr=now.lr, momentum=now.momentum)
     try:
         with step_can_be_given_up(state.model, stop) if stop else nullcontext():
-            loss, hits = forward_backward(network, batch, recipe, stop=stop or StopRequest())
+            loss, accuracy = forward_backward(network, batch, recipe, stop=stop or StopRequest())
     except StepGivenUpError:
         state.optimizer.zero_grad(set_to_none=True)
         raise
@@ -193,7 +194,7 @@ def _take_step(
         decay = ema_decay_at(state.step, recipe.train.ema_decay)
         update_average(state.average, state.model, decay=decay)
     state.step_losses[state.step % len(state.step_losses)] = loss
-    state.hits += hits
+    state.accuracies += accuracy
     state.step += 1
 
 
@@ -222,7 +223,7 @@ def _step_record(state: TrainingState, recipe: Recipe, processes: Processes) -> 
         num_steps=num_steps,
         epoch=epoch,
         loss=float(state.step_losses[number]),
-        accuracy=float(state.hits) * processes.count / seen,
+        accuracy=float(state.accuracies) / (number + 1),
         lr=_schedule_of(state.step - 1, state, recipe).lr,
         images_per_s=seen / state.epoch_seconds,
         time_left_s=(num_steps - state.step) * state.seconds / state.step,
@@ -233,12 +234,12 @@ def average_parts(state: TrainingState, processes: Processes) -> None:
     """Give every process the mean of what each has gathered from its part of the batches.
 
     Sums and statistics are linear in the batches, so this changes none of the figures of the
-    epoch, and a state that one process saves is that of all.
+    epoch; and a state that one process saves is that of all, however many go on from it.
     """
     if processes.count == 1:
         return
     average_statistics(state.model, processes)
-    for tensor in (state.step_losses, state.hits):
+    for tensor in (state.step_losses, state.accuracies):
         tensor.copy_(processes.sum(tensor) / processes.count)
 
 
@@ -268,7 +269,7 @@ def forward_backward(
         stop: Looked at between forward and backward passes.
 
     Returns:
-        The mean loss and the sum of the hits, scalar tensors on the device.
+        The mean loss and the share that is right, scalar tensors on the device.
     """
     settings = recipe.train
     parts = batch.split(settings.accumulate)
@@ -286,7 +287,7 @@ def forward_backward(
             part_loss.backward()
         loss += part_loss.detach()
         hits += image_hits(logits.detach(), part).sum()
-    return loss, hits
+    return loss, hits / len(batch.targets)
 
 
 def _wrap(model: nn.Module, recipe: Recipe, device: torch.device, processes: Processes) -> Network:
@@ -394,7 +395,7 @@ def _finish_epoch(
         epoch=epoch,
         steps=state.step,
         train_loss=float(step_losses.mean()),
-        train_accuracy=float(processes.sum(state.hits)) / seen,
+        train_accuracy=float(processes.sum(state.accuracies)) / processes.count / steps,
         lr=last.lr,
         momentum=last.momentum,
         images_per_s=seen / state.epoch_seconds,
@@ -421,7 +422,7 @@ def refresh_average(
     batches = epoch_batches(data, recipe, epoch, device, processes)
     refresh_batch_norms(
         state.average,
-        (batch.images for batch, _ in zip(batches, range(REFRESH_BATCHES), strict=False)),
+        (batch.images for batch in islice(batches, REFRESH_BATCHES)),
         device=device,
         settings=recipe.train,
         processes=processes,

@@ -14,6 +14,7 @@ from tinysight.classify.optimizers import build_optimizer
 from tinysight.classify.placement import number_format, place_model
 from tinysight.classify.schedule import schedule_at
 from tinysight.classify.settings import Recipe
+from tinysight.errors import RunError
 
 
 class TrainingState:
@@ -26,7 +27,8 @@ class TrainingState:
         average: The moving average of the weights, or None.
         step: Optimizer steps done.
         step_losses: (steps per epoch,) float32 on the device, this epoch's losses so far.
-        hits: Sum of the hits in this epoch so far, a float32 number on the device.
+        accuracies: Sum over the steps of this epoch so far of the share of the batch, or of this
+            process's part of it, that was right; a float32 number on the device.
         seconds: Training time so far.
         epoch_seconds: Training time in this epoch so far.
         recorded_epochs: Epochs that were evaluated and handed out.
@@ -49,7 +51,7 @@ class TrainingState:
         self.average = build_average(self.model, settings.ema_decay)
         self.step = 0
         self.step_losses = torch.zeros(num_steps, device=device)
-        self.hits = torch.zeros((), device=device)
+        self.accuracies = torch.zeros((), device=device)
         self.seconds = 0.0
         self.epoch_seconds = 0.0
         self.recorded_epochs = 0
@@ -62,7 +64,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "step_losses": self.step_losses,
-            "hits": self.hits,
+            "accuracies": self.accuracies,
             "seconds": self.seconds,
             "epoch_seconds": self.epoch_seconds,
             "recorded_epochs": self.recorded_epochs,
@@ -72,15 +74,22 @@ class TrainingState:
         """Go back to a saved state.
 
         Raises:
-            RunError: The state is that of another network.
+            RunError: The state is that of another network, or of another version of tinysight.
         """
+        missing = sorted(self.state_dict().keys() - state.keys())
+        if missing:
+            raise RunError(
+                f"{where}: must hold all that this version of tinysight needs to go on, but "
+                f"{', '.join(missing)} is missing. Go on with the version that wrote it, or train "
+                f"anew in another --out."
+            )
         load_weights(self.model, state["model"], where=where)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])
         self.step = state["step"]
         self.step_losses.copy_(state["step_losses"])
-        self.hits.copy_(state["hits"])
+        self.accuracies.copy_(state["accuracies"])
         self.seconds = state["seconds"]
         self.epoch_seconds = state["epoch_seconds"]
         self.recorded_epochs = state["recorded_epochs"]

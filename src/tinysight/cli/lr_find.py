@@ -47,8 +47,10 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     """Run the test, write curve and numbers, and print the suggestions."""
     import numpy as np
 
+    from tinysight.classify.compiling import working_compiler
+    from tinysight.classify.device_memory import enough_memory
     from tinysight.classify.lr_finder import lowest_index, lr_range_test
-    from tinysight.classify.placement import choose_device, enough_memory
+    from tinysight.classify.placement import choose_device
     from tinysight.classify.store import load_store
     from tinysight.classify.training_images import training_data
     from tinysight.cli.precision import say_if_slow
@@ -63,7 +65,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     say_if_slow(recipe.train, device)
     bar = progress_bar("learning rates", unit="steps")
-    with enough_memory(recipe.train, device), bar as report:
+    with enough_memory(recipe.train, device), working_compiler(), bar as report:
         found = lr_range_test(
             training_data(store, recipe, device),
             recipe,

@@ -7,13 +7,14 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
+    from tinysight.classify.processes import Processes
     from tinysight.classify.run import RunResult
     from tinysight.classify.settings import Recipe
     from tinysight.classify.stopping import StopRequest
@@ -92,7 +93,8 @@ def run_train(arguments: argparse.Namespace) -> int:
             say_if_slow(recipe.train, device)
         stop = StopRequest()
         progress = TrainingProgress(recipe.train.epochs)
-        with _signals_make(stop), progress:
+        shown = progress if processes.is_first else nullcontext()
+        with _signals_make(stop, is_told=processes.is_first), shown:
             result = train_run(
                 store,
                 recipe,
@@ -104,16 +106,16 @@ def run_train(arguments: argparse.Namespace) -> int:
                 listener=progress,
                 recipe_name=arguments.recipe or _DEFAULT_RECIPE,
             )
-        if not processes.is_first:
-            return 0
-        if not result.is_finished:
-            _say_how_to_go_on(arguments, result.steps)
-            return 130
-        _draw_curves(arguments.out)
-        is_evaluated = result.new_steps == 0 and (arguments.out / METRICS).exists()
-        if recipe.train.tuning_fraction == 0 and not is_evaluated:
-            _evaluate(arguments.out, arguments.store, arguments.device)
-        _print_result(result, as_json=arguments.json)
+    if not processes.is_first:
+        return 0
+    if not result.is_finished:
+        _say_how_to_go_on(arguments, result.steps, processes)
+        return 130
+    _draw_curves(arguments.out)
+    is_evaluated = result.new_steps == 0 and (arguments.out / METRICS).exists()
+    if recipe.train.tuning_fraction == 0 and not is_evaluated:
+        _evaluate(arguments.out, arguments.store, arguments.device)
+    _print_result(result, as_json=arguments.json)
     return 0
 
 
@@ -181,14 +183,15 @@ def _recipe_of(arguments: argparse.Namespace) -> Recipe:
 
 
 @contextmanager
-def _signals_make(stop: StopRequest) -> Iterator[None]:
+def _signals_make(stop: StopRequest, *, is_told: bool) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a request; a second one ends the process at once."""
 
     def handle(number: int, _: object) -> None:
         if stop.is_made:
             raise KeyboardInterrupt
         name = signal.Signals(number).name
-        print(f"\n{name}: saving the state, a few seconds…", file=sys.stderr)
+        if is_told:
+            print(f"\n{name}: saving the state, a few seconds…", file=sys.stderr)
         stop.make()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -199,8 +202,11 @@ def _signals_make(stop: StopRequest) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say_how_to_go_on(arguments: argparse.Namespace, step: int) -> None:
-    words = ["tinysight", "train", str(arguments.store), "--out", str(arguments.out), "--resume"]
+def _say_how_to_go_on(arguments: argparse.Namespace, step: int, processes: Processes) -> None:
+    program = ["tinysight"]
+    if processes.count > 1:
+        program = ["torchrun", f"--nproc-per-node={processes.count}", "-m", "tinysight"]
+    words = [*program, "train", str(arguments.store), "--out", str(arguments.out), "--resume"]
     if arguments.device != "auto":
         words += ["--device", arguments.device]
     print(

@@ -60,7 +60,9 @@ class ModelSummary:
     macs: int
     """Sum over the layers."""
     activation_bytes: int
-    """Sum over the layers, which is what a training step keeps for each image in float32."""
+    """Sum over the layers: the outputs of all of them for one image in float32. What a training
+    step keeps is less where a layer needs no output for its gradient, and more for 3x3
+    convolutions on a CPU (:mod:`tinysight.classify.models.winograd`)."""
     receptive_field_px: int
     """Receptive field of the last feature map, before global pooling."""
     jump_px: int
