@@ -1,13 +1,18 @@
-"""What follows from the facts of a run alone: images trained on, what guessing would get, names."""
+"""What follows from the files of a run alone: images trained on, what guessing gets, names."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tinysight.numerals import percent
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
+
+MISCALIBRATED = 0.05
+"""Distance between mean confidence and accuracy that a reader of the probabilities would notice:
+"90 %" that is right 85 times in a hundred."""
 
 Record = Mapping[str, Any]
 
@@ -43,6 +48,55 @@ def read_guessing(about: Record) -> Guessing:
     by_class = about.get("class_test_images", ())
     commonest = max(by_class) / sum(by_class) if any(by_class) else 0.0
     return Guessing(num_classes, max(commonest, 1 / num_classes))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How sure a network is of its first guesses, beside how often they are right.
+
+    Attributes:
+        confidence: Mean probability of the first guesses.
+        accuracy: Share of them that is right.
+        error: Expected calibration error: how far the two are apart in groups of like confidence,
+            on average. No less than they are apart over all.
+        tolerance: Distance up to which they are as good as equal.
+    """
+
+    confidence: float
+    accuracy: float
+    error: float
+    tolerance: float
+
+    @property
+    def gap(self) -> float:
+        """Mean probability minus share of right guesses."""
+        return self.confidence - self.accuracy
+
+    @property
+    def verdict(self) -> Literal["calibrated", "too sure", "not sure enough", "errors cancel out"]:
+        """Whether the probabilities can be believed."""
+        if abs(self.gap) >= self.tolerance:
+            return "too sure" if self.gap > 0 else "not sure enough"
+        return "calibrated" if self.error < self.tolerance else "errors cancel out"
+
+
+def read_calibration(metrics: Record) -> Calibration:
+    """Return how sure a network is, and how often it is right.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+    """
+    images, accuracy = metrics["images"], metrics["accuracy"]
+    sure = sum(
+        group["images"] * group["confidence"] for group in metrics["calibration"] if group["images"]
+    )
+    noise = CHANCE_STANDARD_ERRORS * standard_error(accuracy, images)
+    return Calibration(
+        confidence=sure / images,
+        accuracy=accuracy,
+        error=metrics["calibration_error"],
+        tolerance=max(MISCALIBRATED, noise),
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.report.runs import MAP_HW, drop_pictures, explain_run, make_run
 from tinysight import run_folder
+from tinysight.classify.diagnosis import diagnose_run
 from tinysight.report.classify_page import build_run_page
 from tinysight.report.page import (
     Callout,
@@ -230,9 +231,10 @@ def test_suspected_labels_lead_to_their_picture(page: Page) -> None:
 @pytest.mark.parametrize(
     ("accuracy", "verdict"),
     [
-        (0.55, "not sure enough by 5.0 points."),
-        (0.45, "too sure by 5.0 points."),
-        (0.502, "as sure as it should be."),
+        (0.59, "not sure enough by 9.0 points."),
+        (0.41, "too sure by 9.0 points."),
+        (0.55, "as sure as it should be, or nearly so."),
+        (0.502, "as sure as it should be, or nearly so."),
     ],
 )
 def test_confidence_is_judged_in_a_sentence(tmp_path: Path, accuracy: float, verdict: str) -> None:
@@ -242,6 +244,54 @@ def test_confidence_is_judged_in_a_sentence(tmp_path: Path, accuracy: float, ver
     lead = next(s.lead for s in page_of(run).sections if s.name == "calibration")
     assert lead.startswith("On average the network is 50.0 % sure")
     assert lead.endswith(verdict)
+
+
+def bins_of(*groups: tuple[int, float, float]) -> dict[str, Any]:
+    """Metrics of groups of images with their confidence and their accuracy."""
+    images = sum(count for count, _, _ in groups)
+    return {
+        "images": images,
+        "accuracy": sum(count * right for count, _, right in groups) / images,
+        "calibration_error": sum(count * abs(sure - right) for count, sure, right in groups)
+        / images,
+        "calibration": [
+            {
+                "low": number / len(groups),
+                "high": (number + 1) / len(groups),
+                "images": count,
+                "confidence": sure,
+                "accuracy": right,
+            }
+            for number, (count, sure, right) in enumerate(groups)
+        ],
+    }
+
+
+def test_errors_of_confidence_that_cancel_out_are_no_good_sign(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    uneven = bins_of((500, 0.2, 0.5), (500, 0.8, 0.5))
+    run_folder.write_json(run / run_folder.METRICS, metrics | uneven)
+    page = build_run_page(load_run_results(run), diagnose_run(run))
+    assert next(s.lead for s in page.sections if s.name == "calibration") == (
+        "On average the network is 50.0 % sure and right in 50.0 % of the cases: its errors cancel "
+        "out, for in groups of like confidence the two are 30.0 points apart."
+    )
+    callouts = [block.text for block in page.blocks() if isinstance(block, Callout)]
+    assert not [text for text in callouts if "can be believed" in text]
+
+
+@pytest.mark.parametrize("sure", [0.5, 0.52, 0.549, 0.551, 0.449])
+def test_diagnosis_and_page_judge_confidence_alike(tmp_path: Path, sure: float) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    run_folder.write_json(run / run_folder.METRICS, metrics | bins_of((33_000, sure, 0.5)))
+    page = build_run_page(load_run_results(run), diagnose_run(run))
+    lead = next(s.lead for s in page.sections if s.name == "calibration")
+    callouts = [block.text for block in page.blocks() if isinstance(block, Callout)]
+    is_believed = any("The probabilities can be believed" in text for text in callouts)
+    assert is_believed == ("as sure as it should be" in lead)
+    assert is_believed == (0.45 < sure < 0.55)
 
 
 def test_more_suspected_labels_than_are_listed_are_counted(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from tinysight.report.page import (
     Widget,
 )
 from tinysight.report.run_results import Explanation, RunResults
+from tinysight.run_facts import Calibration, read_calibration
 from tinysight.run_folder import Record
 
 _RANKED = 10
-_LEAST_GAP = 0.005  # smaller ones are nothing to speak of
 
 
 def pair_anchor(results: RunResults, target: int, predicted: int | None = None) -> str:
@@ -254,22 +254,25 @@ def _classes_table(results: RunResults, classes: Sequence[Record]) -> Table:
 def build_calibration_section(metrics: Record) -> Section:
     """Build the section on whether confidence can be believed."""
     bins = [bin for bin in metrics["calibration"] if bin["images"]]
-    error = metrics["calibration_error"]
-    mean = sum(bin["images"] * bin["confidence"] for bin in bins) / metrics["images"]
-    gap = mean - metrics["accuracy"]
-    verdict = "as sure as it should be"
-    if abs(gap) >= _LEAST_GAP:
-        verdict = f"{'too sure' if gap > 0 else 'not sure enough'} by {in_points(gap)}"
-    lead = (
-        f"On average the network is {percent(mean)} sure and right in "
-        f"{percent(metrics['accuracy'])} of the cases: {verdict}."
-    )
+    found = read_calibration(metrics)
     return Section(
         "calibration",
         "Can its confidence be believed?",
-        (Columns(tuple(_calibration_figures(bins, error))),),
-        lead=lead,
+        (Columns(tuple(_calibration_figures(bins, found.error))),),
+        lead=f"On average the network is {percent(found.confidence)} sure and right in "
+        f"{percent(found.accuracy)} of the cases: {_how_sure(found)}.",
     )
+
+
+def _how_sure(found: Calibration) -> str:
+    if found.verdict == "calibrated":
+        return "as sure as it should be, or nearly so"
+    if found.verdict == "errors cancel out":
+        return (
+            f"its errors cancel out, for in groups of like confidence the two are "
+            f"{in_points(found.error)} apart"
+        )
+    return f"{found.verdict} by {in_points(found.gap)}"
 
 
 def _calibration_figures(bins: Sequence[Record], error: float) -> Iterator[Figure]:

@@ -6,7 +6,7 @@ from tinysight.classify.diagnosis.learning_curve import (
     looks_like_guessing,
     read_curve,
 )
-from tinysight.classify.diagnosis.observation import standard_error
+from tinysight.standard_errors import standard_error
 
 
 def test_epochs_without_evaluation_are_left_out() -> None:

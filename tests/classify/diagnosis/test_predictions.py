@@ -12,7 +12,7 @@ from tests.classify.diagnosis.conftest import (
     make_recipe,
 )
 from tinysight.classify.diagnosis import Observation, diagnose
-from tinysight.classify.diagnosis.observation import standard_error
+from tinysight.standard_errors import standard_error
 
 TEN = make_about(test_images=1_650, classes=10)
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tinysight.classify.diagnosis.learning_curve import (
-    CHANCE_STANDARD_ERRORS,
     LearningCurve,
     has_learned,
     looks_like_guessing,
@@ -21,6 +20,7 @@ from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
 from tinysight.run_facts import Guessing
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS
 
 GAP_NOTE = 0.10
 GAP_WARNING = 0.25

@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.classify.diagnosis.observation import standard_error
 from tinysight.classify.settings import Recipe
 from tinysight.run_facts import read_training_parts
-
-CHANCE_STANDARD_ERRORS = 3.0
-"""What is at most so many standard errors from chance, or from another value, may be chance: with
-three, one comparison in several hundred is called wrongly."""
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
 
 LITTLE_LEARNED = 0.1
 """Who has come less than so far from guessing to perfection has learned next to nothing."""

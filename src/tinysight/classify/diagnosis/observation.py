@@ -1,8 +1,7 @@
-"""One finding about a run in words, and the arithmetic of chance that findings rest on."""
+"""One finding about a run in words."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,16 +25,3 @@ class Observation:
     severity: Severity
     sentence: str
     advice: str = ""
-
-
-def standard_error(share: float, images: int) -> float:
-    """Return the standard deviation of a share that is measured on so many images.
-
-    It is ``sqrt(p (1 - p) / n)`` of the binomial distribution: what another draw of test images
-    would change. Two networks on the same images differ by less than two such draws would.
-
-    Args:
-        share: A share p in [0, 1].
-        images: How many images n it was measured on, at least 1.
-    """
-    return math.sqrt(share * (1 - share) / images)

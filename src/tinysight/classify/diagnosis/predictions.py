@@ -7,22 +7,19 @@ from typing import Any
 
 from tinysight.classify.diagnosis.fit import fewer_epochs, mixed_images, smoother_labels
 from tinysight.classify.diagnosis.learning_curve import (
-    CHANCE_STANDARD_ERRORS,
     has_learned,
     looks_like_guessing,
 )
-from tinysight.classify.diagnosis.observation import Observation, standard_error
+from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
-from tinysight.run_facts import Guessing, short_class_names
+from tinysight.run_facts import Guessing, read_calibration, short_class_names
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
 
 MIN_CLASS_IMAGES = 20
 """Classes with fewer test images are not judged: the share of hits among them says little."""
 WEAK_SHARE = 0.5
 """A weak class is recognised less than so many times as often as the average image."""
-MISCALIBRATED = 0.05
-"""Distance between mean confidence and accuracy that a reader of the probabilities would notice:
-"90 %" that is right 85 times in a hundred."""
 
 _MOST_NAMED = 5
 
@@ -98,30 +95,27 @@ def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
     Source:
         Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599).
     """
-    filled = [entry for entry in metrics["calibration"] if entry["images"]]
-    images, accuracy = metrics["images"], metrics["accuracy"]
-    confidence = sum(entry["images"] * entry["confidence"] for entry in filled) / images
-    difference = confidence - accuracy
-    noise = CHANCE_STANDARD_ERRORS * standard_error(accuracy, images)
-    error = metrics["calibration_error"]
+    found = read_calibration(metrics)
     figures = (
-        f"its first guesses have a mean probability of {percent(confidence)} and "
-        f"{percent(accuracy)} of them are right"
+        f"its first guesses have a mean probability of {percent(found.confidence)} and "
+        f"{percent(found.accuracy)} of them are right"
     )
-    if abs(difference) < max(MISCALIBRATED, noise):
-        if error < max(MISCALIBRATED, noise):
-            yield Observation(
-                "calibrated",
-                "good",
-                f"The probabilities can be believed: {figures}; probability and share of right "
-                f"guesses are {in_points(error)} apart on average (expected calibration error).",
-            )
+    if found.verdict == "calibrated":
+        yield Observation(
+            "calibrated",
+            "good",
+            f"The probabilities can be believed: {figures}; probability and share of right "
+            f"guesses are {in_points(found.error)} apart on average (expected calibration error).",
+        )
         return
+    if found.verdict == "errors cancel out":
+        return
+    is_too_sure = found.verdict == "too sure"
     example = max(
         (
             entry
-            for entry in filled
-            if (entry["confidence"] > entry["accuracy"]) == (difference > 0)
+            for entry in metrics["calibration"]
+            if entry["images"] and (entry["confidence"] > entry["accuracy"]) == is_too_sure
         ),
         key=lambda entry: entry["images"] * abs(entry["confidence"] - entry["accuracy"]),
     )
@@ -129,9 +123,9 @@ def judge_calibration(metrics: Record, recipe: Recipe) -> Iterator[Observation]:
         f"Of the {counted(example['images'], 'image')} with a guess between "
         f"{percent(example['low'])} and {percent(example['high'])}, "
         f"{percent(example['accuracy'])} are right. The expected calibration error is "
-        f"{percent(error)}."
+        f"{percent(found.error)}."
     )
-    if difference > 0:
+    if is_too_sure:
         change = _less_confidence(recipe)
         yield Observation(
             "over-confident",

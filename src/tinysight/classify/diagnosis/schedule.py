@@ -11,10 +11,11 @@ import numpy as np
 
 from tinysight.classify.diagnosis.fit import fewer_epochs
 from tinysight.classify.diagnosis.learning_curve import LearningCurve, has_learned
-from tinysight.classify.diagnosis.observation import Observation, Severity, standard_error
+from tinysight.classify.diagnosis.observation import Observation, Severity
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import in_points, percent
 from tinysight.run_facts import Guessing
+from tinysight.standard_errors import standard_error
 
 FALL = 0.02
 """Falls of the test accuracy from one evaluation to the next that are smaller are never counted,

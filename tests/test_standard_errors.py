@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinysight.classify.diagnosis.observation import standard_error
+from tinysight.standard_errors import standard_error
 
 
 def test_the_standard_error_is_the_spread_of_many_draws() -> None:
