@@ -105,6 +105,29 @@ def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
     }
 
 
+def test_settings_that_differ_in_their_last_digits_do_differ(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / name, schedule__max_lr=lr)
+        for name, lr in (("a", 0.12345671), ("b", 0.12345672), ("c", 0.5))
+    ]
+    table = named(page_of(*runs), "differences")
+    assert table.rows == (("schedule.max_lr", "0.12345671", "0.12345672", "0.5"),)
+
+
+def test_what_speed_depends_on_stands_beside_it(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "b")
+    environment = run_folder.read_json(other / run_folder.ENVIRONMENT) | {"device": "Some GPU"}
+    run_folder.write_json(other / run_folder.ENVIRONMENT, environment)
+    about = run_folder.read_json(other / run_folder.RUN)
+    run_folder.write_json(other / run_folder.RUN, about | {"size_px": 64})
+    rows = {
+        row[0]: row[1:] for row in named(page_of(make_run(tmp_path / "a"), other), "metrics").rows
+    }
+    assert rows["Device"] == ("cpu", "Some GPU")
+    assert rows["Image side"] == ("32 px", "64 px")
+    assert rows["Processor"] == ("A processor", "A processor")
+
+
 def test_curves_of_every_run_share_their_axes(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b", epochs=8, seed=3))
     figures = [block for block in page.blocks() if isinstance(block, Figure)]
@@ -239,6 +262,7 @@ def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
     assert "McNemar" not in named(page, "metrics").caption
     assert page.headline == "Runs side by side"  # and none of them is called ahead
     assert page.lead == callout.text
+    assert "classes" not in [section.name for section in page.sections]
 
 
 def test_runs_of_other_classes_are_not_compared_class_by_class(tmp_path: Path) -> None:

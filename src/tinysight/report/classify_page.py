@@ -129,7 +129,7 @@ def _headline(results: RunResults) -> tuple[str, str]:
         right = round(metrics["accuracy"] * metrics["images"])
         return (
             f"{percent(metrics['accuracy'])} of the test images recognised",
-            f"Shown {counted(metrics['images'], 'image')} that it had never seen, the network "
+            f"Shown {counted(metrics['images'], 'image')} that it was not trained on, the network "
             f"names the right one of {counted(num_classes, 'class', 'classes')} for {right:,}. "
             f"{guessing.way.capitalize()} would get {percent(guessing.accuracy)}.",
         )

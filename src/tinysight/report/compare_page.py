@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +67,8 @@ def build_comparison_page(runs: Sequence[RunResults]) -> Page:
     names = run_names(runs)
     sections = [_metrics_section(runs, names), _curves_section(runs, names)]
     sections.append(_recipe_section(runs, names))
-    if len({_classes_of(run) for run in runs}) == 1 and all(run.metrics for run in runs):
+    have_same_classes = len({_classes_of(run) for run in runs}) == 1
+    if have_same_classes and not _have_other_tests(runs) and all(run.metrics for run in runs):
         sections.append(_classes_section(runs, names))
     headline, lead = _headline(runs, names)
     return Page(
@@ -230,10 +231,12 @@ def _other_measures(run: RunResults) -> Iterator[Measure]:
     yield "Training images", f"{read_training_parts(run.about, run.recipe).learned_from:,}"
     yield "Test images", f"{run.about['test_images']:,}"
     yield "Classes", f"{len(run.about['classes']):,}"
+    yield "Image side", f"{run.about['size_px']} px"
+    yield "Device", _written(run.environment.get("device"), show_setting)
     yield "Processor", run.environment.get("processor")
 
 
-def _written(value: float | None, write: Callable[[float], str]) -> str | None:
+def _written(value: Any, write: Callable[[Any], str]) -> str | None:
     """Write a value as people read it; None where it was not measured in a run."""
     return None if value is None else write(value)
 
@@ -355,9 +358,10 @@ def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
     ]
     keys = dict.fromkeys(key for values in settings for key in values)
     rows = tuple(
-        (key, *(_shown(values, key) for values in settings))
+        (key, *_shown(values))
         for key in keys
-        if len({_shown(values, key) for values in settings}) > 1
+        for values in ([of_run.get(key) for of_run in settings],)
+        if any(value != values[0] for value in values)
     )
     table = Table(
         "differences",
@@ -372,8 +376,13 @@ def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
     return Section("recipes", "What differs in their recipes", (table,), lead=lead)
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str | None:
-    return show_setting(values[key]) if key in values else None
+def _shown(values: Sequence[Any]) -> Iterator[str | None]:
+    """Yield a setting of each run as people read it, with every digit where fewer read the same."""
+    shown = [_written(value, show_setting) for value in values]
+    distinct = [value for number, value in enumerate(values) if value not in values[:number]]
+    are_alike = len(set(shown)) < len(distinct)
+    for value, text in zip(values, shown, strict=True):
+        yield repr(value) if are_alike and isinstance(value, float) else text
 
 
 def _classes_of(run: RunResults) -> tuple[str, ...]:

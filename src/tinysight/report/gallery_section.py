@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from tinysight.numerals import counted
 from tinysight.report.heat_maps import heat_ramp
@@ -146,15 +147,17 @@ def _trust_table(faithfulness: Sequence[Record]) -> Table:
 
 
 def _shown_hw(map_hw: tuple[int, int]) -> tuple[int, int]:
-    height, width = (side // max(1, -(-side // _MOST_MAP_SIDE)) for side in map_hw)
+    height, width = (min(side, _MOST_MAP_SIDE) for side in map_hw)
     return height, width
 
 
 def _packed(maps: npt.NDArray[np.uint8], map_hw: tuple[int, int]) -> str:
-    """Return maps (N, h * w), one after the other, as base64; large ones as means of blocks."""
+    """Return maps (N, h * w), one after the other, as base64; large ones as means of areas."""
     height, width = _shown_hw(map_hw)
-    grid = maps.reshape(-1, *map_hw)
-    step_h, step_w = map_hw[0] // height, map_hw[1] // width
-    blocks = grid[:, : height * step_h, : width * step_w].reshape(-1, height, step_h, width, step_w)
-    means: npt.NDArray[np.uint8] = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
-    return base64.b64encode(means.tobytes()).decode()
+    if (height, width) == map_hw:
+        return base64.b64encode(maps.tobytes()).decode()
+    small = [
+        Image.fromarray(heat).resize((width, height), Image.Resampling.BOX).tobytes()
+        for heat in maps.reshape(-1, *map_hw)
+    ]
+    return base64.b64encode(b"".join(small)).decode()

@@ -230,3 +230,26 @@ def test_a_shorter_run_is_one_that_the_recipe_allows(data: st.DataObject, epochs
         return
     shorter = override_recipe(recipe.model_dump(), [setting], where="x")
     assert epochs // 2 <= shorter.train.epochs < epochs
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        (
+            make_about(test_images=300, classes=1),
+            "With one class there is nothing to learn: its name is right for every image.",
+        ),
+        (
+            make_about(test_images=300, classes=2) | {"class_test_images": [0, 300]},
+            "All test images are of one class, so that always naming it is right for every one: "
+            "what was learned does not show in them.",
+        ),
+    ],
+)
+def test_where_naming_one_class_is_always_right_nothing_is_to_be_learned(
+    about: Any, sentence: str
+) -> None:
+    observations = judge(1.0, 1.0, about=about)
+    assert [each.severity for each in observations if each.severity == "warning"] == []
+    assert found(observations, "nothing-to-learn").sentence == sentence
+    assert kinds(observations) == {"nothing-to-learn", "not-evaluated", "test-part-chooses"}

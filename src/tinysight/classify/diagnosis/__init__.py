@@ -121,6 +121,8 @@ def _observations(
             guessing=guessing,
             size_px=about["size_px"],
         )
+    # A schedule is good or bad for learning, so there must be something to learn.
+    if curve is not None and guessing.accuracy < 1:
         schedule = [
             *judge_learning_rate(curve, history, recipe, guessing=guessing),
             *judge_end(curve, history, recipe),

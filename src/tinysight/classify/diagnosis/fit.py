@@ -56,6 +56,9 @@ def judge_fit(
         guessing: What can be had without looking at the images.
         size_px: Side of its images.
     """
+    if guessing.accuracy == 1:
+        yield _nothing_to_learn(guessing)
+        return
     held_out = float(curve.accuracy[-1])
     if looks_like_guessing(held_out, curve.images, guessing.accuracy):
         yield Observation(
@@ -172,6 +175,23 @@ def with_dropout(recipe: Recipe, size_px: int) -> str:
     return (
         f"augment.dropout_probability=0.5 --set augment.dropout_min_px={least} "
         f"--set augment.dropout_max_px={most}"
+    )
+
+
+def _nothing_to_learn(guessing: Guessing) -> Observation:
+    if guessing.num_classes == 1:
+        return Observation(
+            "nothing-to-learn",
+            "note",
+            "With one class there is nothing to learn: its name is right for every image.",
+            "Pack images of at least two classes.",
+        )
+    return Observation(
+        "nothing-to-learn",
+        "note",
+        "All test images are of one class, so that always naming it is right for every one: what "
+        "was learned does not show in them.",
+        "Pack again with test images of every class.",
     )
 
 
