@@ -5,6 +5,7 @@ from tinysight.run_facts import (
     read_guessing,
     read_training_parts,
     short_class_names,
+    without_folders,
 )
 
 
@@ -51,3 +52,24 @@ def test_images_held_back_were_not_trained_on() -> None:
     older = {"train_images": 1_234}
     assert read_training_parts(older, recipe) == TrainingParts(learned_from=1_111, held_back=123)
     assert read_training_parts(older, {"train": {}}) == TrainingParts(1_234, 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("store", "store"),
+        ("/data/my store/", "my store"),
+        ("C:\\Users\\bob\\secret project\\store\\", "store"),
+        ("--out=runs/a", "--out=a"),
+        ("augment.x=/a/b", "augment.x=b"),
+        ("augment.x=C:\\a\\b", "augment.x=b"),
+        ("/data/lr=0.1/store", "store"),
+        ("/data/lr=0.1", "lr=0.1"),
+        ("train.epochs=2", "train.epochs=2"),
+        ("--out=", "--out="),
+        ("/", "/"),
+        ("", ""),
+    ],
+)
+def test_of_a_path_only_its_last_name_stays(word: str, expected: str) -> None:
+    assert without_folders(word) == expected

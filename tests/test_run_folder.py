@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,19 @@ from tinysight import run_folder
 from tinysight.classify.settings import Recipe
 from tinysight.errors import RunError
 
+EXPLANATION = {
+    "format_version": 1,
+    "method": "grad-cam",
+    "images": 3,
+    "of_images": 3,
+    "mistakes": 3,
+    "confident_mistakes": [],
+    "confused_pairs": [],
+    "confusion": {"order": [], "counts": []},
+    "label_issues": {"found": 0, "of_images": 3},
+    "duplicates": {"identical": 0, "near": 0, "across_split": 0, "two_labels": 0},
+}
+
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
@@ -19,6 +33,17 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     run_folder.write_text(path, "new")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        run_folder.write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask
 
 
 def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -44,7 +69,9 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(
-        RunError, match=r"a\.txt: the disk must have room for the file, but it is full"
+        RunError,
+        match=r"a\.txt: the disk must have room for the file, but it is full \(No space .*\)\. "
+        r"Nothing was left half-written; make room and run the command again",
     ):
         run_folder.replace_file(path, fill)
     assert path.read_text() == "old"
@@ -59,6 +86,32 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_appending_to_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"b/a\.jsonl: must be writable, but No such file"):
         run_folder.append_records(tmp_path / "b" / "a.jsonl", [{"a": 1}])
+
+
+def test_a_full_disk_may_leave_half_of_what_is_appended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(
+        RunError, match=r"a\.jsonl: the disk must have room .*\)\. Make room and run the command"
+    ):
+        run_folder.append_records(tmp_path / "a.jsonl", [{"a": 1}])
+
+
+def test_records_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(
+        RunError, match=r"a\.jsonl: must be a readable file, but Permission denied\. Name a run"
+    ):
+        run_folder.read_records(tmp_path / "a.jsonl")
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -300,9 +353,9 @@ def test_a_folder_of_somebody_else_is_named(
 
 def test_a_run_is_explained_once_its_summary_is_there(tmp_path: Path) -> None:
     assert not run_folder.is_explained(tmp_path)
-    run_folder.write_json(tmp_path / run_folder.EXPLANATION, {"format_version": 1, "mistakes": 3})
+    run_folder.write_json(tmp_path / run_folder.EXPLANATION, EXPLANATION)
     assert run_folder.is_explained(tmp_path)
-    assert run_folder.read_explanation(tmp_path)["mistakes"] == 3
+    assert run_folder.read_explanation(tmp_path) == EXPLANATION
 
 
 @pytest.mark.parametrize(
@@ -333,7 +386,7 @@ def test_an_explanation_that_cannot_be_used_names_the_command_that_writes_it(
         (
             '{"accuracy": 0.5, "images": 8, "loss": 1, "top5": 1, "classes": []}',
             r"metrics\.json: must hold the results on the test images, but calibration, "
-            r"calibration_error are missing",
+            r"calibration_error, weights are missing",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any, Literal
 
 from tinysight.numerals import percent
 from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
+
+# A path of any system, maybe behind the name of an option or a setting.
+_PATH = re.compile(r"(?P<key>[^=/\\]+=)?(?:.*[/\\])?(?P<name>[^/\\]+)[/\\]*", re.DOTALL)
 
 MISCALIBRATED = 0.05
 """Distance between mean confidence and accuracy that a reader of the probabilities would notice:
@@ -150,3 +154,14 @@ def short_class_names(classes: Sequence[Record]) -> tuple[str, ...]:
         (first if first and count_of[first] == 1 else entry["name"].strip()) or f"class {index}"
         for index, (first, entry) in enumerate(zip(firsts, classes, strict=True))
     )
+
+
+def without_folders(word: str) -> str:
+    r"""Return a word of a command, or a path, with the last name of the path alone.
+
+    Args:
+        word: Such as ``runs/a``, ``--out=runs/a`` or ``table.key=C:\runs\a``; its path may be of
+            another system than this one.
+    """
+    found = _PATH.fullmatch(word)
+    return f"{found['key'] or ''}{found['name']}" if found else word

@@ -38,7 +38,7 @@ import json
 import math
 import os
 import re
-import tempfile
+import secrets
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +46,7 @@ from shlex import quote
 from typing import IO, Any
 
 from tinysight.errors import RunError
+from tinysight.required_keys import FACTS, FINDINGS, RESULTS, SETTINGS, require_keys
 
 FORMAT_VERSION = 1
 
@@ -80,13 +81,6 @@ _FILES = {
     *(MISTAKES_SHEET, MAPS_SHEET, REPORT, COMPARISON),
 }
 
-_FACTS = (
-    *("tinysight", "recipe_name", "store", "split", "split_seed", "split_digest"),
-    *("train_images", "test_images", "size_px", "mean", "std", "classes"),
-)
-
-_RESULTS = ("accuracy", "calibration", "calibration_error", "classes", "images", "loss", "top5")
-
 _CHECKPOINT = re.compile(r"step-\d{8,}\.pt")
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -104,19 +98,16 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         RunError: The disk is full or the file cannot be written; the old file is still there.
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED
-        )
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with open(temporary, "xb") as file:  # with the permissions that the umask leaves
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
@@ -124,7 +115,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         reason = _system_error(error)
         if reason is None:
             raise
-        raise RunError(_cannot_write(path, reason)) from error
+        raise RunError(_cannot_write(path, reason, "Nothing was left half-written; ")) from error
 
 
 def remove_file(path: Path) -> None:
@@ -168,9 +159,16 @@ def require_other_file(run: Path, out: Path) -> None:
 
 
 def digest_of_weights(run: Path) -> str:
-    """Return the SHA-256 digest of the trained weights of a run, as 64 hexadecimal digits."""
-    with open(run / MODEL, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 digest of the trained weights of a run, as 64 hexadecimal digits.
+
+    Raises:
+        RunError: They cannot be read.
+    """
+    try:
+        with open(run / MODEL, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(_cannot_read(run / MODEL, error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -209,10 +207,7 @@ def read_json(path: Path, *, advice: str = "Train the run again.") -> Record:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunError(
-            f"{path}: must be a readable file, but {error.strerror}. "
-            f"Name a run folder that `tinysight train` wrote."
-        ) from error
+        raise RunError(_cannot_read(path, error)) from error
     except ValueError as error:
         raise RunError(f"{path}: must be JSON, but {error}. {advice}") from error
     if not isinstance(value, dict):
@@ -233,13 +228,11 @@ def read_run(run: Path) -> Record:
             f"{run / RUN}: format_version must be {FORMAT_VERSION}, got {version!r}. "
             f"Use the version of tinysight that wrote this run."
         )
-    missing = [name for name in _FACTS if name not in about]
-    if missing:
-        raise RunError(
-            f"{run / RUN}: must say what the run was trained on, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing. Copy the file anew from where the "
-            f"run was trained, or use the version of tinysight that wrote it."
-        )
+    advice = (
+        "Copy the file anew from where the run was trained, or use the version of tinysight that "
+        "wrote it."
+    )
+    require_keys(run / RUN, about, FACTS, "say what the run was trained on", advice)
     return about
 
 
@@ -252,7 +245,7 @@ def read_explanation(run: Path) -> Record:
     """Read what ``tinysight explain`` found.
 
     Raises:
-        RunError: The run was not explained, or by another version.
+        RunError: The run was not explained, or by another version, or a finding is missing.
     """
     path = run / EXPLANATION
     again = f"Write it with: tinysight explain {quote(str(run))}"
@@ -266,6 +259,7 @@ def read_explanation(run: Path) -> Record:
     if version != FORMAT_VERSION:
         raise RunError(f"{path}: format_version must be {FORMAT_VERSION}, got {version!r}. {again}")
     explanation: Record = found
+    require_keys(path, explanation, FINDINGS, "hold what was found in the run", again)
     return explanation
 
 
@@ -280,12 +274,7 @@ def read_metrics(run: Path) -> Record | None:
         return None
     again = f"Write it with: tinysight evaluate {quote(str(run))}"
     found = read_json(path, advice=again)
-    missing = [name for name in _RESULTS if name not in found]
-    if missing:
-        raise RunError(
-            f"{path}: must hold the results on the test images, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing. {again}"
-        )
+    require_keys(path, found, RESULTS, "hold the results on the test images", again)
     return found
 
 
@@ -313,11 +302,15 @@ def read_records(path: Path) -> list[Record]:
     """Read JSON lines; an absent file holds none, a torn last line is left out.
 
     Raises:
-        RunError: A line is no JSON object, other than a last one that is torn.
+        RunError: The file cannot be read, or a line is no JSON object, other than a last one that
+            is torn.
     """
-    if not path.exists():
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise RunError(_cannot_read(path, error)) from error
     records = []
     for number, line in enumerate(lines, 1):
         if not line:
@@ -348,18 +341,19 @@ def read_recipe(run: Path) -> Record:
     """Read the settings of a run.
 
     Raises:
-        RunError: The file is missing or is not TOML in UTF-8.
+        RunError: The file is missing or is not TOML in UTF-8, or a setting that every run has is
+            missing.
     """
     path = run / RECIPE
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunError(
-            f"{path}: must be a readable file, but {error.strerror}. "
-            f"Name a run folder that `tinysight train` wrote."
-        ) from error
+        raise RunError(_cannot_read(path, error)) from error
     except ValueError as error:  # not UTF-8, or not TOML
         raise RunError(f"{path}: must be TOML, but {error}. Train the run again.") from error
+    advice = "Copy the file anew from where the run was trained, or train the run again."
+    require_keys(path, recipe, SETTINGS, "hold every setting of the run", advice)
+    return recipe
 
 
 def keep_records(path: Path, is_kept: Callable[[Record], bool]) -> list[Record]:
@@ -464,11 +458,18 @@ def _system_error(error: BaseException | None) -> OSError | None:
     return error
 
 
-def _cannot_write(path: Path, error: OSError) -> str:
+def _cannot_read(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: must be a readable file, but {error.strerror}. "
+        f"Name a run folder that `tinysight train` wrote."
+    )
+
+
+def _cannot_write(path: Path, error: OSError, state: str = "") -> str:
     if error.errno in _NO_ROOM:
+        advice = f"{state}make room and run the command again, a training run with --resume."
         return (
             f"{path}: the disk must have room for the file, but it is full ({error.strerror}). "
-            f"Nothing was left half-written; make room and run the command again, a training run "
-            f"with --resume."
+            f"{advice[0].upper()}{advice[1:]}"
         )
     return f"{path}: must be writable, but {error.strerror}. Choose another folder."

@@ -42,6 +42,7 @@ def write_run_report(
     Raises:
         RunError: Not a run folder, a damaged file in it, or a file that cannot be written.
     """
+    from tinysight.boxes.writable_names import writable
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.classify_page import build_run_page
     from tinysight.report.compare_page import build_comparison_page
@@ -60,7 +61,7 @@ def write_run_report(
         if is_one
         else build_comparison_page(results)
     )
-    html = render_page(page)
+    html = writable(render_page(page))
     run_folder.write_text(out, html)
     return RunReport(
         path=out,

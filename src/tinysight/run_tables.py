@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -151,17 +151,18 @@ def write_table(
     replace_file(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def read_table(path: Path) -> tuple[pa.Table, Record]:
+def read_table(path: Path, names: Sequence[str] = ()) -> tuple[pa.Table, Record]:
     """Read a table and what its metadata says.
 
     Args:
         path: A file that :func:`write_table` wrote.
+        names: Columns that it must have.
 
     Returns:
         The table, and the object of its metadata.
 
     Raises:
-        RunError: The file is missing, is damaged or is of another format version.
+        RunError: The file is missing, is damaged, is of another format version or lacks a column.
     """
     again = f"Write it with: tinysight explain {quote(str(path.parent))}"
     if not path.is_file():
@@ -177,6 +178,12 @@ def read_table(path: Path) -> tuple[pa.Table, Record]:
     version = about.get("format_version")
     if version != FORMAT_VERSION:
         raise RunError(f"{path}: format_version must be {FORMAT_VERSION}, got {version!r}. {again}")
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise RunError(
+            f"{path}: must have the columns {', '.join(names)}, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. {again}"
+        )
     return table, about
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from tinysight.errors import RunError
 from tinysight.report.charts import (
-    class_counts_chart,
     lr_range_chart,
     render_svg,
     save_png,
@@ -172,38 +171,8 @@ def test_label_of_a_suggestion_at_the_edge_stays_in_the_picture(suggestion: floa
     assert {mark["align"] for mark in marks} == {"left" if suggestion < 1 else "right"}
 
 
-def test_class_counts_are_named_and_sorted_when_they_are_few() -> None:
-    chart = class_counts_chart(["cat", "dog"], [3, 7], [1, 2])
-    texts = texts_in(render_svg(chart))
-    assert "10 training and 3 test images in 2 classes" in texts
-    assert "From 4 images (cat) to 9 (dog)." in texts
-    assert texts.index("dog") < texts.index("cat")
-    (rows,) = rows_drawn(chart)
-    assert [(row["name"], row["part"], row["images"]) for row in rows] == [
-        ("dog", "train", 7),
-        ("dog", "test", 2),
-        ("cat", "train", 3),
-        ("cat", "test", 1),
-    ]
-
-
-def test_equal_class_counts_are_said_in_one_sentence() -> None:
-    chart = class_counts_chart(["cat", "dog"], [385, 385], [165, 165])
-    assert "Each class has 385 training and 165 test images." in texts_in(render_svg(chart))
-
-
-def test_many_class_counts_are_drawn_without_names() -> None:
-    names = [f"class {number}" for number in range(200)]
-    chart = class_counts_chart(names, list(range(1, 201)), [1] * 200)
-    texts = texts_in(render_svg(chart))
-    assert "Classes, largest first" in texts
-    assert "class 7" not in texts
-    (rows,) = rows_drawn(chart)
-    assert max(row["rank"] for row in rows) == 200
-
-
 def test_png_is_written_at_the_scale_asked_for(tmp_path: Path) -> None:
-    chart = class_counts_chart(["cat", "dog"], [3, 7], [1, 2])
+    chart = training_chart([make_row(0), make_row(1)])
     for scale in (1.0, 2.0):
         save_png(chart, tmp_path / f"{scale}.png", scale=scale)
     with Image.open(tmp_path / "1.0.png") as small, Image.open(tmp_path / "2.0.png") as large:
@@ -215,7 +184,7 @@ def test_png_is_written_at_the_scale_asked_for(tmp_path: Path) -> None:
 
 
 def test_png_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    chart = class_counts_chart(["cat"], [3], [1])
+    chart = training_chart([make_row(0)])
     with pytest.raises(RunError, match=r"missing/x\.png: must be writable, but No such file"):
         save_png(chart, tmp_path / "missing" / "x.png")
 
@@ -225,12 +194,6 @@ def test_same_rows_give_the_same_svg_and_it_refers_to_nothing_outside() -> None:
     svg = render_svg(training_chart(history))
     assert svg == render_svg(training_chart(history))
     assert not re.search(r"(href|src|url)\s*[=(]", svg)
-
-
-def test_class_name_with_markup_is_shown_as_it_is() -> None:
-    chart = class_counts_chart(["</svg><b>", "&amp;"], [2, 1], [1, 1])
-    texts = texts_in(render_svg(chart))
-    assert {"</svg><b>", "&amp;"} <= set(texts)
 
 
 def test_lr_range_chart_shows_a_curve_that_starts_at_its_lowest_point() -> None:

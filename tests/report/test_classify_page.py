@@ -31,6 +31,7 @@ from tinysight.report.page import (
 )
 from tinysight.report.page_html import render_page
 from tinysight.report.run_results import load_run_results
+from tinysight.run_tables import DUPLICATES_SCHEMA, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -334,6 +335,21 @@ def test_duplicates_that_can_do_harm_come_first(tmp_path: Path) -> None:
     assert rows[0][5] == "train and test"
 
 
+def test_pairs_that_were_left_out_of_the_file_are_counted(tmp_path: Path) -> None:
+    run = explain_run(make_run(tmp_path / "run"))
+    assert named(page_of(run), "duplicate-pairs").title == "All pairs"
+    table, about = read_table(run / run_folder.DUPLICATES)
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    about |= {"pairs": 6, "of_pairs": 123_456}
+    write_table(run / run_folder.DUPLICATES, columns, DUPLICATES_SCHEMA, about)
+    cut = named(page_of(run), "duplicate-pairs")
+    assert cut.title == "6 of the closest 6 of 123,456 pairs"
+    assert cut.caption.endswith(
+        " Only the closest 6 were kept: pairs across the split and pairs with two labels are "
+        "counted among these."
+    )
+
+
 def test_run_without_mistakes_and_findings_has_its_page(tmp_path: Path) -> None:
     run = explain_run(make_run(tmp_path / "run"), images=1, label_issues=0, duplicates=0)
     summary = run_folder.read_explanation(run)
@@ -524,6 +540,15 @@ def test_a_recipe_from_a_file_is_named_without_its_folders(tmp_path: Path) -> No
     html = render_page(page_of(run))
     assert "long.toml" in html
     assert "/home/me" not in html
+
+
+def test_folders_of_another_system_are_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    about = run_folder.read_run(run) | {"store": r"C:\Users\bob\secret project\store"}
+    run_folder.write_json(run / run_folder.RUN, about)
+    html = render_page(page_of(run))
+    assert "<dd>store</dd>" in html
+    assert "bob" not in html
 
 
 def test_same_run_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:

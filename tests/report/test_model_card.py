@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
         {
             "model": {"name": "compact"},
             "augment": {"mix_probability": changes.get("mix", 0.0)},
-            "train": {"seed": 3, "tuning_fraction": changes.get("tuning", 0.0)},
+            "train": {"epochs": 12, "seed": 3, "tuning_fraction": changes.get("tuning", 0.0)},
         },
     )
     row = {"epoch": 11, "steps": 3612, "seconds": 120.0, "images_per_s": 499.3}
@@ -155,7 +156,9 @@ def test_the_card_holds_every_setting_of_the_recipe(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     recipe = (run / run_folder.RECIPE).read_text().strip()
     assert f"```toml\n{recipe}\n```" in render_model_card(run)
-    (run / run_folder.RECIPE).write_text('[model]\nname = "a```b"\n[augment]\n[train]\nseed = 0\n')
+    (run / run_folder.RECIPE).write_text(
+        '[model]\nname = "a```b"\n[augment]\n[train]\nepochs = 1\nseed = 0\n'
+    )
     assert "````toml\n" in render_model_card(run)
 
 
@@ -175,6 +178,29 @@ def test_paths_of_the_machine_are_left_out(tmp_path: Path) -> None:
     card = render_model_card(make_run(tmp_path / "run"))
     assert "somebody" not in card
     assert str(tmp_path) not in card
+
+
+def test_folders_of_another_system_are_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    about = run_folder.read_run(run) | {
+        "store": r"C:\Users\bob\secret project\pets",
+        "recipe_name": r"C:\Users\bob\mine.toml",
+    }
+    run_folder.write_json(run / run_folder.RUN, about)
+    card = render_model_card(run)
+    assert "| store | pets |" in card
+    assert "| recipe | mine.toml |" in card
+    assert "bob" not in card
+
+
+def test_weights_of_an_unknown_kind_are_named_as_they_are(tmp_path: Path) -> None:
+    card = render_model_card(make_run(tmp_path / "run", weights_kind="<b>soup"))
+    assert "| weights | &lt;b&gt;soup |" in card
+
+
+def test_a_folder_whose_name_is_no_utf8_is_spelt_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / os.fsdecode(b"run\xff"))
+    assert "# Model card: run\\udcff\n" in render_model_card(run)
 
 
 def test_the_worst_classes_come_first_and_a_class_without_images_is_left_out(

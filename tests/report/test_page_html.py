@@ -205,6 +205,19 @@ def test_words_between_backticks_are_code_and_still_escaped() -> None:
     assert 'Try <code><span class="option">--set</span> &lt;x&gt;=1</code> now.' in html
 
 
+def test_backticks_inside_a_name_are_its_own() -> None:
+    text = Text("Most often it takes a`b`c for `lemon`.")
+    html = render_page(make_page(Section("a", "A", (text,))))
+    assert "it takes a`b`c for <code>lemon</code>." in html
+
+
+def test_a_missing_text_has_no_value_to_sort_by() -> None:
+    table = make_table(columns=(Column("Name"), Column("What")), rows=(("a", None), ("b", "x")))
+    html = render_page(make_page(Section("a", "A", (table,))))
+    assert '<td data-value="">–</td>' in html
+    assert "<td>x</td>" in html
+
+
 def test_backticks_make_code_in_a_column_of_prose_and_in_no_other() -> None:
     table = make_table(
         columns=(Column("Name"), Column("What", "prose")),

@@ -64,7 +64,7 @@ def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[byt
     Args:
         analysis: Everything that is to be said.
         name: What the set is called on the page.
-        examples: PNG pictures of example images with their boxes and anchors.
+        examples: WebP pictures of example images with their boxes and anchors.
     """
     return Page(
         title=f"{name} · tinysight",

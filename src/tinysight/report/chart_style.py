@@ -215,7 +215,7 @@ def save_svg_and_png(chart: Chart, path: Path, scale: float = 2.0) -> None:
 
 
 def render_svg(chart: Chart) -> str:
-    """Return a chart as SVG text, for a page."""
+    """Return a chart as SVG text; pages draw theirs themselves."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), _vega_lite_version())

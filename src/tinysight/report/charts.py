@@ -1,4 +1,4 @@
-"""Results as charts: one definition serves the page (SVG) and the file (PNG)."""
+"""Charts that are written as files, as SVG or PNG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tinysight.report.chart_style import (
     BLUE,
     GREEN,
     QUIET,
-    SHORT_NUMBER,
     VERMILLION,
     WIDTH_PX,
     Row,
@@ -25,10 +24,9 @@ from tinysight.report.training_charts import training_chart
 if TYPE_CHECKING:
     from tinysight.report.chart_style import Chart
 
-__all__ = ["class_counts_chart", "lr_range_chart", "render_svg", "save_png", "training_chart"]
+__all__ = ["lr_range_chart", "render_svg", "save_png", "training_chart"]
 
 _LABEL_WIDTH_PX = 110
-_MOST_NAMED_CLASSES = 60  # beyond, names can no longer be read
 
 
 def lr_range_chart(
@@ -111,58 +109,3 @@ def lr_range_chart(
         f"Dots: batches; line: smoothed."
     )
     return with_style(panel_of(layers, height_px=300), title, subtitle)
-
-
-def class_counts_chart(
-    class_names: Sequence[str], train_counts: Sequence[int], test_counts: Sequence[int]
-) -> Chart:
-    """Draw how many images each class has in the training and the test part.
-
-    Args:
-        class_names: Names by class index, at least one.
-        train_counts: Training images of each class.
-        test_counts: Test images of each class.
-    """
-    import altair as alt
-
-    counts = sorted(
-        zip(class_names, train_counts, test_counts, strict=True),
-        key=lambda count: -(count[1] + count[2]),
-    )
-    rows = [
-        {"rank": rank, "name": name, "part": part, "order": order, "images": images}
-        for rank, (name, train, test) in enumerate(counts)
-        for order, (part, images) in enumerate((("train", train), ("test", test)))
-    ]
-    are_named = len(counts) <= _MOST_NAMED_CLASSES
-    if not are_named:  # steps go from rank to rank, the last one to the end of the axis
-        rows += [row | {"rank": len(counts)} for row in rows[-2:]]
-    colour = alt.Color(
-        "part:N",
-        legend=alt.Legend(orient="top", title=None, offset=6),
-        scale=alt.Scale(domain=["train", "test"], range=[BLUE, VERMILLION]),
-    )
-    axis = alt.Axis(tickCount=5, tickMinStep=1, labelExpr=SHORT_NUMBER)
-    chart = chart_of(rows).encode(color=colour, order="order:Q").properties(width=WIDTH_PX)
-    if are_named:
-        chart = chart.mark_bar(size=12).encode(
-            x=alt.X("images:Q", title="Images", axis=axis),
-            y=alt.Y("name:N", sort=None, title=None).axis(grid=False, domain=False, ticks=False),
-        )
-        chart = chart.properties(height=alt.Step(18))
-    else:
-        ranks = alt.X("rank:Q", title="Classes, largest first").axis(grid=False, labels=False)
-        chart = chart.mark_area(interpolate="step-after").encode(
-            x=ranks.scale(domain=[0, len(counts)], nice=False),
-            y=alt.Y("images:Q", title="Images", axis=axis, stack="zero"),
-        )
-        chart = chart.properties(height=220)
-    title = (
-        f"{sum(train_counts):,} training and {sum(test_counts):,} test images "
-        f"in {len(counts):,} classes"
-    )
-    (most_name, *most), (fewest_name, *fewest) = counts[0], counts[-1]
-    subtitle = f"From {sum(fewest):,} images ({fewest_name}) to {sum(most):,} ({most_name})."
-    if all((train, test) == tuple(most) for _, train, test in counts):
-        subtitle = f"Each class has {most[0]:,} training and {most[1]:,} test images."
-    return with_style(chart, title, subtitle)

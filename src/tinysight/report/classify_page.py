@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any, Protocol
 
 from tinysight.numerals import counted, duration, percent
@@ -34,11 +32,10 @@ from tinysight.report.picture_shelf import PictureShelf
 from tinysight.report.run_results import RunResults
 from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
-from tinysight.run_facts import read_guessing, read_training_parts
+from tinysight.run_facts import read_guessing, read_training_parts, without_folders
 from tinysight.run_folder import Record
 
 _COMMANDS_THAT_TRAIN = ("train", "demo")
-_SEPARATORS = re.compile(r"[/\\]")  # of folders, on the machine that trained
 
 
 class Observation(Protocol):
@@ -202,7 +199,7 @@ def _data_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
     used = read_training_parts(about, results.recipe)
     mean, std = (" ".join(f"{value:.4f}" for value in about[key]) for key in ("mean", "std"))
     return (
-        ("Store", PurePath(about["store"]).name),
+        ("Store", without_folders(about["store"])),
         ("Training images", f"{used.learned_from:,}"),
         *((("Held back for choosing", f"{used.held_back:,}"),) if used.held_back else ()),
         ("Test images", f"{about['test_images']:,}"),
@@ -218,7 +215,7 @@ def _data_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
 def _run_facts(results: RunResults) -> tuple[tuple[str, str], ...]:
     environment = results.environment
     facts = [
-        ("Recipe", _without_folders(results.about["recipe_name"])),
+        ("Recipe", without_folders(results.about["recipe_name"])),
         _command(environment),
         ("Started", environment.get("started_at", "").replace("T", " ").replace("Z", " UTC")),
         ("Weights", _weights(results)),
@@ -238,15 +235,9 @@ def _command(environment: Record) -> tuple[str, str]:
     if not typed or typed[0] not in _COMMANDS_THAT_TRAIN:
         return "Command", ""
     # Where files lay on the machine that trained is nobody's business, and no use elsewhere.
-    words = [_without_folders(word) for word in typed]
+    words = [without_folders(word) for word in typed]
     name = "Command" if words == typed else "Command, folders left out"
     return name, shlex.join(["tinysight", *words])
-
-
-def _without_folders(word: str) -> str:
-    """Return a word with the last name of its path alone: ``--out=runs/a`` as ``--out=a``."""
-    option, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{option}{sign}{_SEPARATORS.split(value.rstrip('/'))[-1] or value}"
 
 
 def _weights(results: RunResults) -> str:

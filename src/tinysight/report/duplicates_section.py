@@ -52,7 +52,7 @@ def build_duplicates_section(results: RunResults, shelf: PictureShelf) -> Sectio
         )
     table = Table(
         "duplicate-pairs",
-        f"{len(rows):,} of {total:,} pairs" if total > len(rows) else "All pairs",
+        _title(len(rows), of_pairs=total, found=explanation.duplicates_found),
         (
             Column("One", "picture"),
             Column("Other", "picture"),
@@ -65,10 +65,26 @@ def build_duplicates_section(results: RunResults, shelf: PictureShelf) -> Sectio
         tuple(rows),
         shown=8,
         caption="Pairs across the split come first, then pairs with two labels, then the closest. "
-        "A copied table has the names of the files in place of the pictures.",
+        "A copied table has the names of the files in place of the pictures."
+        + _what_was_cut(total, found=explanation.duplicates_found),
         empty="No two images show the same.",
     )
     return Section("duplicates", "Pictures that are there twice", (table,), lead=_lead(counts))
+
+
+def _title(listed: int, *, of_pairs: int, found: int) -> str:
+    if of_pairs < found:
+        return f"{listed:,} of the closest {of_pairs:,} of {found:,} pairs"
+    return f"{listed:,} of {of_pairs:,} pairs" if listed < of_pairs else "All pairs"
+
+
+def _what_was_cut(of_pairs: int, *, found: int) -> str:
+    if of_pairs == found:
+        return ""
+    return (
+        f" Only the closest {of_pairs:,} were kept: pairs across the split and pairs with two "
+        f"labels are counted among these."
+    )
 
 
 def _kind_of(pairs: Mapping[str, Any], row: int) -> str:

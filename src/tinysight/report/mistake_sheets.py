@@ -15,7 +15,7 @@ from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import overlay_heat_map
 from tinysight.report.pictures import contact_sheet
 from tinysight.run_facts import short_class_names
-from tinysight.run_tables import read_matrix, read_table
+from tinysight.run_tables import PICTURES_SCHEMA, gallery_schema, read_matrix, read_table
 
 MOST_SHOWN = 25
 _COLUMNS = 5
@@ -68,8 +68,8 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
 def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], run_folder.Record]:
     summary = run_folder.read_explanation(run)
     names = short_class_names(run_folder.read_run(run)["classes"])
-    gallery, about = read_table(run / run_folder.GALLERY)
-    pictures, _ = read_table(run / run_folder.PICTURES)
+    gallery, about = read_table(run / run_folder.GALLERY, gallery_schema((1, 1)).names)
+    pictures, _ = read_table(run / run_folder.PICTURES, PICTURES_SCHEMA.names)
     row_of = {sample_id: row for row, sample_id in enumerate(gallery["sample_id"].to_pylist())}
     file_of = dict(
         zip(pictures["sample_id"].to_pylist(), pictures["picture"].to_pylist(), strict=True)

@@ -18,9 +18,10 @@ from shlex import quote
 from typing import Any
 
 from tinysight import run_folder
+from tinysight.boxes.writable_names import writable
 from tinysight.errors import RunError
 from tinysight.numerals import counted, duration, percent
-from tinysight.run_facts import read_training_parts
+from tinysight.run_facts import read_training_parts, without_folders
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {
@@ -95,7 +96,7 @@ def render_model_card(run: str | Path, *, findings: Sequence[str] = ()) -> str:
         "",
         *_limits(about, metrics, recipe, findings),
     ]
-    return "\n".join(lines) + "\n"
+    return writable("\n".join(lines)) + "\n"
 
 
 def escape_markdown(text: str) -> str:
@@ -120,7 +121,7 @@ def _summary(about: Record, recipe: Record, metrics: Record | None) -> str:
 
 
 def _data_rows(about: Record, recipe: Record) -> Iterator[tuple[str, str]]:
-    yield "store", escape_markdown(Path(about["store"]).name)
+    yield "store", escape_markdown(without_folders(about["store"]))
     yield "classes", f"{len(about['classes']):,}"
     used = read_training_parts(about, recipe)
     yield "training images", f"{used.learned_from:,}"
@@ -136,7 +137,7 @@ def _training_rows(
     about: Record, environment: Record, history: Sequence[Record]
 ) -> Iterator[tuple[str, str]]:
     if about.get("recipe_name"):
-        yield "recipe", escape_markdown(Path(about["recipe_name"]).name)
+        yield "recipe", escape_markdown(without_folders(about["recipe_name"]))
     yield "started", escape_markdown(environment["started_at"])
     if history:
         last = history[-1]
@@ -200,7 +201,7 @@ def _score_rows(
     yield "test loss (cross entropy)", f"{metrics['loss']:.3f}"
     yield "expected calibration error", f"{100 * metrics['calibration_error']:.1f} points"
     weights = {"ema": "averaged over the steps (EMA)", "raw": "of the last step"}
-    yield "weights", weights[metrics["weights"]]
+    yield "weights", weights.get(metrics["weights"]) or escape_markdown(str(metrics["weights"]))
     if history:
         mixed = ", partly mixed" if recipe["augment"].get("mix_probability", 0.0) > 0 else ""
         yield (

@@ -4,7 +4,8 @@ A page is a value. :mod:`tinysight.report.page_html` turns it into one file that
 without network, years later. Nothing here knows what the page is about: what a classifier or a
 set of boxes has to say is built from these blocks elsewhere.
 
-Texts are plain: whatever they hold, markup included, is shown as it is.
+Texts are plain: markup in them is shown as it is. In sentences, words between backticks are code;
+backticks inside a word are shown.
 """
 
 from __future__ import annotations

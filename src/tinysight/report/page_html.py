@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PERCENT = re.compile(r"(?<=\d) %")
 _JOINT = re.compile(r"(?<=\w)([_/\\]|\.(?=[^\W\d]))(?=\w)")  # in names of files, not in numbers
-_CODE = re.compile(r"`([^`]+)`")
+_CODE = re.compile(r"(?<![\w`])`([^`]+)`(?![\w`])")  # not inside a name of theirs
 _OPTION = re.compile(r"(?<!\S)--\S+")  # of a command
 _NUMBER_OF_ANCHORS = re.compile(r"(?<=\bk) = (?=\d)")
 # Letters of scripts that are written from right to left, and words of them in a row.

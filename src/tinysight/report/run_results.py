@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinysight import run_folder
+from tinysight.boxes.writable_names import writable
 from tinysight.run_facts import short_class_names
 from tinysight.run_folder import Record
 
@@ -24,6 +25,7 @@ class Explanation:
         gallery_about: What the metadata of that file says.
         label_issues: Columns of ``label_issues.parquet``.
         duplicates: Columns of ``duplicates.parquet``.
+        duplicates_found: How many pairs were found; that file holds only so many of them.
         pictures: Image files by sample id.
         is_stale: Whether the weights of the run have changed since.
     """
@@ -33,6 +35,7 @@ class Explanation:
     gallery_about: Record
     label_issues: Mapping[str, list[Any]]
     duplicates: Mapping[str, list[Any]]
+    duplicates_found: int
     pictures: Mapping[str, bytes]
     is_stale: bool
 
@@ -104,7 +107,7 @@ def load_run_results(run: Path, *, with_hits: bool = False) -> RunResults:
     """
     about = run_folder.read_run(run)
     return RunResults(
-        name=run.resolve().name,
+        name=writable(run.resolve().name),
         about=about,
         recipe=run_folder.read_recipe(run),
         environment=_read_if_there(run / run_folder.ENVIRONMENT) or {},
@@ -132,10 +135,21 @@ def _load_hits(run: Path) -> dict[str, bool] | None:
 
 
 def _load_explanation(run: Path) -> Explanation:
-    from tinysight.run_tables import read_matrix, read_table
+    from tinysight.run_tables import (
+        DUPLICATES_SCHEMA,
+        LABEL_ISSUES_SCHEMA,
+        PICTURES_SCHEMA,
+        gallery_schema,
+        read_matrix,
+        read_table,
+    )
 
-    gallery, about = read_table(run / run_folder.GALLERY)
-    pictures, _ = read_table(run / run_folder.PICTURES)
+    gallery, about = read_table(run / run_folder.GALLERY, gallery_schema((1, 1)).names)
+    pictures, _ = read_table(run / run_folder.PICTURES, PICTURES_SCHEMA.names)
+    label_issues, _ = read_table(run / run_folder.LABEL_ISSUES, LABEL_ISSUES_SCHEMA.names)
+    # Explanations of older versions do not tell which pairs are mirrored.
+    names = [name for name in DUPLICATES_SCHEMA.names if name != "is_mirrored"]
+    duplicates, about_duplicates = read_table(run / run_folder.DUPLICATES, names)
     maps = ("predicted_map", "target_map")
     columns = {name: gallery[name].to_pylist() for name in gallery.column_names if name not in maps}
     has_weights = (run / run_folder.MODEL).exists()
@@ -143,8 +157,9 @@ def _load_explanation(run: Path) -> Explanation:
         summary=run_folder.read_explanation(run),
         gallery=columns | {name: read_matrix(gallery, name) for name in maps},
         gallery_about=about,
-        label_issues=read_table(run / run_folder.LABEL_ISSUES)[0].to_pydict(),
-        duplicates=read_table(run / run_folder.DUPLICATES)[0].to_pydict(),
+        label_issues=label_issues.to_pydict(),
+        duplicates=duplicates.to_pydict(),
+        duplicates_found=about_duplicates.get("of_pairs", len(duplicates)),
         pictures=dict(
             zip(pictures["sample_id"].to_pylist(), pictures["picture"].to_pylist(), strict=True)
         ),
