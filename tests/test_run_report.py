@@ -33,6 +33,7 @@ def test_several_runs_make_one_page_at_the_place_that_is_named(tmp_path: Path) -
 
 def test_a_run_whose_name_is_no_utf8_has_its_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / os.fsdecode(b"run\xff"))
+    explain_run(run, images=20, label_issues=1)
     page = write_run_report(run).path.read_text(encoding="utf-8")
     assert r"<title>run\udcff · tinysight</title>" in page
     page = write_run_report([run, make_run(tmp_path / "b")]).path.read_text(encoding="utf-8")

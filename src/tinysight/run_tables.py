@@ -168,7 +168,7 @@ def read_table(path: Path, names: Sequence[str] = ()) -> tuple[pa.Table, Record]
     if not path.is_file():
         raise RunError(f"{path}: must be a readable file, but there is none. {again}")
     try:
-        table = pq.read_table(path)
+        table = _read_parquet(path)
         about: Record = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
@@ -223,7 +223,7 @@ def read_predictions(run: Path) -> SavedPredictions:
     if not path.is_file():
         raise RunError(f"{path}: must be a readable file, but there is none. {again}")
     try:
-        table = pq.read_table(path)
+        table = _read_parquet(path)
         return SavedPredictions(
             sample_ids=np.array(table["sample_id"].to_pylist(), dtype=np.str_),
             targets=table["target"].to_numpy().astype(np.int64),
@@ -244,6 +244,12 @@ def read_matrix(table: pa.Table, name: str) -> npt.NDArray[Any]:
     column = table[name].combine_chunks()
     matrix: npt.NDArray[Any] = column.flatten().to_numpy().reshape(len(column), -1)
     return matrix
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    # Arrow opens no path that is not UTF-8, Python opens any.
+    with open(path, "rb") as file:
+        return pq.read_table(file)
 
 
 def _column(values: Any, type_: pa.DataType) -> pa.Array:

@@ -24,6 +24,7 @@ from tests.report.runs import (
 )
 from tinysight import run_folder
 from tinysight.numerals import percent
+from tinysight.run_report import write_run_report
 
 WIDTHS_PX = (360, 768, 1280)
 
@@ -405,6 +406,22 @@ def test_tables_sort_by_value(visit: Visitor, report_html: Path) -> None:
     assert heading.get_attribute("aria-sort") == "ascending"
     assert table.locator("tbody tr").evaluate_all(shares) == falling[::-1]
     assert table.locator("th[aria-sort=ascending]").count() == 1
+
+
+def test_a_missing_text_stays_last_whichever_way_a_table_is_sorted(
+    visit: Visitor, tmp_path: Path
+) -> None:
+    runs = [make_run(tmp_path / name) for name in ("a", "b")]
+    (runs[1] / run_folder.METRICS).unlink()
+    seen = visit(write_run_report(runs).path)
+    table = seen.page.locator("#metrics table")
+    heading = table.locator("th button").nth(2)
+    for _ in range(2):
+        heading.click()
+        values = table.locator("tbody tr td:nth-child(3)").all_inner_texts()
+        missing = values.count("–")
+        assert 0 < missing < len(values)
+        assert values[-missing:] == ["–"] * missing
 
 
 def test_sorting_a_folded_table_keeps_it_folded(visit: Visitor, report_html: Path) -> None:
