@@ -87,6 +87,7 @@ def make_metrics(
         "accuracy": accuracy,
         "top5": 1.0,
         "loss": 1.0,
+        "weights": "raw",
         "calibration_error": abs(confidence - accuracy),
         "calibration": [
             {"low": 0.0, "high": 0.5, "images": 0, "confidence": None, "accuracy": None},

@@ -141,7 +141,7 @@ def test_whatever_a_run_did_the_advice_can_be_followed(
 def write_run(folder: Path, **files: Any) -> Path:
     folder.mkdir()
     others = ("tinysight", "recipe_name", "store", "split", "split_seed", "split_digest")
-    not_looked_at = dict.fromkeys((*others, "mean", "std"))
+    not_looked_at = dict.fromkeys((*others, "mean", "std"), "")
     run_folder.write_json(folder / run_folder.RUN, ABOUT | {"format_version": 1, **not_looked_at})
     run_folder.write_recipe(folder, make_recipe(3).model_dump())
     run_folder.write_records(folder / run_folder.HISTORY, make_history([0.3, 0.5, 0.6]))
@@ -158,8 +158,14 @@ def test_a_run_folder_is_read_as_far_as_it_is_written(tmp_path: Path) -> None:
     assert diagnose_run(run) == diagnose(history, None, recipe, about=ABOUT)
     explanation = {
         "format_version": 1,
-        "duplicates": {"two_labels": 27, "across_split": 9},
+        "duplicates": {"two_labels": 27, "across_split": 9, "identical": 1, "near": 35},
         "mistakes": 12_000,
+        "method": "grad-cam",
+        "images": 33_000,
+        "of_images": 33_000,
+        "confident_mistakes": [],
+        "confused_pairs": [],
+        "confusion": {"order": [], "counts": []},
         "label_issues": {"found": 3, "of_images": 33_000},
     }
     metrics = make_metrics([0.6] * 200)
