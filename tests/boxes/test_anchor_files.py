@@ -41,6 +41,8 @@ SETS = {
         "width;height\r\n10;20,0\r\n90,00;60\r\n",
         '"height_px"\t"width_px"\n20\t10\n60\t90\n',
         "stride_px,width_px,height_px\n8,10,20\n16,90,60\n",
+        "width_px;height_px;input_width_px;input_height_px;fit\n10;20;416;416;stretch\n"
+        "90,00;60;416;416;stretch\n",
         "anchors:\n  - [10,20]  # P3/8\n  - [90, 60] # P4/16\nbackbone:\n  - [1, 2]\n",
         "nc: 3\nanchors:\n- [10,20, 90,60]\n",
         "[yolo]\nmask = 1,2\nanchors = 1,1, 10,20,  90,60\nnum=3\n",
@@ -83,6 +85,38 @@ def test_a_cfg_of_darknet_is_for_stretched_images_unless_it_says_letter_box(
     text = f"[net]\nwidth=416\nheight=320\n{line}\n[yolo]\nmask = 0\nanchors = 10,20\n"
     found = load_anchors(write(tmp_path, text))
     assert (found.input_size_wh, found.fit) == ((416, 320), fit)
+
+
+def test_a_whole_cfg_says_more_than_a_comment_in_it(tmp_path: Path) -> None:
+    comment = "# 1 anchor for an input of 640x640 pixels (letterbox)\n"
+    layer = "[yolo]\nmask = 0\nanchors = 10,20\n"
+    part = load_anchors(write(tmp_path, comment + layer))
+    assert (part.input_size_wh, part.fit) == ((640, 640), "letterbox")
+    whole = load_anchors(write(tmp_path, f"[net]\nwidth=416\nheight=320\n{comment}{layer}"))
+    assert (whole.input_size_wh, whole.fit) == ((416, 320), "stretch")
+
+
+def test_a_table_of_anchors_for_several_inputs_is_refused(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "width_px,height_px,input_width_px,input_height_px\n9,9,416,416\n9,8,640,640\n"
+    )
+    with pytest.raises(DataError) as caught:
+        load_anchors(path)
+    assert str(caught.value) == (
+        f"{path}: all anchors must be for one input, got 2 in the columns input_width_px, "
+        f"input_height_px. Make them one."
+    )
+
+
+@pytest.mark.parametrize("line_break", ["", "\n  "])
+def test_levels_of_a_yaml_may_be_in_one_pair_of_brackets(tmp_path: Path, line_break: str) -> None:
+    text = f"nc: 2\nanchors: [[10,13, 16,30],{line_break} [30,61, 62,45]]  # P3, P4\nhead: [[1]]\n"
+    found = load_anchors(write(tmp_path, text))
+    assert [level.tolist() for level in found.levels_wh_px] == [
+        [[10, 13], [16, 30]],
+        [[30, 61], [62, 45]],
+    ]
+    assert found.strides_px is None
 
 
 def test_structured_anchors_are_taken_where_no_set_is_chosen(tmp_path: Path) -> None:

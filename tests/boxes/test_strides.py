@@ -90,7 +90,7 @@ def test_an_anchor_too_large_for_its_level_is_warned_of() -> None:
     assert found.warnings[0] == (
         "On the level of stride 8 an anchor should span at most 12 cells (96 px), got 124 x 324: "
         "so fine a level sees too little of the image for it. Use a smaller input or coarser "
-        "strides, or divide by size (darknet only)."
+        "strides."
     )
     assert len(found.warnings) == 2  # the coarsest level takes whatever is large
     assert assign_strides([(95, 95), (191, 191), (600, 600)]).warnings == ()

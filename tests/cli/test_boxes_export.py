@@ -75,7 +75,7 @@ def test_anchors_for_letterbox_are_warned_of_where_darknet_stretches(
     assert main([*words, "--out", str(tmp_path / "a.cfg")]) == 0
     assert text in capsys.readouterr().out
     assert len(run(capsys, *words[2:])["warnings"]) == 1
-    assert run(capsys, *words[2:], "--fit", "stretch")["warnings"] == []
+    assert run(capsys, "yolov4", *words[3:])["warnings"] == []  # fitted to stretched images
 
 
 def test_levels_of_a_file_are_kept_and_checked(
@@ -120,9 +120,9 @@ def test_levels_without_strides_are_kept_and_the_strides_asked_for(
     cfg.write_text(TINY_CFG)
     assert main(["boxes", "export", str(cfg), "--to", "yolov5"]) == 1
     assert capsys.readouterr().err == (
-        f"tinysight: {cfg}: the strides of the levels must be known, but of its 2 levels the file "
-        f"does not say them. Name them with --strides, finest first, or divide the anchors anew "
-        f"with --divide.\n"
+        f"tinysight: {cfg}: the strides of the levels must be known, but the file has 2 levels and "
+        f"names no stride. Name them with --strides, finest first, or divide the anchors anew with "
+        f"--divide.\n"
     )
     assert main(["boxes", "export", str(cfg), "--to", "yolov5", "--strides", "8,16,32"]) == 1
     assert "2 levels of anchors must have one stride each, got 3" in capsys.readouterr().err
@@ -180,6 +180,63 @@ def test_anchors_are_not_said_to_be_of_another_input(
     )
     flags = [] if anchors == "ssd300-voc" else ["--divide", "size"]
     assert main([*words, "300", *flags]) == 0
+
+
+@pytest.mark.parametrize("anchors", ["yolov5-p5", "a file"])
+def test_anchors_are_not_said_to_be_for_images_of_another_fit(
+    anchors: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if anchors == "a file":
+        path = tmp_path / "a.json"
+        path.write_text('{"fit": "letterbox", "anchors_wh_px": [[9, 9], [20, 9], [30, 50]]}')
+        anchors = str(path)
+    words = ["boxes", "export", anchors, "--to", "darknet", "--classes", "2", "--fit"]
+    assert main([*words, "stretch"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"tinysight: {anchors}: --fit must be letterbox, as the anchors are for images that meet "
+        f"the input so, got stretch. Leave it out, or fit anchors with `tinysight boxes anchors "
+        f"FILE --fit stretch`.\n"
+    )
+    assert main([*words, "letterbox"]) == 0
+
+
+@pytest.mark.parametrize("to", ["csv", "darknet", "darknet-v3", "json", "yolov5"])
+def test_an_input_that_nobody_stated_is_said_to_be_assumed(
+    to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = tmp_path / "a.txt"
+    numbers.write_text("10,20, 30,40, 90,60")
+    words = ["--to", to, "--classes", "2"]
+    found = run(capsys, numbers, *words)
+    assert (found["input_size_wh"], found["assumed"]) == ([640, 640], ["size", "fit"])
+    text = "3 anchors for an input of 640x640 pixels (letterbox), size and fit assumed\n"
+    assert (text in found["text"]) == (to not in ("csv", "json"))
+    again = tmp_path / "again.txt"
+    again.write_text(found["text"])
+    fit = "stretch" if to.startswith("darknet") else None  # as darknet does
+    assert (load_anchors(again).input_size_wh, load_anchors(again).fit) == (None, fit)
+    assert run(capsys, numbers, *words, "--input-size", "416")["assumed"] == ["fit"]
+    assert run(capsys, "yolov5-p5", *words)["assumed"] == []
+
+
+def test_structured_anchors_of_one_level_stay_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "s1.json"
+    structured = {"sizes_px": [[20.0, 30.0, 40.0]], "ratios": [0.5, 1.0, 2.0]}
+    anchors.write_text(json.dumps({"sets": [], "structured": structured}))
+    assert main(["boxes", "export", str(anchors), "--to", "mmdetection"]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {anchors}: the strides of the levels must be known, but the file has 1 level "
+        f"and names no stride. Name them with --strides, finest first, or divide the anchors anew "
+        f"with --divide.\n"
+    )
+    found = run(capsys, anchors, "--to", "mmdetection", "--strides", "16")
+    assert [len(level["anchors_wh_px"]) for level in found["levels"]] == [9]
+    assert main(["boxes", "export", str(anchors), "--to", "csv", "--strides", "8,16"]) == 1
+    assert "1 level of anchors must have one stride each, got 2" in capsys.readouterr().err
 
 
 def test_boxes_can_be_read_as_every_command_reads_them(

@@ -58,6 +58,26 @@ def test_a_preset_is_scored_at_its_own_input_unless_told_otherwise(
     assert other["mean_best_iou"] != found["mean_best_iou"]
 
 
+def test_an_input_that_nobody_stated_is_said_to_be_assumed(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "a.yaml"
+    listed = "anchors:\n  - [10,13, 16,30]\n"
+    anchors.write_text(listed)
+    found = run(capsys, file, "--anchors", anchors)
+    assert (found["input_size_wh"], found["assumed"]) == ([640, 640], ["size", "fit"])
+    assert main(["boxes", "score", str(file), "--anchors", str(anchors)]) == 0
+    assert (
+        "\nassumed      the size and fit of that input, which the file of anchors does not state\n"
+    ) in capsys.readouterr().out
+    assert run(capsys, file, "--anchors", anchors, "--input-size", "416")["assumed"] == ["fit"]
+    anchors.write_text(f"# 2 anchors for an input of 416x320 pixels (stretch)\n{listed}")
+    found = run(capsys, file, "--anchors", anchors)
+    assert (found["input_size_wh"], found["fit"], found["assumed"]) == ([416, 320], "stretch", [])
+    assert main(["boxes", "score", str(file), "--anchors", str(anchors)]) == 0
+    assert "assumed" not in capsys.readouterr().out
+
+
 def test_one_box_is_told_in_the_singular(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.geometry import FITS, Fit
+from tinysight.boxes.leveled_anchors import stated_input
 from tinysight.boxes.presets import PRESETS, find_preset, sizes_times_ratios
 from tinysight.boxes.quality import checked_anchors
 from tinysight.boxes.strides import STRIDES_PX
@@ -36,6 +37,8 @@ class AnchorFile:
     strides_px: tuple[int, ...] | None = None
     input_size_wh: tuple[int, int] | None = None
     fit: Fit | None = None
+    is_structured: bool = False
+    """Whether they are sizes times ratios for each level, be it a single one."""
 
     @property
     def anchors_wh_px(self) -> NDArray[np.float64]:
@@ -46,7 +49,7 @@ class AnchorFile:
     @property
     def has_levels(self) -> bool:
         """Whether the anchors are on levels, be their strides known or not."""
-        return self.strides_px is not None or len(self.levels_wh_px) > 1
+        return self.strides_px is not None or self.is_structured or len(self.levels_wh_px) > 1
 
     @property
     def level_strides_px(self) -> tuple[int, ...] | None:
@@ -62,11 +65,13 @@ def load_anchors(path: Path, k: int | None = None) -> AnchorFile:
     * JSON: what ``boxes export --to json`` writes; what ``boxes anchors --json`` prints, without
       ``k`` its structured anchors, where it has some; or a plain list ``[[width, height], …]`` as
       mmdetection's optimizer writes it
-    * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``; also with semicolons or
-      tabs, and then with decimal commas
+    * CSV with a row ``stride_px,width_px,height_px`` or ``width,height``, and where ``boxes
+      export`` wrote it the input; also with semicolons or tabs, and then with decimal commas
     * the ``anchors:`` of a yolov5 or yolov7 yaml
     * the ``anchors =`` and ``mask =`` of a darknet cfg with [yolo] layers
     * numbers separated by commas and spaces: width, height, width, height, …
+
+    Of a yaml or cfg the comment that ``boxes export`` writes says for which input it is.
 
     Args:
         path: The file.
@@ -157,13 +162,10 @@ def _from_json(path: Path, text: str, k: int | None) -> AnchorFile | None:
     if isinstance(value, list):
         return AnchorFile((_pairs(path, value),))
     size = _input_size(path, value.get("input_size_wh"))
-    fit = value.get("fit")
-    if fit is not None and fit not in FITS:
-        raise DataError(
-            f"{path}: fit must be one of {', '.join(FITS)}, got {fit!r}. Export the anchors again."
-        )
+    fit = _fit(path, value.get("fit"))
     if k is None and value.get("structured") is not None:
-        return AnchorFile(_structured_levels(path, value["structured"]), None, size, fit)
+        levels = _structured_levels(path, value["structured"])
+        return AnchorFile(levels, None, size, fit, is_structured=True)
     if "sets" in value:
         chosen = _chosen_set(path, value["sets"], k)
         return AnchorFile((_pairs(path, chosen.get("anchors_wh_px")),), None, size, fit)
@@ -229,18 +231,25 @@ def _from_darknet(path: Path, text: str) -> AnchorFile:
     ]
     known = (int(size[0][1]), int(size[1][1])) if size[0] and size[1] else None
     levels.sort(key=lambda level: float(level.prod(axis=1).mean()))
+    stated_size, stated_fit = stated_input(text)
+    fit: Fit | None = None
+    if re.search(r"^[ \t]*letter_box[ \t]*=[ \t]*0*[1-9]", text, re.MULTILINE):
+        fit = "letterbox"
+    elif not re.search(r"^[ \t]*\[net(work)?\]", text, re.MULTILINE):
+        fit = stated_fit  # a part of a cfg, as `boxes export` writes it
     # darknet stretches images unless it is told otherwise.
-    letter_box = re.search(r"^[ \t]*letter_box[ \t]*=[ \t]*0*[1-9]", text, re.MULTILINE)
-    return AnchorFile(tuple(levels), None, known, "letterbox" if letter_box else "stretch")
+    return AnchorFile(tuple(levels), None, known or stated_size, fit or "stretch")
 
 
 def _from_yaml(path: Path, text: str) -> AnchorFile:
     block = re.search(r"^anchors[ \t]*:(.*(?:\n(?:[ \t].*|-.*|#.*|[ \t]*$))*)", text, re.MULTILINE)
+    listed = block[1] if block else ""
     lines = re.findall(
-        r"^[ \t]*-[ \t]*\[([^\]\n]*)\](?:[ \t]*#.*?/(\d{1,6}))?",
-        block[1] if block else "",
-        re.MULTILINE,
+        r"^[ \t]*-[ \t]*\[([^\]\n]*)\](?:[ \t]*#.*?/(\d{1,6}))?", listed, re.MULTILINE
     )
+    if listed.lstrip().startswith("["):  # all levels in one pair of brackets
+        flow = re.sub(r"#.*", "", listed).strip()
+        lines = [(line, "") for line in re.findall(r"\[([^\[\]]*)\]", flow[1:])]
     if not lines:
         raise DataError(
             f"{path}: anchors must be a list of lists of numbers, one a level, as in "
@@ -250,6 +259,7 @@ def _from_yaml(path: Path, text: str) -> AnchorFile:
     return AnchorFile(
         tuple(_paired(path, line) for line, _ in lines),
         strides if len(strides) == len(lines) else None,
+        *stated_input(text),
     )
 
 
@@ -270,11 +280,29 @@ def _from_csv(path: Path, text: str, *, separator: str) -> AnchorFile:
         raise DataError(
             f"{path}: every row must hold numbers, but {error}. Mend the row."
         ) from error
+    size, fit = _input_of_rows(path, rows, names)
     if strides is None:
-        return AnchorFile((pairs,))
+        return AnchorFile((pairs,), None, size, fit)
     levels = sorted(set(strides))
     owner = np.asarray(strides)
-    return AnchorFile(tuple(pairs[owner == stride] for stride in levels), tuple(levels))
+    of_levels = tuple(pairs[owner == stride] for stride in levels)
+    return AnchorFile(of_levels, tuple(levels), size, fit)
+
+
+def _input_of_rows(
+    path: Path, rows: list[dict[str, str]], names: dict[str, str]
+) -> tuple[tuple[int, int] | None, Fit | None]:
+    """Return the input that all rows of a table name; empty fields name none."""
+    columns = ("input_width_px", "input_height_px", "fit")
+    found = {tuple(row[names[name]] if name in names else "" for name in columns) for row in rows}
+    if len(found) > 1:
+        raise DataError(
+            f"{path}: all anchors must be for one input, got {len(found)} in the columns "
+            f"{', '.join(name for name in columns if name in names)}. Make them one."
+        )
+    ((width, height, fit),) = found
+    are_sides = all(re.fullmatch(r"0*[1-9]\d{0,5}", side or "") for side in (width, height))
+    return (int(width), int(height)) if are_sides else None, _fit(path, fit or None)
 
 
 def _number(text: str | None, separator: str) -> float:
@@ -359,6 +387,16 @@ def _input_size(path: Path, value: Any) -> tuple[int, int] | None:
             f"Export the anchors again."
         )
     return int(value[0]), int(value[1])
+
+
+def _fit(path: Path, value: Any) -> Fit | None:
+    found = next((fit for fit in FITS if fit == value), None)
+    if found is None and value is not None:
+        raise DataError(
+            f"{path}: fit must be one of {', '.join(FITS)}, got {value!r}. "
+            f"Export the anchors again."
+        )
+    return found
 
 
 def _is_number(value: Any) -> bool:

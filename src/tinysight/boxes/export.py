@@ -88,8 +88,8 @@ def render_json(leveled: LeveledAnchors) -> str:
     """Write everything at full precision, to be read again by this package."""
     value = {
         "format_version": FORMAT_VERSION,
-        "input_size_wh": leveled.input_size_wh,
-        "fit": leveled.fit,
+        "input_size_wh": None if "size" in leveled.assumed else leveled.input_size_wh,
+        "fit": None if "fit" in leveled.assumed else leveled.fit,
         "anchors_wh_px": _by_area(leveled),
         "levels": [
             {"stride_px": level.stride_px, "anchors_wh_px": level.anchors_wh_px.tolist()}
@@ -100,13 +100,20 @@ def render_json(leveled: LeveledAnchors) -> str:
 
 
 def render_csv(leveled: LeveledAnchors) -> str:
-    """Write a row for each anchor: its stride, width and height in pixels."""
+    """Write a row for each anchor: its stride, width and height in pixels, and the input it is for.
+
+    What of the input is only assumed is left empty.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("stride_px", "width_px", "height_px"))
+    rows.writerow(
+        ("stride_px", "width_px", "height_px", "input_width_px", "input_height_px", "fit")
+    )
+    size: tuple[object, ...] = ("", "") if "size" in leveled.assumed else leveled.input_size_wh
+    fit = "" if "fit" in leveled.assumed else leveled.fit
     for level in leveled.levels:
         for width, height in level.anchors_wh_px.tolist():
-            rows.writerow((level.stride_px, width, height))
+            rows.writerow((level.stride_px, width, height, *size, fit))
     return text.getvalue()
 
 

@@ -129,8 +129,7 @@ def _for_pyramids(leveled: LeveledAnchors) -> tuple[str, ...]:
 
 
 def _but(leveled: LeveledAnchors) -> str:
-    width, height = leveled.input_size_wh
-    return f"but these anchors are for an input of {width}x{height} pixels ({leveled.fit})"
+    return f"but these anchors are for {leveled.input_in_words}"
 
 
 def _fit_for(fit: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.geometry import FITS, Fit
 from tinysight.boxes.strides import Level, StrideAssignment
 from tinysight.errors import DataError
 from tinysight.numerals import counted
@@ -25,6 +27,8 @@ class LeveledAnchors:
     fit: str
     num_classes: int | None = None
     """Needed by darknet for ``filters=``."""
+    assumed: tuple[str, ...] = ()
+    """Which of ``size`` and ``fit`` nobody stated."""
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -34,9 +38,36 @@ class LeveledAnchors:
     @property
     def about(self) -> str:
         """One line of comment: where these anchors hold."""
+        return f"{counted(len(self.assignment.anchors_wh_px), 'anchor')} for {self.input_in_words}"
+
+    @property
+    def input_in_words(self) -> str:
+        """The input that the anchors are for, and what of it is only assumed."""
         width, height = self.input_size_wh
-        anchors = counted(len(self.assignment.anchors_wh_px), "anchor")
-        return f"{anchors} for an input of {width}x{height} pixels ({self.fit})"
+        text = f"an input of {width}x{height} pixels ({self.fit})"
+        return f"{text}, {assumed_in_words(self.assumed)}" if self.assumed else text
+
+
+def assumed_in_words(assumed: Sequence[str]) -> str:
+    """Return the words for what of an input is assumed, at least one of ``size`` and ``fit``."""
+    return f"{' and '.join(assumed)} assumed"
+
+
+def stated_input(text: str) -> tuple[tuple[int, int] | None, Fit | None]:
+    """Return the size and fit that a comment of ours states, see :attr:`LeveledAnchors.about`.
+
+    None for what it does not state, or only as an assumption.
+    """
+    found = re.search(
+        r"^#.* anchors? for an input of (\d{1,6})x(\d{1,6}) pixels \(([a-z-]+)\)(.*)", text, re.M
+    )
+    if found is None:
+        return None, None
+    assumed = re.match(r", (.*?) assumed", found[4])
+    unsure = assumed[1] if assumed else ""
+    size = None if "size" in unsure else (int(found[1]), int(found[2]))
+    fit = next((fit for fit in FITS if fit == found[3] and "fit" not in unsure), None)
+    return size, fit
 
 
 def factor_level(

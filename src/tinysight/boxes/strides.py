@@ -123,9 +123,9 @@ def assign_strides(
     if rule == "equal":
         if len(anchors) % len(strides):
             raise DataError(
-                f"{len(anchors)} anchors cannot be divided evenly over {len(strides)} levels "
-                f"(strides {_listed(strides)}). Fit a multiple of {len(strides)}, name other "
-                f"strides, or divide by size (darknet only)."
+                f"{counted(len(anchors), 'anchor')} cannot be divided evenly over {len(strides)} "
+                f"levels (strides {_listed(strides)}). Fit a multiple of {len(strides)}, name "
+                f"other strides, or divide by size (darknet only)."
             )
         owner = np.arange(len(anchors)) // (len(anchors) // len(strides))
     else:
@@ -153,7 +153,7 @@ def group_levels(
     strides = _checked_strides(strides_px)
     if len(levels_wh_px) != len(strides):
         raise DataError(
-            f"{len(levels_wh_px)} levels of anchors must have one stride each, got "
+            f"{counted(len(levels_wh_px), 'level')} of anchors must have one stride each, got "
             f"{len(strides)} ({_listed(strides)}). Name one stride for each level."
         )
     arrays = [np.asarray(anchors, dtype=np.float64).reshape(-1, 2) for anchors in levels_wh_px]
@@ -231,7 +231,7 @@ def _warnings_of_anchors(levels: Sequence[Level]) -> list[str]:
                 f"On the level of stride {level.stride_px} an anchor should span at most "
                 f"{MOST_CELLS:.0f} cells ({MOST_CELLS * level.stride_px:.0f} px), got "
                 f"{', '.join(too_large)}: so fine a level sees too little of the image for it. "
-                f"Use a smaller input or coarser strides, or divide by size (darknet only)."
+                f"Use a smaller input or coarser strides."
             )
     return warnings
 

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.boxes_input import DEFAULT_INPUT_PX, add_reading_arguments, read_input
+from tinysight.cli.boxes_input import add_reading_arguments, read_input
 from tinysight.cli.boxes_score import (
     add_input_size_arguments,
+    chosen_input,
     level_lines,
     levels_json,
 )
 from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.numerals import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +41,6 @@ FORMATS = (
     "yolov7",
 )
 _ONE_LEVEL = {"darknet-v2": (32,)}
-_STRIDES_PX = (8, 16, 32)
 
 
 def add_parser(commands: Any) -> None:
@@ -97,17 +98,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         check_file_to_write(arguments.out)
     found = find_anchors(arguments.anchors, arguments.k)
-    _check_input_size(found, arguments)
-    input_size_wh = (
-        arguments.input_size or found.input_size_wh or (DEFAULT_INPUT_PX, DEFAULT_INPUT_PX)
-    )
-    fit = arguments.fit or found.fit or "letterbox"
+    _check_input(found, arguments)
+    input_size_wh, fit, assumed = chosen_input(found, arguments)
     boxes_wh_px = None
     if arguments.boxes:
         named = argparse.Namespace(**{**vars(arguments), "files": arguments.boxes})
         boxes_wh_px = sizes_at_input(read_input(named).table, input_size_wh, fit)
     assignment = _assigned(found, arguments, boxes_wh_px)
-    leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes)
+    leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes, assumed)
     text = render_anchors(leveled, arguments.to)
     assignment = replace(assignment, warnings=export_warnings(leveled, arguments.to))
     if arguments.out is not None:
@@ -120,6 +118,7 @@ def run_export(arguments: argparse.Namespace) -> int:
                 "text": text,
                 "input_size_wh": input_size_wh,
                 "fit": fit,
+                "assumed": list(assumed),
                 "levels": levels_json(assignment),
                 "warnings": list(assignment.warnings),
             }
@@ -139,7 +138,7 @@ def _assigned(
     found: AnchorFile, arguments: argparse.Namespace, boxes_wh_px: NDArray[Any] | None
 ) -> StrideAssignment:
     """Return the anchors on the levels they are on, or divided over those that are asked for."""
-    from tinysight.boxes.strides import assign_strides, group_levels
+    from tinysight.boxes.strides import STRIDES_PX, assign_strides, group_levels
     from tinysight.errors import DataError
 
     strides = arguments.strides or _ONE_LEVEL.get(arguments.to)
@@ -148,31 +147,37 @@ def _assigned(
     if not found.has_levels or arguments.divide is not None or not keeps_levels:
         return assign_strides(
             found.anchors_wh_px,
-            strides or found.level_strides_px or _STRIDES_PX,
+            strides or found.level_strides_px or STRIDES_PX,
             rule=arguments.divide or "equal",
             boxes_wh_px=boxes_wh_px,
         )
     of_levels = strides or found.level_strides_px
     if of_levels is None:
         raise DataError(
-            f"{arguments.anchors}: the strides of the levels must be known, but of its "
-            f"{len(found.levels_wh_px)} levels the file does not say them. Name them with "
+            f"{arguments.anchors}: the strides of the levels must be known, but the file has "
+            f"{counted(len(found.levels_wh_px), 'level')} and names no stride. Name them with "
             f"--strides, finest first, or divide the anchors anew with --divide."
         )
     return group_levels(found.levels_wh_px, of_levels, boxes_wh_px=boxes_wh_px)
 
 
-def _check_input_size(found: AnchorFile, arguments: argparse.Namespace) -> None:
+def _check_input(found: AnchorFile, arguments: argparse.Namespace) -> None:
     """Refuse another input than that of the anchors, whose numbers would stay what they are."""
     from tinysight.errors import DataError
 
-    if found.input_size_wh is None or arguments.input_size in (None, found.input_size_wh):
-        return
-    own, other = ("x".join(map(str, size)) for size in (found.input_size_wh, arguments.input_size))
-    raise DataError(
-        f"{arguments.anchors}: --input-size must be {own}, as the anchors are pixels at that "
-        f"input, got {other}. Leave it out, or fit anchors at {other}."
-    )
+    size = arguments.input_size
+    if found.input_size_wh is not None and size not in (None, found.input_size_wh):
+        own, other = ("x".join(map(str, size_wh)) for size_wh in (found.input_size_wh, size))
+        raise DataError(
+            f"{arguments.anchors}: --input-size must be {own}, as the anchors are pixels at that "
+            f"input, got {other}. Leave it out, or fit anchors at {other}."
+        )
+    if found.fit is not None and arguments.fit not in (None, found.fit):
+        raise DataError(
+            f"{arguments.anchors}: --fit must be {found.fit}, as the anchors are for images that "
+            f"meet the input so, got {arguments.fit}. Leave it out, or fit anchors with "
+            f"`tinysight boxes anchors FILE --fit {arguments.fit}`."
+        )
 
 
 def _classes(text: str) -> int:

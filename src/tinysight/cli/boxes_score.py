@@ -20,6 +20,8 @@ from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted, percent, rounded_down
 
 if TYPE_CHECKING:
+    from tinysight.boxes.anchor_files import AnchorFile
+    from tinysight.boxes.geometry import Fit
     from tinysight.boxes.held_out import HeldOutCheck
     from tinysight.boxes.quality import AnchorQuality, GroupQuality
     from tinysight.boxes.strides import StrideAssignment
@@ -98,6 +100,16 @@ def add_input_size_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def chosen_input(
+    found: AnchorFile, arguments: argparse.Namespace
+) -> tuple[tuple[int, int], Fit, tuple[str, ...]]:
+    """Return the size and fit to take anchors at, and which of ``size`` and ``fit`` nobody said."""
+    size = arguments.input_size or found.input_size_wh
+    fit = arguments.fit or found.fit
+    assumed = tuple(name for name, value in (("size", size), ("fit", fit)) if value is None)
+    return size or (DEFAULT_INPUT_PX, DEFAULT_INPUT_PX), fit or "letterbox", assumed
+
+
 def run_score(arguments: argparse.Namespace) -> int:
     """Score the anchors and print what was found."""
     from tinysight import cli
@@ -112,10 +124,7 @@ def run_score(arguments: argparse.Namespace) -> int:
 
     found = find_anchors(arguments.anchors, arguments.k)
     against = find_preset(arguments.against) if arguments.against else None
-    input_size_wh = (
-        arguments.input_size or found.input_size_wh or (DEFAULT_INPUT_PX, DEFAULT_INPUT_PX)
-    )
-    fit = arguments.fit or found.fit or "letterbox"
+    input_size_wh, fit, assumed = chosen_input(found, arguments)
     table = read_input(arguments).table
     sizes_wh_px = sizes_at_input(table, input_size_wh, fit)
     if not len(sizes_wh_px):
@@ -134,9 +143,10 @@ def run_score(arguments: argparse.Namespace) -> int:
         if found.strides_px is None:
             about_levels = "as the file has them, with the strides 8, 16 and 32:"
     elif found.has_levels:
+        one = len(found.levels_wh_px) == 1
         about_levels = (
-            f"{len(found.levels_wh_px)} in the file, without strides, so that nothing is said of "
-            f"them"
+            f"{len(found.levels_wh_px)} in the file, without {'stride' if one else 'strides'}, so "
+            f"that nothing is said of {'it' if one else 'them'}"
         )
     elif len(found.anchors_wh_px) % len(STRIDES_PX) == 0:  # as yolov5 would divide them
         assignment = assign_strides(found.anchors_wh_px, boxes_wh_px=sizes_wh_px)
@@ -167,6 +177,7 @@ def run_score(arguments: argparse.Namespace) -> int:
         about = {
             "input_size_wh": input_size_wh,
             "fit": fit,
+            "assumed": list(assumed),
             "crowd_boxes": int(table.is_crowd.sum()),
         }
         print_json(_as_json(quality, assignment, held_out, verdict, presets) | about)
@@ -177,6 +188,11 @@ def run_score(arguments: argparse.Namespace) -> int:
             f"{counted(quality.overall.boxes, 'box', 'boxes')}, sizes "
             f"at an input of {width}x{height} px ({fit})"
         )
+        if assumed:
+            print(
+                f"assumed      the {' and '.join(assumed)} of that input, which the file of "
+                f"anchors does not state"
+            )
         print_lines(_lines(quality, assignment, about_levels, held_out, verdict, presets))
     return cli.OK
 
