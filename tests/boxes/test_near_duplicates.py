@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.boxes.tables import draw_table, make_table
-from tinysight.boxes.near_duplicates import find_near_duplicates
+from tinysight.boxes import near_duplicates as module
+from tinysight.boxes.near_duplicates import RepeatCounts, count_repeats, find_near_duplicates
 from tinysight.boxes.table import BoxTable
 
 
@@ -48,7 +51,45 @@ def test_a_pair_names_both_rows_its_overlap_and_whether_the_class_is_one() -> No
     ]
     assert twins.iou == pytest.approx([1.0, 0.98, 0.98])
     assert twins.is_same_class.tolist() == [True, False, False]
-    assert (twins.num_repeated, twins.num_relabelled) == (1, 1)
+    assert not twins.is_cut
+    assert count_repeats(table) == RepeatCounts(repeated=1, relabelled=1)
+
+
+@pytest.mark.parametrize("many", [1, 10, 500])
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_are_those_of_the_pairs(
+    seed: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MANY_BOXES", many)
+    rng = np.random.default_rng(seed)
+    sides = rng.integers(1, 3, (200, 2)) * 50
+    kinds = zip(*rng.integers(0, 3, (4, 200)).tolist(), *sides.T.tolist(), strict=True)
+    table = make_table(list(kinds), image_wh=[(200, 200)] * 3, classes="abc", crowd=[0, 7])
+    twins = find_near_duplicates(table)
+    repeated, relabelled = (
+        len(np.unique(twins.second[chosen]))
+        for chosen in (twins.is_same_class, ~twins.is_same_class)
+    )
+    assert min(repeated, relabelled) > 50
+    assert count_repeats(table) == RepeatCounts(repeated, relabelled)
+
+
+def test_a_list_of_pairs_has_an_end_and_says_so() -> None:
+    table = make_table([(0, 0, 5, 5, 20, 20)] * 5)
+    whole, cut = (find_near_duplicates(table, most=most) for most in (10, 9))
+    assert (len(whole.first), whole.is_cut) == (10, False)
+    assert (len(cut.first), cut.is_cut) == (9, True)
+
+
+def test_thousands_of_equal_boxes_take_little_memory() -> None:
+    table = make_table([(0, 0, 5, 5, 20, 20)] * 20_000)
+    tracemalloc.start()
+    try:
+        assert count_repeats(table).repeated == 19_999
+        assert find_near_duplicates(table).is_cut
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_equal_boxes_of_two_images_are_no_twins() -> None:
@@ -98,5 +139,5 @@ def test_many_equal_boxes_in_one_image_are_all_found() -> None:
     table = make_table([(0, 0, 5, 5, 20, 20)] * 60)
     twins = find_near_duplicates(table)
     assert len(twins.first) == 60 * 59 // 2
-    assert twins.num_repeated == 59
+    assert count_repeats(table).repeated == 59
     assert np.array_equal(twins.iou, np.ones(60 * 59 // 2))

@@ -129,6 +129,35 @@ def test_pairs_of_classes_are_those_of_a_plain_count(seed: int) -> None:
     assert summarize_boxes(table).cooccurrence().tolist() == expected.tolist()
 
 
+def test_the_commonest_pairs_come_first() -> None:
+    boxes = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 0), (2, 2), (3, 1), (3, 2)]
+    rows = [(*who, 1.0, 1.0, 5.0, 5.0) for who in boxes]
+    found = summarize_boxes(make_table(rows, image_wh=[(9, 9)] * 4, classes="abc"))
+    pairs = found.pair_classes[found.commonest_pairs(2)].tolist()
+    assert (pairs, found.num_meetings) == ([[1, 2], [0, 2]], 3)
+
+
+def test_of_an_image_of_very_many_classes_no_pairs_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = draw_table(1)
+    whole = summarize_boxes(table)
+    assert (whole.images_of_many_classes, whole.note_on_pairs) == (0, "")
+    monkeypatch.setattr(module, "MOST_MEETING", 4)
+    found = summarize_boxes(table)
+    classes_of = [set(table.class_index[table.image_index == image]) for image in range(60)]
+    wide = [image for image in range(60) if len(classes_of[image]) > 4]
+    assert found.images_of_many_classes == len(wide) > 2
+    assert found.note_on_pairs == (
+        f"{len(wide)} images of more than 4 classes are left out of the pairs of classes."
+    )
+    rest = summarize_boxes(take_images(table, sorted({*range(60)} - {*wide})))
+    rows, rest_rows = found.commonest_pairs(99), rest.commonest_pairs(99)
+    assert found.pair_classes[rows].tolist() == rest.pair_classes[rest_rows].tolist()
+    assert found.pair_images[rows].tolist() == rest.pair_images[rest_rows].tolist()
+    assert found.images_by_class.tolist() == whole.images_by_class.tolist()
+
+
 def test_pairs_are_the_same_when_counted_in_small_parts_and_by_sorting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

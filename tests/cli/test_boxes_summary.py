@@ -41,6 +41,28 @@ def test_json_has_the_keys_that_others_rely_on(
     assert len(found["aspect_ratios"]["edges"]) == len(found["aspect_ratios"]["boxes"]) + 1
 
 
+def test_what_is_left_out_is_said(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, file)
+    assert found["pairs_in_all"] == len(found["pairs"]) == 10
+    assert [pair["images"] for pair in found["pairs"]] == sorted(
+        (pair["images"] for pair in found["pairs"]), reverse=True
+    )
+    assert found["images_of_many_classes"] == 0
+    monkeypatch.setattr("tinysight.cli.boxes_summary._MOST_PAIRS_IN_JSON", 4)
+    monkeypatch.setattr("tinysight.boxes.near_duplicates.MOST_LISTED", 3)
+    monkeypatch.setattr("tinysight.boxes.summary.MOST_MEETING", 4)
+    found = run(capsys, file)
+    assert (len(found["pairs"]), found["pairs_in_all"]) == (4, 10)
+    assert found["images_of_many_classes"] > 0
+    assert main(["boxes", "summary", str(file), "--csv", str(tmp_path / "csv")]) == 0
+    out = capsys.readouterr().out
+    assert "\n            near_duplicates.csv ends at 3 pairs, there are more\n" in out
+    assert "images of more than 4 classes are left out of the pairs of classes.\n" in out
+    assert len((tmp_path / "csv" / "near_duplicates.csv").read_text().splitlines()) == 4
+
+
 def test_the_text_says_it_in_words(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boxes", "summary", str(file)]) == 0
     captured = capsys.readouterr()

@@ -27,10 +27,15 @@ from tinysight.boxes.distributions import (
     side_bin,
     size_class,
 )
-from tinysight.boxes.near_duplicates import find_near_duplicates
+from tinysight.boxes.near_duplicates import count_repeats
+from tinysight.numerals import counted
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
+
+MOST_MEETING = 500
+"""Classes of one image up to which it is noted which of them meet; more would be millions of pairs.
+"""
 
 _MOST_PAIRS = 2**19  # pairs of classes looked at together, to bound memory
 _MOST_DENSE = 2**26  # keys that are counted in an array with a place for each, and not by sorting
@@ -61,6 +66,9 @@ class BoxSummary:
     images_of_unknown_size: int
     """Their boxes are not on the maps of positions and not among the fractions of the image."""
 
+    images_of_many_classes: int
+    """Images of more than ``MOST_MEETING`` classes: it is not noted which of these meet."""
+
     boxes: int
     crowd_boxes: int
     repeated_boxes: int
@@ -76,7 +84,8 @@ class BoxSummary:
     """(c,)"""
 
     pair_classes: Counts
-    """(p, 2) class indices a <= b that share an image, ascending."""
+    """(p, 2) class indices a <= b that share an image, ascending; images of many classes only say
+    a = b."""
 
     pair_images: Counts
     """(p,) images that hold both, > 0; for a = b the images of the class."""
@@ -198,6 +207,31 @@ class BoxSummary:
         one, other = self.pair_classes.T
         return np.unique(self.pair_classes[one != other])
 
+    def commonest_pairs(self, most: int) -> NDArray[np.intp]:
+        """Return the rows of the pairs of two classes that most images hold, the commonest first.
+
+        Args:
+            most: How many at the most.
+        """
+        rows = np.flatnonzero(np.ptp(self.pair_classes, axis=1))
+        return rows[np.argsort(-self.pair_images[rows], kind="stable")[:most]]
+
+    @property
+    def note_on_pairs(self) -> str:
+        """What the pairs leave out, in a sentence; empty where nothing."""
+        num_wide = self.images_of_many_classes
+        if not num_wide:
+            return ""
+        return (
+            f"{counted(num_wide, 'image')} of more than {MOST_MEETING} classes "
+            f"{'is' if num_wide == 1 else 'are'} left out of the pairs of classes."
+        )
+
+    @property
+    def num_meetings(self) -> int:
+        """How many pairs of two classes share an image."""
+        return int(np.count_nonzero(np.ptp(self.pair_classes, axis=1)))
+
 
 _MERGED_OTHERWISE = {
     "class_names",
@@ -219,8 +253,8 @@ def summarize_boxes(table: BoxTable) -> BoxSummary:
     num_classes, num_images, owner = table.num_classes, table.num_images, table.class_index
     boxes_of_image = np.bincount(table.image_index, minlength=num_images)
     has_size = table.image_wh_px.min(axis=1, initial=np.inf) > 0  # False for NaN
-    pair_classes, pair_images = _count_pairs(table)
-    twins = find_near_duplicates(table)
+    pair_classes, pair_images, num_wide = _count_pairs(table)
+    repeats = count_repeats(table)
 
     # Columns, each contiguous: several times as fast as rows of four numbers.
     left, top, width, height = np.ascontiguousarray(table.xywh_px.T)
@@ -236,10 +270,11 @@ def summarize_boxes(table: BoxTable) -> BoxSummary:
         images=num_images,
         images_without_boxes=int((boxes_of_image == 0).sum()),
         images_of_unknown_size=int((~has_size).sum()),
+        images_of_many_classes=num_wide,
         boxes=table.num_boxes,
         crowd_boxes=int(table.is_crowd.sum()),
-        repeated_boxes=twins.num_repeated,
-        relabelled_boxes=twins.num_relabelled,
+        repeated_boxes=repeats.repeated,
+        relabelled_boxes=repeats.relabelled,
         images_by_num_boxes=np.bincount(boxes_of_image, minlength=1),
         boxes_by_class=np.bincount(owner, minlength=num_classes),
         pair_classes=pair_classes,
@@ -320,8 +355,12 @@ def _reordered(summary: BoxSummary, keys: list[tuple[str, int]]) -> BoxSummary:
     )
 
 
-def _count_pairs(table: BoxTable) -> tuple[Counts, Counts]:
-    """Count the images in which two classes meet, a class with itself included."""
+def _count_pairs(table: BoxTable) -> tuple[Counts, Counts, int]:
+    """Count the images in which two classes meet, a class with itself included.
+
+    Returns:
+        Pairs, their images, and how many images have so many classes that only the latter count.
+    """
     num_classes = max(table.num_classes, 1)
     key = _distinct(
         table.image_index.astype(np.int64) * num_classes + table.class_index,
@@ -329,8 +368,10 @@ def _count_pairs(table: BoxTable) -> tuple[Counts, Counts]:
     )
     image, owner = np.divmod(key, num_classes)
     # Within its image a class meets itself and those after it.
-    last = np.bincount(image, minlength=table.num_images).cumsum()[image]
-    num_partners = last - np.arange(len(key))
+    num_classes_of = np.bincount(image, minlength=table.num_images)
+    is_wide = num_classes_of > MOST_MEETING
+    num_partners = num_classes_of.cumsum()[image] - np.arange(len(key))
+    num_partners[is_wide[image]] = 1
     total = num_partners.cumsum()
     found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
     start = 0
@@ -343,7 +384,7 @@ def _count_pairs(table: BoxTable) -> tuple[Counts, Counts]:
         found.append(_count_keys(owner[first] * num_classes + owner[second], num_classes**2))
         start = stop
     pairs, images = _add_counts(found)
-    return np.stack(np.divmod(pairs, num_classes), axis=1), images
+    return np.stack(np.divmod(pairs, num_classes), axis=1), images, int(is_wide.sum())
 
 
 def _distinct(keys: Counts, num_keys: int) -> Counts:

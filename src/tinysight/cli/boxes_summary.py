@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_CLASSES = 20
 _MOST_PAIRS = 5
+_MOST_PAIRS_IN_JSON = 10_000
 _LONGEST_NAME = 32
 _BAR_COLUMNS = 30
 
@@ -45,11 +46,12 @@ def add_parser(commands: Subparsers) -> None:
 def run_summary(arguments: argparse.Namespace) -> int:
     """Read the files, print the summary, and write the tables where asked to."""
     from tinysight import cli
-    from tinysight.boxes.near_duplicates import find_near_duplicates
+    from tinysight.boxes.near_duplicates import MOST_LISTED, find_near_duplicates
     from tinysight.boxes.summary import summarize_boxes
     from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
 
     more: dict[str, Any] = {}
+    are_twins_cut = False
     if are_shards(arguments):
         result = read_shards(arguments)
         summary, account = result.summary, _account_of(result)
@@ -66,8 +68,9 @@ def run_summary(arguments: argparse.Namespace) -> int:
         are_images_named = reading.are_images_named
         tables = tables_of(summary) if arguments.csv else {}
         if arguments.csv:
-            twins = find_near_duplicates(reading.table)
+            twins = find_near_duplicates(reading.table, most=MOST_LISTED)
             tables["near_duplicates.csv"] = near_duplicate_table(reading.table, twins)
+            are_twins_cut = twins.is_cut
     if arguments.csv:
         save_tables(tables, arguments.csv)
     if arguments.json:
@@ -78,6 +81,8 @@ def run_summary(arguments: argparse.Namespace) -> int:
             print(note)
         if arguments.csv:
             print(f"tables      {counted(len(tables), 'file')} in {arguments.csv}")
+        if are_twins_cut:
+            print(f"            near_duplicates.csv ends at {MOST_LISTED:,} pairs, there are more")
     return cli.OK
 
 
@@ -124,8 +129,11 @@ def _as_json(summary: BoxSummary, account: dict[str, int]) -> dict[str, Any]:
         "greatest_wh_px": summary.greatest_wh_px.tolist(),
         "centres": summary.centres.tolist(),
         "pairs": [
-            {"classes": [a, b], "images": images} for a, b, images in _meeting_classes(summary)
+            {"classes": [a, b], "images": images}
+            for a, b, images in _commonest_pairs(summary, _MOST_PAIRS_IN_JSON)
         ],
+        "pairs_in_all": summary.num_meetings,
+        "images_of_many_classes": summary.images_of_many_classes,
     }
 
 
@@ -175,10 +183,12 @@ def _lines(summary: BoxSummary, account: dict[str, int], are_images_named: bool)
             f"{summary.relabelled_boxes:,} one of another class (IoU from 0.9)"
         )
     yield from _class_lines(summary, with_images=are_images_named)
-    pairs = sorted(_meeting_classes(summary), key=lambda pair: -pair[2])[:_MOST_PAIRS]
-    if pairs:
-        met = ", ".join(f"{a} + {b} ({images:,})" for a, b, images in pairs)
+    pairs = _commonest_pairs(summary, _MOST_PAIRS)
+    met = ", ".join(f"{a} + {b} ({images:,})" for a, b, images in pairs)
+    if met:
         yield f"together    {met}"
+    if summary.note_on_pairs:
+        yield f"            {summary.note_on_pairs}"
 
 
 def _shape_words(summary: BoxSummary) -> str:
@@ -230,7 +240,8 @@ def _have(number: int) -> str:
     return "has" if number == 1 else "have"
 
 
-def _meeting_classes(summary: BoxSummary) -> Iterator[tuple[str, str, int]]:
+def _commonest_pairs(summary: BoxSummary, most: int) -> Iterator[tuple[str, str, int]]:
     names = summary.class_names
-    pairs = zip(summary.pair_classes.tolist(), summary.pair_images.tolist(), strict=True)
-    yield from ((names[a], names[b], images) for (a, b), images in pairs if a != b)
+    for row in summary.commonest_pairs(most).tolist():
+        a, b = summary.pair_classes[row].tolist()
+        yield names[a], names[b], int(summary.pair_images[row])

@@ -401,14 +401,14 @@ def _images_lead(summary: BoxSummary) -> str:
 def _class_pairs(summary: BoxSummary) -> Block:
     num_classes = min(len(summary.meeting_classes()), MOST_PAIRED)
     if not num_classes:
-        return Text("No image has boxes of two classes.")
+        return Text(summary.note_on_pairs or "No image has boxes of two classes.")
     return Figure(
         name="class-pairs",
         title="Which classes meet in an image",
         chart=class_pairs_chart(summary),
         alt="Matrix of the largest classes: in how many images two of them meet.",
         caption="Colour: images with both, as a share of the images of the rarer one. Classes that "
-        "meet no other are left out.",
+        f"meet no other are left out. {summary.note_on_pairs}".rstrip(),
         height_px=ROW_PX * num_classes + _TURNED_NAMES_PX,
     )
 
