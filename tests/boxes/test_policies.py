@@ -60,6 +60,35 @@ def test_each_policy_accounts_for_every_box(
     assert reading.table.num_boxes == accepted + repaired
 
 
+def test_each_finding_says_what_became_of_the_record(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"] = [
+        {"id": 1, "image_id": 7, "category_id": 1, "bbox": [10, 20, 30, 40]},
+        {"id": 1, "image_id": "7", "category_id": 1, "bbox": [11, 20, 30, 40]},
+        {"id": 1, "image_id": 7, "category_id": 1, "bbox": [900, 900, 9, 9]},
+        {"id": 1, "image_id": "7", "category_id": 1, "bbox": [900, 900, 9, 9]},
+        {"id": 1, "image_id": 7, "category_id": 1, "bbox": [12, 20, 30, 40]},
+    ]
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    assert (reading.accepted, reading.repaired, reading.rejected) == (2, 1, 2)
+    found = {
+        (finding.kind, finding.record[12]): (finding.action, finding.message.rsplit(". ", 1)[-1])
+        for finding in reading.findings
+    }
+    for kind, record, action, done in [
+        ("repeated_annotation_id", "1", "repaired", "Repaired for another defect."),
+        ("repeated_annotation_id", "2", "rejected", "Left out for another defect."),
+        ("repeated_annotation_id", "3", "rejected", "Left out for another defect."),
+        ("repeated_annotation_id", "4", "accepted", "Kept as it is."),
+        ("image_id_type", "1", "repaired", "Repaired."),
+        ("image_id_type", "3", "rejected", "Left out for another defect."),
+        ("outside_image", "2", "rejected", "Left out."),
+        ("outside_image", "3", "rejected", "Left out."),
+    ]:
+        assert found[kind, record] == (action, done), (kind, record)
+    assert len(reading.findings) == 8
+
+
 def test_keep_leaves_boxes_as_they_are_and_adds_the_image_that_is_not_listed(
     tmp_path: Path,
 ) -> None:

@@ -58,6 +58,10 @@ _DONE: dict[Action, str] = {
     "repaired": "Repaired.",
     "rejected": "Left out.",
 }
+_DONE_FOR_ANOTHER: dict[Action, str] = {
+    "repaired": "Repaired for another defect.",
+    "rejected": "Left out for another defect.",
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,12 @@ def judge_boxes(raw: RawBoxes, decision: OrderDecision, policy: Policy) -> Judge
         action = outcome_of(mark.severity, policy)
         # The rows of a mark are distinct.
         outcome[mark.rows] = np.maximum(outcome[mark.rows], _RANK[action])
-        groups.append(_group_of(mark, raw, action))
+    for mark in marks:
+        own = outcome_of(mark.severity, policy)
+        for final, rank in _RANK.items():
+            places = np.flatnonzero(outcome[mark.rows] == rank)
+            if len(places):
+                groups.append(_group_of(mark.at(places), raw, own, final))
     findings = Findings(tuple(group for group in groups if len(group)))
     if policy == "strict" and len(findings):
         raise DataError(_strict_message(raw, findings))
@@ -250,13 +259,17 @@ def _last_pixel_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | N
     return whole_file_finding("last_pixel_doubtful", "accepted", raw.where, message)
 
 
-def _group_of(mark: Mark, raw: RawBoxes, action: Action) -> FindingGroup:
-    done = "Cut at the edge." if mark.severity == "overhang" else _DONE[action]
-    if mark.severity == "overhang" and action != "repaired":
-        done = _DONE[action]
+def _group_of(mark: Mark, raw: RawBoxes, own: Action, final: Action) -> FindingGroup:
+    """Return the findings of a mark which asks for one outcome, of records that had another."""
+    if own != final:
+        done = _DONE_FOR_ANOTHER[final]
+    elif mark.severity == "overhang" and own == "repaired":
+        done = "Cut at the edge."
+    else:
+        done = _DONE[own]
     return FindingGroup(
         kind=mark.kind,
-        action=action,
+        action=final,
         message=f"{mark.message} {done}",
         files=raw.files,
         file_index=raw.file_index[mark.rows],

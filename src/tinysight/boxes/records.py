@@ -31,9 +31,14 @@ class Mark:
 
     def without(self, rows: Iterable[int]) -> Mark:
         """Return the mark without some rows, which have been marked for a better reason."""
-        kept = np.flatnonzero(~np.isin(self.rows, list(rows)))
-        values = tuple([column[i] for i in kept.tolist()] for column in self.values)
-        return Mark(self.kind, self.severity, self.message, self.rows[kept], values)
+        return self.at(np.flatnonzero(~np.isin(self.rows, list(rows))))
+
+    def at(self, places: NDArray[np.intp]) -> Mark:
+        """Return the mark of those of its rows that are at some places of ``rows``."""
+        if len(places) == len(self.rows):
+            return self
+        values = tuple([column[i] for i in places.tolist()] for column in self.values)
+        return Mark(self.kind, self.severity, self.message, self.rows[places], values)
 
 
 @dataclass(frozen=True)
