@@ -57,6 +57,40 @@ def test_stated_size_stands(images: Path, tmp_path: Path) -> None:
     assert table.image_wh_px.tolist() == [[100, 80], [100, 75]]
 
 
+def test_an_image_of_coco_whose_size_is_found_is_no_finding(images: Path, tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["images"] = [
+        {"id": 7, "file_name": "a.jpg"},
+        {"id": 7, "file_name": "again.jpg"},
+        {"id": 8, "file_name": "nowhere.jpg", "width": 0, "height": 5},
+        {"id": 9, "file_name": "b.jpg", "width": "90", "height": 70},
+    ]
+    for number, annotation in enumerate(coco["annotations"]):
+        annotation["image_id"] = (7, 8)[number % 2]
+    path = write_json(tmp_path / "boxes.json", coco)
+    told, left, none = (
+        [(f.record, f.message) for f in reading.findings if f.kind == "no_image_size"]
+        for reading in (
+            read_boxes(path),
+            read_boxes(path, images_dir=images),
+            read_boxes(path, image_size_wh=(100, 80)),
+        )
+    )
+    assert [record for record, _ in told] == ["images[0]", "images[2]"]
+    assert left == [
+        (
+            "images[2]",
+            "an image must have a width and a height > 0 pixels, got 0 x 5. Its boxes were not "
+            "checked against its edges.",
+        )
+    ]
+    assert none == []
+    del coco["images"][1:]
+    coco["annotations"] = coco["annotations"][:1]
+    path = write_json(tmp_path / "strict.json", coco)
+    assert read_boxes(path, images_dir=images, policy="strict").accepted == 1
+
+
 def test_name_in_two_folders_is_not_guessed(images: Path, tmp_path: Path) -> None:
     (images / "other").mkdir()
     Image.new("RGB", (5, 5)).save(images / "other" / "b.jpg")

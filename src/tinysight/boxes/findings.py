@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, overload
@@ -82,6 +82,22 @@ class FindingGroup:
     """(n,) the ids the file gives to the records, where it does."""
     values: tuple[Sequence[Any] | NDArray[Any], ...] = ()
     """Columns of length n that ``message`` shows."""
+    image_index: NDArray[np.int64] | None = None
+    """(n,) the image that each record is, of a finding that more knowledge of it may settle."""
+
+    def at(self, places: NDArray[np.intp]) -> FindingGroup:
+        """Return the findings at some places."""
+        ids, image_index = (
+            None if column is None else column[places] for column in (self.ids, self.image_index)
+        )
+        return replace(
+            self,
+            file_index=self.file_index[places],
+            positions=self.positions[places],
+            ids=ids,
+            values=tuple([column[i] for i in places.tolist()] for column in self.values),
+            image_index=image_index,
+        )
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -29,12 +29,12 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
 
     A size in the annotations stands; then the header of the image file beside them or in
     ``images_dir`` counts, and last ``image_size_wh``. Images that only a label file spoke of get
-    the name of the file that was found. Records that were marked because no size was known, and of
-    whose image it is now, are not marked any more.
+    the name of the file that was found. Records and images that were marked because no size was
+    known, and it is now, are not marked any more.
     """
     unknown = np.flatnonzero(~np.isfinite(raw.image_wh_px).all(axis=1))
     if len(unknown) == 0:
-        return _without_settled_marks(raw)
+        return _without_settled(raw)
     wh_px = raw.image_wh_px.copy()
     names = list(raw.image_names)
     files = ImageFiles(options.images_dir) if options.images_dir is not None else None
@@ -49,16 +49,26 @@ def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
             size = options.image_size_wh
         if size is not None:
             wh_px[row] = size
-    return _without_settled_marks(replace(raw, image_wh_px=wh_px, image_names=tuple(names)))
+    return _without_settled(replace(raw, image_wh_px=wh_px, image_names=tuple(names)))
 
 
-def _without_settled_marks(raw: RawBoxes) -> RawBoxes:
-    if not any(mark.kind == NO_IMAGE_SIZE for mark in raw.marks):
+def _without_settled(raw: RawBoxes) -> RawBoxes:
+    if NO_IMAGE_SIZE not in {*(mark.kind for mark in raw.marks), *(n.kind for n in raw.notes)}:
         return raw
-    is_known = np.isfinite(raw.image_wh_px[raw.image_index]).all(axis=1)
-    settled = np.flatnonzero(is_known).tolist()
+    is_known = np.asarray(np.isfinite(raw.image_wh_px).all(axis=1))
+    settled = np.flatnonzero(is_known[raw.image_index]).tolist()
     marks = (m.without(settled) if m.kind == NO_IMAGE_SIZE else m for m in raw.marks)
-    return replace(raw, marks=tuple(mark for mark in marks if len(mark.rows)))
+    notes = (
+        note.at(np.flatnonzero(~is_known[note.image_index]))
+        if note.kind == NO_IMAGE_SIZE and note.image_index is not None
+        else note
+        for note in raw.notes
+    )
+    return replace(
+        raw,
+        marks=tuple(mark for mark in marks if len(mark.rows)),
+        notes=tuple(note for note in notes if len(note)),
+    )
 
 
 def read_image_size_wh(path: Path | IO[bytes]) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.findings import FindingGroup
+from tinysight.boxes.image_sizes import NO_IMAGE_SIZE
 from tinysight.boxes.readers.box_numbers import LARGEST_SIDE_PX, as_number
 from tinysight.boxes.readers.ids import plain_id, plain_label
 from tinysight.boxes.readers.record_notes import RecordNotes
@@ -66,7 +68,11 @@ def read_images(
             name = plain_label(name)
         names.append(name or unlisted_name("image", plain_id(key)))
         sizes.append(_size_of(record, row, found))
-    notes += found.groups()
+    sizeless = np.flatnonzero(np.isnan(np.array(sizes, np.float64).reshape(-1, 2)[:, 0]))
+    notes += (
+        replace(group, image_index=sizeless) if group.kind == NO_IMAGE_SIZE else group
+        for group in found.groups()
+    )
     return names, np.array(sizes, np.float64).reshape(-1, 2), listed
 
 
@@ -102,7 +108,7 @@ def _size_of(record: Image, row: int, found: RecordNotes) -> tuple[float, float]
         )
         shown = f"{'none' if width is None else repr(width)[:30]} x "
         shown += f"{'none' if height is None else repr(height)[:30]}"
-        found.add("no_image_size", "accepted", message, row, shown)
+        found.add(NO_IMAGE_SIZE, "accepted", message, row, shown)
         return np.nan, np.nan
     if isinstance(width, str) or isinstance(height, str):
         message = "the size of an image must be numbers, got the text {0}. Read as numbers."
