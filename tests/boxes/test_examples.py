@@ -32,6 +32,14 @@ def test_only_images_with_boxes_are_shown_with_all_of_theirs(tmp_path: Path) -> 
     assert found[0].photograph.mode == "RGB"
 
 
+def test_of_very_many_boxes_the_largest_are_shown_and_all_counted(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, "0.jpg")
+    table = make_table([(0, 0, 0, 0, side, side) for side in range(1, 81)], image_wh=[(100, 80)])
+    (found,) = choose_examples(table, folder, 1)
+    assert (len(found.boxes_xywh_px), found.num_boxes) == (30, 80)
+    assert found.boxes_xywh_px[:, 2].min() == 51
+
+
 def test_an_image_that_cannot_be_read_is_replaced_by_another(tmp_path: Path) -> None:
     folder = write_images(tmp_path, "2.jpg")
     (folder / "0.jpg").write_bytes(b"no image")

@@ -14,7 +14,7 @@ from tinysight.cli.anchor_lines import set_lines
 from tinysight.numerals import rounded_down
 from tinysight.report import anchors_section, boxes_page
 from tinysight.report.anchors_section import describe_proof
-from tinysight.report.boxes_page import build_boxes_page
+from tinysight.report.boxes_page import ExamplePicture, build_boxes_page
 from tinysight.report.chart_style import VERMILLION
 from tinysight.report.page import Block, Callout, Figure, Page, Pictures, Table, Text, Widget
 from tinysight.report.page_html import render_page
@@ -387,7 +387,31 @@ def test_a_file_without_boxes_gives_a_page_that_says_so(tmp_path: Path) -> None:
 
 def test_examples_are_pictures_of_the_page(analysis: BoxAnalysis) -> None:
     png = b"\x89PNG\r\n\x1a\n"
-    page = build_boxes_page(analysis, name="drawn", examples=[png, png])
+    examples = [ExamplePicture(png, 7, 7), ExamplePicture(png, 30, 80)]
+    page = build_boxes_page(analysis, name="drawn", examples=examples)
     (pictures,) = (block for block in page.blocks() if isinstance(block, Pictures))
     assert [item.number for item in pictures.items] == [0, 1]
+    assert [item.caption for item in pictures.items] == ["", "The 30 largest of 80 boxes"]
+    assert pictures.items[1].alt == "Example image 2 with its boxes and the anchors nearest to them"
     assert page.pictures == (png, png)
+    assert "Dashed: the best anchor of each" in render_page(page)
+
+
+def test_examples_without_anchors_are_not_said_to_have_some(analysis: BoxAnalysis) -> None:
+    bare = dataclasses.replace(analysis, anchors=None, why_no_anchors="There are none.")
+    page = build_boxes_page(bare, name="drawn", examples=[ExamplePicture(b"\x89PNG", 2, 2)])
+    (pictures,) = (block for block in page.blocks() if isinstance(block, Pictures))
+    assert pictures.items[0].alt == "Example image 1 with its boxes"
+    (section,) = (section for section in page.sections if section.name == "examples")
+    assert isinstance(section.blocks[0], Text)
+    assert section.blocks[0].text == "The boxes as annotated."
+
+
+def test_no_side_of_the_slider_is_rounded_to_nothing(tmp_path: Path) -> None:
+    boxes = [(0, 0, 1.0, 1.0, 20.0 + side, 30.0) for side in range(12)]
+    table = make_table([*boxes, (0, 0, 50, 50, 0.003, 20)], image_wh=[(640, 480)])
+    reading = read_boxes(write_coco(table, tmp_path / "thin.json"))
+    page = build_boxes_page(analyse_boxes(reading, (3,), certify_s=0), name="thin")
+    (widget,) = (block for block in page.blocks() if isinstance(block, Widget))
+    assert min(widget.data["sizes"]) == 0.003
+    assert min(side for one in widget.data["sets"] for wh in one["anchors"] for side in wh) > 0

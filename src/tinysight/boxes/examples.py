@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
 
 _MOST_PIXELS = 50_000_000
-_MOST_BOXES = 30  # more on one picture hide each other
+MOST_BOXES = 30
+"""Boxes of one picture, the largest of the image; more hide each other."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Example:
 
     class_names: tuple[str, ...]
     """(n,)"""
+
+    num_boxes: int
+    """How many the image has; more than n where it has very many."""
 
     def match(self, anchors: AnchorSet) -> AnchorMatch:
         """Return the best anchor of each box, scaled from the input of the network to the image."""
@@ -78,11 +82,12 @@ def choose_examples(table: BoxTable, images_dir: Path, most: int) -> Iterator[Ex
         if photograph is None:
             continue
         rows = np.flatnonzero(table.image_index == image)
-        by_area = rows[np.argsort(-table.wh_px[rows].prod(axis=1), kind="stable")][:_MOST_BOXES]
+        by_area = rows[np.argsort(-table.wh_px[rows].prod(axis=1), kind="stable")][:MOST_BOXES]
         yield Example(
             photograph=photograph,
             boxes_xywh_px=table.xywh_px[by_area],
             class_names=tuple(table.class_names[index] for index in table.class_index[by_area]),
+            num_boxes=len(rows),
         )
         found += 1
         if found == most:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tinysight.boxes.analysis import BoxAnalysis
     from tinysight.boxes.summary import BoxSummary
+    from tinysight.report.boxes_page import ExamplePicture
     from tinysight.report.chart_style import Chart
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -173,24 +174,25 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[bytes]:
+def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[ExamplePicture]:
     if arguments.images is None or arguments.examples < 1 or analysis.summary.boxes == 0:
         return
     from tinysight.boxes.examples import choose_examples
     from tinysight.report.box_pictures import draw_boxes, encode_picture
+    from tinysight.report.boxes_page import ExamplePicture
 
     anchors = analysis.anchors.chosen if analysis.anchors else None
     for example in choose_examples(analysis.reading.table, arguments.images, arguments.examples):
         match = example.match(anchors) if anchors is not None else None
-        yield encode_picture(
-            draw_boxes(
-                example.photograph,
-                example.boxes_xywh_px,
-                example.class_names,
-                match.wh_px if match else None,
-                match.index if match else None,
-            )
+        picture = draw_boxes(
+            example.photograph,
+            example.boxes_xywh_px,
+            example.class_names,
+            match.wh_px if match else None,
+            match.index if match else None,
         )
+        num_drawn = len(example.class_names)
+        yield ExamplePicture(encode_picture(picture), num_drawn, example.num_boxes)
 
 
 def _charts(analysis: BoxAnalysis, name: str) -> Iterator[tuple[str, Chart]]:

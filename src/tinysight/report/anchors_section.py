@@ -63,7 +63,7 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
         for (width, height), share in zip(
             anchors.points.wh.tolist(), anchors.points.weights.tolist(), strict=True
         )
-        for number in (round(width, 2), round(height, 2), round(share * anchors.num_boxes, 2))
+        for number in map(_short, (width, height, share * anchors.num_boxes))
     ]
     chosen = next(index for index, one in enumerate(anchors.curve) if one.k == anchors.chosen.k)
     return Widget(
@@ -76,7 +76,7 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
             "sets": [
                 {
                     "k": one.k,
-                    "anchors": one.anchors_wh_px.round(2).tolist(),
+                    "anchors": [[_short(side) for side in wh] for wh in one.anchors_wh_px.tolist()],
                     "said": _said(one),
                 }
                 for one in anchors.curve
@@ -92,6 +92,11 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
             "boxes. Point at an anchor to see its boxes.",
         },
     )
+
+
+def _short(value: float) -> float:
+    """Return a number with so many digits as a drawing shows; above 0 it stays so."""
+    return float(f"{value:.4g}")
 
 
 def _said(one: AnchorSet) -> str:

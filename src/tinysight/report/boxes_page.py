@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -58,13 +59,26 @@ _TURNED_NAMES_PX = 50  # about, below a matrix: a page that grows a little is be
 _LEAST_PER_IMAGE = 0.1  # boxes: of fewer, one digit says too little
 
 
-def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[bytes] = ()) -> Page:
+@dataclass(frozen=True)
+class ExamplePicture:
+    """An example image with its boxes and, where there are some, their anchors."""
+
+    file: bytes
+    num_drawn: int
+    """Boxes on the picture, the largest."""
+    num_boxes: int
+    """Boxes of the image."""
+
+
+def build_boxes_page(
+    analysis: BoxAnalysis, *, name: str, examples: Sequence[ExamplePicture] = ()
+) -> Page:
     """Build the page on a set of annotations.
 
     Args:
         analysis: Everything that is to be said.
         name: What the set is called on the page.
-        examples: WebP pictures of example images with their boxes and anchors.
+        examples: Pictures of example images.
     """
     return Page(
         title=f"{name} · tinysight",
@@ -72,12 +86,12 @@ def build_boxes_page(analysis: BoxAnalysis, *, name: str, examples: Sequence[byt
         headline=_headline(analysis),
         lead=_lead(analysis),
         stats=tuple(_stats(analysis)),
-        sections=tuple(_sections(analysis, len(examples))),
-        pictures=tuple(examples),
+        sections=tuple(_sections(analysis, examples)),
+        pictures=tuple(example.file for example in examples),
     )
 
 
-def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
+def _sections(analysis: BoxAnalysis, examples: Sequence[ExamplePicture]) -> Iterator[Section]:
     yield _soundness_section(analysis.reading)
     if analysis.summary.boxes:
         yield _classes_section(analysis.summary, with_images=analysis.reading.are_images_named)
@@ -90,8 +104,8 @@ def _sections(analysis: BoxAnalysis, num_examples: int) -> Iterator[Section]:
         yield sets_section(analysis, analysis.anchors)
         yield choice_section(analysis.anchors)
         yield published_section(analysis.anchors)
-    if num_examples:
-        yield _examples_section(num_examples)
+    if examples:
+        yield _examples_section(examples, with_anchors=analysis.anchors is not None)
     yield _about_section(analysis)
 
 
@@ -413,18 +427,24 @@ def _class_pairs(summary: BoxSummary) -> Block:
     )
 
 
-def _examples_section(num_examples: int) -> Section:
+def _examples_section(examples: Sequence[ExamplePicture], *, with_anchors: bool) -> Section:
+    anchors = " and the anchors nearest to them" if with_anchors else ""
     items = tuple(
         Picture(
-            number, f"Example image {number + 1} with its boxes and the anchors nearest to them"
+            number,
+            f"Example image {number + 1} with its boxes{anchors}",
+            caption=f"The {example.num_drawn:,} largest of {example.num_boxes:,} boxes"
+            if example.num_drawn < example.num_boxes
+            else "",
         )
-        for number in range(num_examples)
+        for number, example in enumerate(examples)
     )
-    text = Text(
-        "Solid: the boxes as annotated. Dashed: the best anchor of each, around the same centre.",
-        is_quiet=True,
-    )
-    return Section("examples", "On the images", (text, Pictures(items, width_px=260)))
+    text = "The boxes as annotated."
+    if with_anchors:
+        text = "Solid: the boxes as annotated. Dashed: the best anchor of each, around the same "
+        text += "centre."
+    blocks = (Text(text, is_quiet=True), Pictures(items, width_px=260))
+    return Section("examples", "On the images", blocks)
 
 
 def _about_section(analysis: BoxAnalysis) -> Section:
