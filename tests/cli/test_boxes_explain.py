@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from tests.boxes.annotation_files import (
     make_coco,
@@ -193,6 +195,31 @@ def explained(path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
     path.write_text(text)
     assert main(["boxes", "explain", str(path)]) == 0
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_numbers_that_json_has_not_are_shown_as_they_stand_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(make_coco()).replace("[10, 20, 30, 40]", "[NaN, -Infinity, Infinity, 1e999]")
+    out = explained(tmp_path / "a.json", text, capsys)
+    assert "* bbox [NaN, -Infinity, Infinity, Infinity] the box" in out
+    text = json.dumps(make_labelme()).replace("[10, 20]", "[NaN, 20]")
+    assert "* points [[NaN, 20], [40, 60]] x, y" in explained(tmp_path / "b.json", text, capsys)
+
+
+def test_columns_of_parquet_are_called_what_they_were_read_as(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.parquet"
+    sides = {name: [10.0, 12.0] for name in ("xmin", "ymin")}
+    sides |= {name: [40.0, 50.0] for name in ("xmax", "ymax")}
+    columns = {"image": [b"abc", b"def"], "path": ["a.jpg", "b.jpg"], **sides, "class": ["a", "b"]}
+    parquet.write_table(pyarrow.table(columns), path)
+    assert main(["boxes", "explain", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "* path a.jpg the image the box is in" in out
+    assert "image b'abc' an extra of this file" in out
+    assert "* image" not in out
 
 
 def test_json_that_is_indented_is_shown_without_its_line_breaks(

@@ -12,11 +12,12 @@ import msgspec
 
 from tinysight.boxes.explanation import RecordNote, field_notes, shorten
 from tinysight.boxes.readers.createml import IMAGE_KEYS, LIST_KEYS, first_value
-from tinysight.boxes.readers.json_text import load_json
+from tinysight.boxes.readers.json_text import NOT_A_NUMBER, load_json, shown_number
 from tinysight.errors import DataError
 
 _FIRST_BYTES = 2**20
 _SHOWN_BYTES = 400
+_NO_NUMBER = re.compile(f'"({NOT_A_NUMBER}[^"]*)"')
 _BREAK = re.compile(r"\s*\n\s*")
 _BREAK_AT_BRACKET = re.compile(r"(?<=[\[{])\s*\n\s*|\s*\n\s*(?=[\]}])")
 
@@ -227,7 +228,9 @@ def _first_raw(raw: msgspec.Raw) -> dict[str, msgspec.Raw] | None:
 def _beginnings(record: Mapping[str, msgspec.Raw]) -> dict[str, str]:
     """Return each value as the file writes it, of long ones such as pictures the beginning."""
     return {
-        key: _on_one_line(bytes(memoryview(raw)[:_SHOWN_BYTES]).decode(errors="replace"))
+        key: _as_in_file(
+            _on_one_line(bytes(memoryview(raw)[:_SHOWN_BYTES]).decode(errors="replace"))
+        )
         for key, raw in record.items()
     }
 
@@ -253,4 +256,11 @@ def _parsed(text: bytes) -> Any:
 
 def _as_json(record: Mapping[str, Any]) -> dict[str, str]:
     """Return each value as the file writes it, so that "7" and 7 differ."""
-    return {key: json.dumps(value, ensure_ascii=False) for key, value in record.items()}
+    return {
+        key: _as_in_file(json.dumps(value, ensure_ascii=False)) for key, value in record.items()
+    }
+
+
+def _as_in_file(text: str) -> str:
+    """Return JSON with NaN and the infinities where strings stand for them since it was read."""
+    return _NO_NUMBER.sub(lambda found: shown_number(found[1]), text)

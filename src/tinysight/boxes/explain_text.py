@@ -272,8 +272,9 @@ def _table_records(format: str, path: Path) -> Records:
         layout = _LAYOUT["parquet"]
         table = next(file.iter_batches(batch_size=1), None)
     values = [] if table is None or table.num_rows == 0 else list(table.to_pydict().values())
-    roles = find_columns(names, path)
-    if roles.is_size_of == "either":  # which the first row alone does not tell
+    # The names of a Parquet table do not tell all of it, nor does a first row what a size is of.
+    roles = find_columns(names, path) if format == "csv" else roles_of_table(format, path)
+    if roles.is_size_of == "either":
         roles = roles_of_table(format, path)
     record = {name: column[0] for name, column in zip(names, values, strict=False)}
     used = frozenset(roles.used)
