@@ -96,7 +96,7 @@ def test_a_missing_image_size_is_named() -> None:
     with pytest.raises(
         DataError,
         match=rf"{name}: the size of the image must be known to scale its boxes to the network "
-        r"input; it is missing for 1 of 1 box. Give the folder of the images or one size for all",
+        r"input; it is missing for 1 of 1 box. Pass --images DIR or --image-size WxH\.$",
     ):
         sizes_in_image(table)
 

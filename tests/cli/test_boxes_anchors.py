@@ -120,8 +120,10 @@ def test_structured_anchors_are_sizes_by_level_and_ratios(drawn: Path, capsys: C
 def test_more_anchors_than_distinct_sizes_are_refused(tmp_path: Path, capsys: Capture) -> None:
     path = write_coco(make_table([(0, 0, 5, 5, 10, 10)] * 4), tmp_path / "equal.json")
     assert main(["boxes", "anchors", str(path), "--k", "3"]) == 1
-    message = capsys.readouterr().err
-    assert "`k` (=3) must be from 1 to the number of distinct box sizes (=1)" in message
+    assert capsys.readouterr().err == (
+        f"tinysight: {path}: `k` (=3) must be from 1 to the number of distinct box sizes (=1) at "
+        f"this input. Use another k.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,10 @@ def test_equal_boxes_get_one_perfect_anchor(tmp_path: Path, capsys: Capture) -> 
 def test_a_file_without_boxes_is_refused(tmp_path: Path, capsys: Capture) -> None:
     path = write_coco(make_table(), tmp_path / "empty.json")
     assert main(["boxes", "anchors", str(path)]) == 1
-    assert "need at least one box" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"tinysight: {path}: Anchors need at least one box that is not a crowd region, got none. "
+        f"`tinysight boxes summary` counts the crowd regions and what was rejected.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,7 +321,7 @@ def test_the_default_k_is_cut_on_shards_too(tmp_path: Path, capsys: Capture) -> 
     assert "k           2 instead of 3, 4, 5, 6: at this input" in capsys.readouterr().out
     empty = str(write_coco(make_table(), tmp_path / "empty.json"))
     assert main(["boxes", "anchors", empty, "--shards"]) == 1
-    assert "Anchors need at least one box" in capsys.readouterr().err
+    assert f"{empty}: Anchors need at least one box" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,15 @@ def test_a_file_with_crowds_only_is_refused(
 ) -> None:
     file = write_coco(make_table([(0, 0, 1, 1, 5, 5)], crowd=[0]), tmp_path / "crowd.json")
     assert main(["boxes", "score", str(file), "--anchors", "yolov3"]) == 1
-    assert "must hold boxes to score anchors on, it holds none" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"tinysight: {file}: must hold boxes that are no crowd regions to score anchors on, got 1 "
+        f"crowd region only. Name files with other boxes.\n"
+    )
+    file = write_coco(make_table(), tmp_path / "none.json")
+    assert main(["boxes", "score", str(file), "--anchors", "yolov3"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "got none. See what was rejected with `tinysight boxes check`.\n"
+    )
 
 
 @pytest.mark.parametrize(

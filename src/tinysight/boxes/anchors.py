@@ -318,6 +318,6 @@ def distinct_or_fault(sizes_wh: Floats) -> WeightedSizes:
     if not len(sizes_wh):
         raise DataError(
             "Anchors need at least one box that is not a crowd region, got none. "
-            "See what was rejected with `tinysight boxes check`."
+            "`tinysight boxes summary` counts the crowd regions and what was rejected."
         )
     return distinct_sizes(sizes_wh)

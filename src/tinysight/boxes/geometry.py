@@ -68,8 +68,7 @@ def sizes_at_input(
         raise DataError(
             f"{table.image_names[first]}: the size of the image must be known to scale its boxes "
             f"to the network input; it is missing for {int(unknown.sum()):,} of "
-            f"{counted(int(kept.sum()), 'box', 'boxes')}. Give the folder of the images or one "
-            f"size for all."
+            f"{counted(int(kept.sum()), 'box', 'boxes')}. Pass --images DIR or --image-size WxH."
         )
     return np.ascontiguousarray(
         table.wh_px[kept] * factors_to_input(image_wh_px, input_size_wh, fit)

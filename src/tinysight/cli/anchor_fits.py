@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinysight.cli.boxes_input import read_input
+from tinysight.cli.boxes_input import faults_named, read_input
 from tinysight.cli.boxes_shards import read_shards
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def fit_to_boxes(arguments: argparse.Namespace) -> FittedAnchors:
 
     table = read_input(arguments).table
     sizes = sizes_at_input(table, arguments.input_size, arguments.fit)
-    num_distinct = len(distinct_or_fault(sizes).weights)
+    with faults_named(arguments.files):
+        num_distinct = len(distinct_or_fault(sizes).weights)
     ks = arguments.k or default_ks(num_distinct)
     certify_s = DEFAULT_CERTIFY_S if arguments.certify is None else arguments.certify
     settings = FitSettings(
@@ -57,7 +58,10 @@ def fit_to_boxes(arguments: argparse.Namespace) -> FittedAnchors:
         seed=arguments.seed,
         certify_s=certify_s,
     )
-    with proof_processes(len(ks) if certify_s > 0 else 0) as executor:
+    with (
+        faults_named(arguments.files),
+        proof_processes(len(ks) if certify_s > 0 else 0) as executor,
+    ):
         sets = fit_sets_to_sizes(
             sizes,
             ks,
@@ -91,13 +95,14 @@ def fit_to_shards(arguments: argparse.Namespace) -> FittedAnchors:
     assert result.histogram is not None, "an input was given"
     num_distinct = len(result.histogram.counts)
     ks = arguments.k or default_ks(max(num_distinct, 1))
-    sets = fit_to_histogram(
-        result.histogram,
-        ks,
-        input_size_wh=arguments.input_size,
-        fit=arguments.fit,
-        seed=arguments.seed,
-    )
+    with faults_named(arguments.files):
+        sets = fit_to_histogram(
+            result.histogram,
+            ks,
+            input_size_wh=arguments.input_size,
+            fit=arguments.fit,
+            seed=arguments.seed,
+        )
     return FittedAnchors(
         sets=sets,
         num_boxes=result.histogram.num_boxes,

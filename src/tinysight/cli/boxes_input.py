@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +93,18 @@ def read_input(arguments: argparse.Namespace) -> Reading:
         images_dir=arguments.images,
         image_size_wh=arguments.image_size,
     )
+
+
+@contextmanager
+def faults_named(files: Sequence[Path]) -> Iterator[None]:
+    """Name the files at the beginning of what a fault says of the boxes in them."""
+    from tinysight.errors import DataError
+
+    try:
+        yield
+    except DataError as fault:
+        more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
+        raise DataError(f"{files[0]}{more}: {fault}") from fault
 
 
 def input_size_wh(text: str) -> tuple[int, int]:

@@ -128,9 +128,13 @@ def run_score(arguments: argparse.Namespace) -> int:
     table = read_input(arguments).table
     sizes_wh_px = sizes_at_input(table, input_size_wh, fit)
     if not len(sizes_wh_px):
+        found_instead, mend = "none", "See what was rejected with `tinysight boxes check`."
+        if table.num_boxes:
+            found_instead = f"{counted(table.num_boxes, 'crowd region')} only"
+            mend = "Name files with other boxes."
         raise DataError(
-            f"{arguments.files[0]}: must hold boxes to score anchors on, it holds none. "
-            f"See `tinysight boxes check`."
+            f"{arguments.files[0]}: must hold boxes that are no crowd regions to score anchors on, "
+            f"got {found_instead}. {mend}"
         )
     image_index = table.image_index[~table.is_crowd]
     quality = score_anchors(table, sizes_wh_px, found.anchors_wh_px)
