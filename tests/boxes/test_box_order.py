@@ -14,6 +14,7 @@ from tinysight.boxes.box_order import (
     BoxOrder,
     OrderDecision,
     decide_box_order,
+    is_doubtful,
     is_inside,
     parse_box_order,
     to_xywh_px,
@@ -60,6 +61,7 @@ def decide(numbers: Boxes, wh: Boxes, declared: str | None = None, **over: objec
         declared=None if declared is None else parse_box_order(declared),
         asked=None,
         is_first_pixel_open=bool(over.get("is_open", False)),
+        are_axes_named=bool(over.get("are_axes_named", False)),
         where="boxes.txt",
     )
 
@@ -141,6 +143,38 @@ def test_declared_order_that_is_clearly_wrong_is_overruled(wrong: str) -> None:
     xywh, wh = drawn(200, seed=5)
     decision = decide(written(xywh, parse_box_order(wrong), wh), wh, "xywh")
     assert (str(decision.order), decision.basis) == (wrong, "overruled")
+
+
+def turned(count: int = 60) -> tuple[Boxes, Boxes]:
+    """Boxes of upright pictures, with sizes as of pictures that lie on their sides."""
+    rng = np.random.default_rng(1)
+    left_top = rng.integers(0, (300, 400), (count, 2))
+    size = rng.integers(100, (180, 240), (count, 2))
+    xywh = np.concatenate([left_top, size], axis=1).astype(np.float64)
+    return xywh, np.tile([640.0, 480.0], (count, 1))
+
+
+def test_sizes_that_are_swapped_turn_no_box_whose_numbers_have_names() -> None:
+    xywh, wh = turned()
+    numbers = written(xywh, parse_box_order("xyxy"), wh)
+    blind = decide(numbers, wh, "xyxy")
+    assert (str(blind.order), blind.basis) == ("yxyx", "overruled")
+    decision = decide(numbers, wh, "xyxy", are_axes_named=True)
+    assert (str(decision.order), decision.basis) == ("xyxy", "declared")
+    assert decision.share_if_turned == 1
+    assert not is_doubtful(decision)
+    assert "yxyx" not in {str(order) for order, _ in decision.shares_inside}
+    upright = decide(numbers, wh[:, ::-1], "xyxy", are_axes_named=True)
+    assert (str(upright.order), upright.share_if_turned) == ("xyxy", None)
+    few = decide(numbers[:19], wh[:19], "xyxy", are_axes_named=True)
+    assert few.share_if_turned is None
+
+
+def test_names_do_not_hide_another_layout() -> None:
+    xywh, wh = drawn(200, seed=5)
+    numbers = written(xywh, parse_box_order("xyxy"), wh)
+    decision = decide(numbers, wh, "xywh", are_axes_named=True)
+    assert (str(decision.order), decision.basis) == ("xyxy", "overruled")
 
 
 def test_too_few_boxes_overrule_nothing() -> None:

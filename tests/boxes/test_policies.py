@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import (
+    make_coco,
+    make_labelme,
+    make_labelme_shape,
+    write_json,
+)
 from tinysight.boxes import policies
 from tinysight.boxes.policies import POLICIES, Policy, outcome_of
 from tinysight.boxes.reading import read_boxes
@@ -152,6 +157,64 @@ def test_numbers_that_would_overflow_later_are_rejected(tmp_path: Path) -> None:
         reading = read_boxes(write_json(tmp_path / "a.json", coco), policy=policy)
         assert reading.rejected == 1
         assert next(iter(reading.findings)).kind == "number_too_large"
+
+
+def high_boxes() -> list[list[int]]:
+    """Corners in pictures of 480 x 640 pixels, below the edge of 640 x 480."""
+    return [[200 + i, 150, 290 + i, 500 + 3 * i] for i in range(30)]
+
+
+def write_swapped(folder: Path, name: str) -> Path:
+    boxes = high_boxes()
+    if name == "coco":
+        coco = make_coco(images=[{"id": 7, "width": 640, "height": 480, "file_name": "a.jpg"}])
+        coco["annotations"] = [
+            {"id": i, "image_id": 7, "category_id": 1, "bbox": [x, y, u - x, v - y]}
+            for i, (x, y, u, v) in enumerate(boxes)
+        ]
+        return write_json(folder / "a.json", coco)
+    if name == "labelme":
+        shapes = [make_labelme_shape("rectangle", [[x, y], [u, v]]) for x, y, u, v in boxes]
+        labelme = make_labelme(shapes, imageWidth=640, imageHeight=480)
+        return write_json(folder / "a.json", labelme)
+    if name == "voc":
+        objects = "".join(
+            f"<object><name>d</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{u}</xmax>"
+            f"<ymax>{v}</ymax></bndbox></object>"
+            for x, y, u, v in boxes
+        )
+        size = "<size><width>640</width><height>480</height></size>"
+        (folder / "a.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+        return folder / "a.xml"
+    rows = [",".join(map(str, ["a.jpg", *box, "dog", 640, 480])) for box in boxes]
+    header = "image,xmin,ymin,xmax,ymax,class,width,height"
+    (folder / "a.csv").write_text("\n".join([header, *rows]))
+    return folder / "a.csv"
+
+
+@pytest.mark.parametrize("name", ["coco", "csv", "labelme", "voc"])
+def test_swapped_sizes_of_images_are_told_and_turn_no_box(name: str, tmp_path: Path) -> None:
+    path = write_swapped(tmp_path, name)
+    reading = read_boxes(path, policy="keep")
+    assert reading.box_order.layout == ("xywh" if name == "coco" else "xyxy")
+    assert reading.table.wh_px[0].tolist() == [90 + (name == "voc"), 350 + (name == "voc")]
+    (finding,) = (one for one in reading.findings if one.kind == "image_sizes_swapped")
+    assert finding.action == "accepted"
+    assert finding.message == (
+        "width and height of an image must be those of the picture as its boxes have it, but of "
+        "30 boxes 0.0 % lie inside their images, and 100.0 % "
+        "if width and height are swapped, as where they were stated before a picture was turned "
+        "upright. Used as stated; swap them in the file, or pass --policy keep so that no box is "
+        "cut."
+    )
+    assert "box_order" not in {one.kind for one in reading.findings}
+    assert "box_order_doubtful" not in {one.kind for one in reading.findings}
+
+
+def test_columns_without_names_may_have_y_before_x(tmp_path: Path) -> None:
+    path = write_swapped(tmp_path, "csv")
+    path.write_text(path.read_text().partition("\n")[2])
+    assert read_boxes(path).box_order.layout == "yxyx"
 
 
 def test_overruled_order_is_a_finding_and_repairs_every_box(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ inside their images; in a wrong one many leave them or have no size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -91,6 +91,9 @@ class OrderDecision:
     whole, and no box is known to reach the far edge of its image."""
     is_any_readable: bool = True
     """Whether there is a box with four numbers."""
+    share_if_turned: float | None = None
+    """Share of the tested boxes that lie inside by the declared order when width and height of
+    each image are swapped; None where these do not look swapped."""
 
     @property
     def are_pixels_measured(self) -> bool:
@@ -202,6 +205,7 @@ def decide_box_order(
     declared: BoxOrder | None,
     asked: BoxOrder | None,
     is_first_pixel_open: bool,
+    are_axes_named: bool = False,
     where: str,
 ) -> OrderDecision:
     """Find what the four numbers of a file mean.
@@ -209,7 +213,8 @@ def decide_box_order(
     Every candidate order is tested by the share of boxes that lie inside their images; of more than
     a hundred thousand boxes, that many evenly spread ones are tested. What the
     format declares is kept unless it is clearly wrong; where the format declares nothing, only a
-    clear winner is used.
+    clear winner is used. Sizes of images that were stated with width and height swapped, as before
+    a picture was turned upright, are told from a wrong order where they can be.
 
     Args:
         numbers: (n, 4) the numbers as the file has them, NaN where one is missing.
@@ -217,6 +222,8 @@ def decide_box_order(
         declared: The order the format or its column names state; None where they state none.
         asked: The order the caller asks for; nothing overrules it.
         is_first_pixel_open: Whether the format leaves open if pixels count from 0 or from 1.
+        are_axes_named: Whether each number has a name that says of which axis it is: x is then
+            never taken for y.
         where: Name of the file, for messages.
 
     Raises:
@@ -236,7 +243,9 @@ def decide_box_order(
         tested_wh = np.full_like(tested_wh, 1000.0)
     # A file counted from another first pixel must not look misread.
     tolerance_px = EDGE_TOLERANCE_PX + (1.0 if is_first_pixel_open else 0.0)
-    shares = _shares_inside(tested, tested_wh, unit, declared, tolerance_px)
+    fixed = declared if are_axes_named else None
+    candidates = [order for order in _candidates(unit, declared) if _has_axes_of(order, fixed)]
+    shares = _shares_inside(tested, tested_wh, unit, candidates, tolerance_px)
     num_tested = len(tested)
 
     def decision(
@@ -260,7 +269,7 @@ def decide_box_order(
                 f"--images DIR or --image-size WxH."
             )
         return decision(declared, "untested")
-    best = shares[0][0]
+    best, best_share = shares[0]
     is_clear = _is_clear_winner(shares, num_tested)
     if declared is None:
         if not is_clear:
@@ -283,12 +292,24 @@ def decide_box_order(
     )
     if is_overruled:
         return decision(best, "overruled")
-    return decision(declared, "declared")
+    found = decision(declared, "declared")
+    if num_tested >= _FEWEST_BOXES_TO_OVERRULE and unit == declared.unit == "px":
+        turned_wh = tested_wh[:, ::-1]
+        ((_, turned_share),) = _shares_inside(tested, turned_wh, unit, [declared], tolerance_px)
+        if (
+            declared_share <= _LARGEST_SHARE_TO_OVERRULE
+            and turned_share >= max(best_share, _LEAST_SHARE_OF_WINNER)
+            and (1 - turned_share) * _LEAST_ODDS_OF_WINNER <= 1 - declared_share
+        ):
+            return replace(found, share_if_turned=turned_share)
+    return found
 
 
 def is_doubtful(decision: OrderDecision) -> bool:
     """Whether a declared order is used though few boxes fit it and another order fits more."""
     if decision.basis != "declared" or decision.declared is None or not decision.shares_inside:
+        return False
+    if decision.share_if_turned is not None:
         return False
     share = dict(decision.shares_inside).get(decision.declared, 0.0)
     return share <= _LARGEST_SHARE_TO_OVERRULE and decision.shares_inside[0][1] > share
@@ -319,17 +340,22 @@ def _candidates(unit: Unit, declared: BoxOrder | None) -> Iterator[BoxOrder]:
             yield BoxOrder(layout, unit)
 
 
+def _has_axes_of(order: BoxOrder, fixed: BoxOrder | None) -> bool:
+    """Whether x and y come in the order of another one, if there is one."""
+    return fixed is None or order.layout.startswith("y") == fixed.layout.startswith("y")
+
+
 def _shares_inside(
     numbers: NDArray[np.float64],
     wh_px: NDArray[np.float64],
     unit: Unit,
-    declared: BoxOrder | None,
+    candidates: Sequence[BoxOrder],
     tolerance_px: float,
 ) -> tuple[tuple[BoxOrder, float], ...]:
     if len(numbers) == 0:
         return ()
     shares = []
-    for order in _candidates(unit, declared):
+    for order in candidates:
         if order.unit == unit:
             xywh_px = to_xywh_px(numbers, order, wh_px)
             shares.append((order, float(is_inside(xywh_px, wh_px, tolerance_px).mean())))
@@ -340,7 +366,7 @@ def _shares_inside(
 
 def _is_clear_winner(shares: tuple[tuple[BoxOrder, float], ...], num_tested: int) -> bool:
     """Whether the best order leaves far fewer boxes outside than any other."""
-    (_, best), (_, second) = shares[:2]
+    best, second = shares[0][1], shares[1][1] if len(shares) > 1 else 0.0
     return (
         best >= _LEAST_SHARE_OF_WINNER
         and (best - second) * num_tested >= _LEAST_LEAD_BOXES

@@ -231,6 +231,15 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
             f"{decision.order}; pass --box-order {decision.declared} if that is wrong."
         )
         return whole_file_finding("box_order", "repaired", raw.where, message)
+    if decision.share_if_turned is not None:
+        message = (
+            f"width and height of an image must be those of the picture as its boxes have it, but "
+            f"of {counted(decision.boxes_tested, 'box', 'boxes')} {percent(declared_share)} lie "
+            f"inside their images, and {percent(decision.share_if_turned)} if width and height are "
+            f"swapped, as where they were stated before a picture was turned upright. Used as "
+            f"stated; swap them in the file, or pass --policy keep so that no box is cut."
+        )
+        return whole_file_finding("image_sizes_swapped", "accepted", raw.where, message)
     if is_doubtful(decision):
         message = (
             f"the numbers of a box must be in the declared order, but {measured}. Read as "

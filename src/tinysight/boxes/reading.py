@@ -67,6 +67,7 @@ def read_boxes(
             declared=raw.declared,
             asked=asked,
             is_first_pixel_open=raw.is_first_pixel_open,
+            are_axes_named=raw.are_axes_named,
             where=raw.where,
         )
         _check_sizes(raw, decision.order)

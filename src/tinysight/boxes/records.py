@@ -89,6 +89,8 @@ class RawBoxes:
     """Names of images that the source does not name: no image of another source is meant."""
     are_images_named: bool = True
     """Whether the source says which boxes share an image."""
+    are_axes_named: bool = False
+    """Whether each of the four numbers has a name that says of which axis it is, such as xmin."""
     made_up_class: str | None = None
     """What all boxes are called where the source has no place for their classes."""
 

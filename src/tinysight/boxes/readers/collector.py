@@ -15,6 +15,10 @@ from tinysight.boxes.records import Mark, RawBoxes, Severity
 Key = int | str
 
 
+_NAMED_AXES = frozenset({"voc", "labelme", "cvat", "via", "createml"})
+"""Formats in which each number of a box has a name or is of a point."""
+
+
 class Collector:
     """Images, classes and boxes in the order in which a reader meets them.
 
@@ -134,4 +138,5 @@ class Collector:
             notes=tuple(self._notes),
             image_paths=tuple(self._paths) if any(self._paths) else None,
             made_up_names=frozenset(self._made_up_names),
+            are_axes_named=format in _NAMED_AXES,
         )

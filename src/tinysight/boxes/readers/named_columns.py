@@ -49,6 +49,7 @@ def read_csv(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     roles = find_columns(text.names, path)
     columns = {name: text.table.column(text.names.index(name)) for name in roles.used}
     raw = _raw_boxes("csv", path, roles, columns, text.row_numbers, text.notes)
+    raw = replace(raw, are_axes_named=raw.are_axes_named and text.has_header)
     return _with_misfits(raw, text)
 
 
@@ -161,6 +162,7 @@ def _raw_boxes(
         notes=tuple(gathered),
         made_up_names=frozenset({_NO_IMAGE}),
         are_images_named=roles.image is not None,
+        are_axes_named=len(roles.box) > 1,
         made_up_class=_ONE_CLASS if roles.class_name is None else None,
     )
 
