@@ -78,6 +78,19 @@ def test_anchors_for_letterbox_are_warned_of_where_darknet_stretches(
     assert run(capsys, "yolov4", *words[3:])["warnings"] == []  # fitted to stretched images
 
 
+def test_only_darknet_is_told_to_divide_by_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "a.txt"
+    anchors.write_text("124,324, 341,465, 544,585")
+    for to in ("darknet", "darknet-v3", "detectron2-code", "mmdetection", "torchvision", "yolov5"):
+        warnings = run(capsys, anchors, "--to", to, "--classes", "2")["warnings"]
+        assert warnings[0].endswith("Use a smaller input or coarser strides.")
+        by_size = "darknet may have each anchor on the level of its size: pass --divide size."
+        assert (by_size in warnings) == to.startswith("darknet"), to
+        assert "divide" not in "".join(set(warnings) - {by_size})
+
+
 def test_levels_of_a_file_are_kept_and_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,8 +31,11 @@ from tinysight.boxes.export_yolo import (
     render_yolov5,
 )
 from tinysight.boxes.leveled_anchors import LeveledAnchors
+from tinysight.boxes.strides import too_large_anchors
 from tinysight.errors import DataError
 from tinysight.run_folder import write_text
+
+_UNEVEN = ("darknet", "darknet-v3")  # whose levels may hold different numbers of anchors
 
 FORMAT_VERSION = 1
 """Of the JSON form, which ``anchor_files.load_anchors`` reads back."""
@@ -71,7 +74,10 @@ def export_warnings(leveled: LeveledAnchors, to: str) -> tuple[str, ...]:
         leveled: The anchors on their levels.
         to: A name of :data:`FORMATS`.
     """
-    return (*leveled.assignment.warnings, *input_warnings(leveled, to))
+    by_size: tuple[str, ...] = ()
+    if to in _UNEVEN and any(len(too_large_anchors(level)) for level in leveled.levels[:-1]):
+        by_size = ("darknet may have each anchor on the level of its size: pass --divide size.",)
+    return (*leveled.assignment.warnings, *by_size, *input_warnings(leveled, to))
 
 
 def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:

@@ -170,6 +170,12 @@ def level_by_size(wh_px: NDArray[np.float64], strides_px: Sequence[int]) -> NDAr
     return np.asarray(np.searchsorted(limits_px, np.sqrt(wh_px.prod(axis=1)), side="right"))
 
 
+def too_large_anchors(level: Level) -> NDArray[np.float64]:
+    """Return the anchors that are too large for a level, (a, 2), if it is not the coarsest."""
+    sides_px = np.sqrt(level.anchors_wh_px.prod(axis=1))
+    return np.asarray(level.anchors_wh_px[sides_px > MOST_CELLS * level.stride_px])
+
+
 def _described(levels: tuple[Level, ...], boxes_wh_px: ArrayLike | None) -> StrideAssignment:
     warnings = list(_warnings_of_anchors(levels))
     if boxes_wh_px is None:
@@ -222,9 +228,7 @@ def _warnings_of_anchors(levels: Sequence[Level]) -> list[str]:
             )
     for level in levels[:-1]:
         too_large = [
-            f"{width:.0f} x {height:.0f}"
-            for width, height in level.anchors_wh_px.tolist()
-            if (width * height) ** 0.5 > MOST_CELLS * level.stride_px
+            f"{width:.0f} x {height:.0f}" for width, height in too_large_anchors(level).tolist()
         ]
         if too_large:
             warnings.append(
