@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tinysight.written_files import WRITTEN, remove_stale, save_written, written_names
+from tinysight.errors import RunError
+from tinysight.written_files import (
+    WRITTEN,
+    remove_stale,
+    replacing,
+    require_own,
+    save_written,
+    written_names,
+)
 
 
 def write(folder: Path, *names: str) -> None:
@@ -74,3 +83,41 @@ def test_a_file_that_only_has_the_name_of_a_note_is_none(tmp_path: Path, text: s
     assert written_names(tmp_path) == frozenset()
     remove_stale(tmp_path, [])
     assert names_in(tmp_path) == {"old"}
+
+
+def test_only_what_was_noted_and_is_unchanged_may_be_written_over(tmp_path: Path) -> None:
+    require_own(tmp_path / "absent", ["new"])
+    write(tmp_path, "ours", "edited", "mine")
+    save_written(tmp_path, ["ours", "edited"])
+    (tmp_path / "edited").write_text("by hand")
+    require_own(tmp_path, ["ours", "new"])
+    for name, fault in (("edited", "it was changed since"), ("mine", "none noted that it did")):
+        with pytest.raises(RunError) as caught:
+            require_own(tmp_path, ["ours", name])
+        assert str(caught.value) == (
+            f"{tmp_path / name}: must be absent or as an earlier report wrote it, but {fault}, and "
+            f"it would be lost. Move it away, or choose another --out."
+        )
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"sha256": ["old"]}'])
+def test_a_file_that_is_no_note_is_not_written_over(tmp_path: Path, note: str) -> None:
+    (tmp_path / WRITTEN).write_text(note)
+    with pytest.raises(RunError, match="but it is no note of what a report wrote, and"):
+        require_own(tmp_path, ["new"])
+    assert (tmp_path / WRITTEN).read_text() == note
+
+
+def test_what_was_written_until_a_fault_is_noted_beside_what_was_noted_before(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "old", "both")
+    save_written(tmp_path, ["old", "both"])
+    with suppress(KeyboardInterrupt), replacing(tmp_path, ["both", "new", "never"]):
+        (tmp_path / "both").write_text("again")
+        write(tmp_path, "new")
+        raise KeyboardInterrupt
+    assert written_names(tmp_path) == {WRITTEN, "old", "both", "new"}
+    with replacing(tmp_path, ["both"]):
+        (tmp_path / "both").write_text("in the end")
+    assert names_in(tmp_path) == {"both"}

@@ -143,19 +143,37 @@ def require_writable(run: Path) -> None:
         )
 
 
-def require_other_file(run: Path, out: Path) -> None:
+def require_other_file(
+    out: Path, inputs: Iterable[str | Path], *, what: str, option: str = "--out"
+) -> None:
+    """Refuse to write something over a file that is read, by whatever path each is named.
+
+    Args:
+        out: The file to write, which need not exist.
+        inputs: What is read; of a folder nothing that is in it.
+        what: What that is, in the plural.
+        option: What the user named ``out``, or its folder, with.
+
+    Raises:
+        RunError: ``out`` is one of them.
+    """
+    if os.path.realpath(out) in map(os.path.realpath, inputs):
+        raise RunError(
+            f"{out}: {option} must not write over {what}, which would be lost. "
+            f"Choose another {option}."
+        )
+
+
+def require_outside_run(run: Path, out: Path) -> None:
     """Refuse to write something else over a file of a run.
 
     Raises:
         RunError: ``out`` has the name of a file that this package writes into ``run``, or is in the
             folder of its checkpoints.
     """
-    place, own = Path(os.path.realpath(out)), Path(os.path.realpath(run))
-    if (place.parent == own and place.name in _FILES) or place.parent == own / CHECKPOINTS:
-        raise RunError(
-            f"{out}: --out must be another file than those of the run itself, which would be lost. "
-            f"Choose another name."
-        )
+    checkpoint = run / CHECKPOINTS / os.path.basename(os.path.realpath(out))
+    own = [*(run / name for name in sorted(_FILES)), checkpoint]
+    require_other_file(out, own, what="the files of the run itself")
 
 
 def digest_of_weights(run: Path) -> str:

@@ -8,7 +8,13 @@ import pytest
 from tests.boxes.tables import draw_table, make_table
 from tinysight.boxes.near_duplicates import find_near_duplicates
 from tinysight.boxes.summary import summarize_boxes
-from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
+from tinysight.boxes.summary_tables import (
+    NEAR_DUPLICATES,
+    TABLE_NAMES,
+    near_duplicate_table,
+    save_tables,
+    tables_of,
+)
 from tinysight.errors import RunError
 
 
@@ -21,7 +27,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def folder(tmp_path: Path) -> Path:
     table = draw_table(1)
     tables = tables_of(summarize_boxes(table))
-    tables["near_duplicates.csv"] = near_duplicate_table(table, find_near_duplicates(table))
+    tables[NEAR_DUPLICATES] = near_duplicate_table(table, find_near_duplicates(table))
     written = save_tables(tables, tmp_path / "new" / "csv")
     assert sorted(path.name for path in (tmp_path / "new" / "csv").iterdir()) == sorted(tables)
     assert len(written) == 13
@@ -83,6 +89,10 @@ def test_twins_come_closest_first_with_their_ids(folder: Path) -> None:
     assert overlaps[0] == 1.0
     assert rows[0]["image"].endswith(".jpg")
     assert int(rows[0]["annotation_a"]) < int(rows[0]["annotation_b"])
+
+
+def test_the_names_are_those_of_the_tables() -> None:
+    assert (*tables_of(summarize_boxes(draw_table(1))),) == TABLE_NAMES
 
 
 def test_a_class_does_not_meet_itself(folder: Path) -> None:

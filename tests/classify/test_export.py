@@ -227,7 +227,7 @@ def test_safetensors_does_not_write_over_the_weights_of_the_run(
 ) -> None:
     run, _ = trained
     before = (run / run_folder.MODEL).read_bytes()
-    with pytest.raises(RunError, match="--out must be another file than those of the run itself"):
+    with pytest.raises(RunError, match="--out must not write over the files of the run itself"):
         export_safetensors(run, run / "checkpoints" / ".." / run_folder.MODEL)
     assert (run / run_folder.MODEL).read_bytes() == before
 

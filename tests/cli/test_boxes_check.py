@@ -127,6 +127,36 @@ def test_findings_in_no_folder_are_refused_before_anything_is_read(
     )
 
 
+def test_findings_are_not_written_over_annotations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = messy(tmp_path)
+    before = file.read_bytes()
+    link = tmp_path / "link.json"
+    link.symlink_to(file)
+    for given, out in ((file, file), (file, link), (link, file)):
+        assert main(["boxes", "check", str(given), "--findings", str(out)]) == 1
+        assert capsys.readouterr().err == (
+            f"tinysight: {out}: --findings must not write over annotations that are read, which "
+            f"would be lost. Choose another --findings.\n"
+        )
+    assert file.read_bytes() == before
+
+
+def test_findings_are_not_written_over_a_file_of_a_folder_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_annotations(tmp_path, "labelme", line=True) / "a.json"
+    before = file.read_bytes()
+    words = ["boxes", "check", str(tmp_path), "--findings"]
+    assert main([*words, str(file)]) == 1
+    assert f"{file}: --findings must not write over annotations" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    for _ in range(2):  # beside them there is room, and for the next findings as well
+        assert main([*words, str(tmp_path / "findings.csv")]) == 1
+        assert "all of them: " in capsys.readouterr().out
+
+
 def test_fault_is_one_message_without_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

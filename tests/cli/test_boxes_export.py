@@ -328,6 +328,23 @@ def test_a_place_that_is_no_file_is_refused(
         assert "--out must be " in capsys.readouterr().err
 
 
+def test_anchors_and_boxes_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anchors = tmp_path / "a.txt"
+    anchors.write_text("100,100, 200,200, 300,300")
+    boxes = write_coco(draw_table(1), tmp_path / "boxes.json")
+    for out in (anchors, boxes):
+        before = out.read_bytes()
+        words = ["boxes", "export", str(anchors), "--to", "json", "--boxes", str(boxes), "--out"]
+        assert main([*words, str(out)]) == 1
+        assert capsys.readouterr().err == (
+            f"tinysight: {out}: --out must not write over anchors or boxes that are read, which "
+            f"would be lost. Choose another --out.\n"
+        )
+        assert out.read_bytes() == before
+
+
 def test_wrong_strides_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["boxes", "export", "yolov3", "--to", "json", "--strides", "8,x"])

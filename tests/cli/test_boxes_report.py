@@ -10,6 +10,7 @@ from PIL import Image
 from tests.boxes.tables import draw_table, make_table, write_coco
 from tinysight.boxes import analysis
 from tinysight.cli import boxes_report, main
+from tinysight.report import chart_style
 
 
 def test_report_writes_a_folder_and_says_what_is_in_it(
@@ -113,6 +114,73 @@ def test_a_report_into_an_old_folder_leaves_only_its_own_files_and_those_of_othe
     assert not (charts / "anchors-k3.png").exists()
     for name in ("mine.png", "anchors-k9.png", "anchors-k3.svg"):
         assert (charts / name).is_file(), name
+
+
+@pytest.mark.parametrize("name", ["anchors.json", "files.json", "report.html"])
+def test_a_report_is_not_written_over_its_annotations(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / name)
+    before = source.read_bytes()
+    assert main(["boxes", "report", str(source), "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {source}: --out must not write over annotations that are read, which would "
+        f"be lost. Choose another --out.\n"
+    )
+    assert [*tmp_path.iterdir()] == [source]
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["findings.csv", "anchors.json", "report.html", "tables/classes.csv"]
+)
+def test_files_of_others_with_names_of_a_report_are_refused_before_anything_is_read(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    assert main(["boxes", "report", "none.json", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {path}: must be absent or as an earlier report wrote it, but none noted that "
+        f"it did, and it would be lost. Move it away, or choose another --out.\n"
+    )
+    assert path.read_text() == "mine"
+
+
+def test_what_was_changed_since_the_last_report_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = write_coco(draw_table(boxes=60), tmp_path / "drawn.json"), tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
+    assert main(words) == 0
+    chart = out / "charts" / "classes.svg"
+    chart.write_text("by hand")
+    assert main(words) == 1
+    assert (
+        f"{chart}: must be absent or as an earlier report wrote it, but it was changed since"
+        in (capsys.readouterr().err)
+    )
+    assert chart.read_text() == "by hand"
+    chart.unlink()
+    assert main(words) == 0
+    assert chart.is_file()
+
+
+def test_a_report_that_was_broken_off_can_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    source, out = write_coco(draw_table(boxes=60), tmp_path / "drawn.json"), tmp_path / "out"
+    words = ["boxes", "report", str(source), "--certify", "0", "--k", "1", "--out", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr(chart_style, "save_svg_and_png", stop)
+        assert main(words) == 130
+    assert (out / "findings.csv").is_file()
+    assert not (out / "report.html").exists()
+    assert main(words) == 0
 
 
 def test_an_annotation_file_that_is_none_leaves_nothing_behind(

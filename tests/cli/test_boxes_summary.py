@@ -136,6 +136,23 @@ def test_csv_writes_every_table(
     assert "near_duplicates.csv" in {path.name for path in (tmp_path / "csv").iterdir()}
 
 
+@pytest.mark.parametrize("more", [[], ["--shards", "--workers", "1"]])
+@pytest.mark.parametrize("name", ["classes.csv", "near_duplicates.csv"])
+def test_tables_are_not_written_over_annotations(
+    name: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text("image,class,xmin,ymin,xmax,ymax\na.jpg,dog,1,2,30,40\n")
+    before = path.read_bytes()
+    assert main(["boxes", "summary", str(path), "--csv", str(tmp_path), *more]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {path}: --csv must not write over annotations that are read, which would be "
+        f"lost. Choose another --csv.\n"
+    )
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == before
+
+
 def test_shards_add_up_to_the_same(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

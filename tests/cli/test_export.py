@@ -112,8 +112,8 @@ def test_no_file_of_the_run_is_written_over(
     before = out.read_bytes()
     assert main(["export", str(finished), "--format", file_format, "--out", str(out)]) == 1
     assert (
-        f"{out}: --out must be another file than those of the run itself, which would be lost. "
-        f"Choose another name."
+        f"{out}: --out must not write over the files of the run itself, which would be lost. "
+        f"Choose another --out."
     ) in capsys.readouterr().err
     assert out.read_bytes() == before
 

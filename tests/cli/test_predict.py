@@ -154,10 +154,23 @@ def test_a_sheet_is_not_written_over_a_picture(
     out = photo.parent / ".." / photo.parent.name / photo.name
     assert main(["predict", str(finished), str(photo), "--out", str(out)]) == 1
     assert (
-        f"{out}: --out must be another file than the pictures, and this one is to be classified "
-        f"and would be lost. Choose another name."
+        f"{out}: --out must not write over the pictures, which would be lost. Choose another --out."
     ) in capsys.readouterr().err
     assert photo.read_bytes() == before
+
+
+def test_a_sheet_is_not_written_over_a_file_of_the_run(
+    finished: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(finished)
+    out = tmp_path / "link" / "curves.png"
+    before = out.read_bytes()
+    assert main(["predict", str(finished), str(photo), "--out", str(out)]) == 1
+    assert (
+        f"{out}: --out must not write over the files of the run itself, which would be lost. "
+        f"Choose another --out."
+    ) in capsys.readouterr().err
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 
 Row = Sequence[object]
 
+NEAR_DUPLICATES = "near_duplicates.csv"
+TABLE_NAMES = (
+    *("classes.csv", "boxes_per_image.csv", "sizes.csv", "cooccurrence.csv", "positions.csv"),
+    *("sizes_px.csv", "sizes_rel.csv", "aspect_ratios.csv"),
+    *("widths_px.csv", "heights_px.csv", "widths_rel.csv", "heights_rel.csv"),
+)
+"""Names of the tables of any summary, in their order."""
+
 
 @dataclass(frozen=True)
 class CountTable:

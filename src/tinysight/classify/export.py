@@ -103,7 +103,7 @@ def export_onnx(
     run, out = Path(run), Path(out)
     for name in ("onnx", "onnxscript", "onnxruntime"):
         import_module(name)
-    run_folder.require_other_file(run, out)
+    run_folder.require_outside_run(run, out)
     about = run_folder.read_run(run)
     require_same_store(run, about, store)
     network, _, metadata = load_model(run, about)
@@ -144,7 +144,7 @@ def export_safetensors(run: str | Path, out: str | Path) -> Path:
         RunError: No trained weights, ``out`` is a file of the run itself, or no room.
     """
     run, out = Path(run), Path(out)
-    run_folder.require_other_file(run, out)
+    run_folder.require_outside_run(run, out)
     about = run_folder.read_run(run)
     weights, metadata = load_model_weights(run)
     facts = _facts(run, about, metadata) | {

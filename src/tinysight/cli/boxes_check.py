@@ -41,11 +41,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.boxes.findings import save_findings
 
-    if arguments.findings is not None:
-        check_file_to_write(arguments.findings, option="--findings")
-    reading = read_input(arguments)
-    if arguments.findings is not None:
-        save_findings(reading.findings, arguments.findings)
+    out: Path | None = arguments.findings
+    if out is not None:
+        check_file_to_write(out, option="--findings")
+    reading = read_input(arguments, outputs=() if out is None else (out,), option="--findings")
+    if out is not None:
+        save_findings(reading.findings, out)
     if arguments.json:
         print_json(_as_json(reading))
     else:

@@ -92,18 +92,25 @@ def run_export(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.export import check_format, export_warnings, render_anchors
     from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.leveled_anchors import LeveledAnchors
-    from tinysight.run_folder import write_text
+    from tinysight.run_folder import require_other_file, write_text
 
     check_format(arguments.to)
     if arguments.out is not None:
         check_file_to_write(arguments.out)
+        require_other_file(
+            arguments.out,
+            [arguments.anchors, *(arguments.boxes or ())],
+            what="anchors or boxes that are read",
+        )
     found = find_anchors(arguments.anchors, arguments.k)
     _check_input(found, arguments)
     input_size_wh, fit, assumed = chosen_input(found, arguments)
     boxes_wh_px = None
     if arguments.boxes:
         named = argparse.Namespace(**{**vars(arguments), "files": arguments.boxes})
-        boxes_wh_px = sizes_at_input(read_input(named).table, input_size_wh, fit)
+        outputs = () if arguments.out is None else (arguments.out,)
+        reading = read_input(named, outputs=outputs)
+        boxes_wh_px = sizes_at_input(reading.table, input_size_wh, fit)
     assignment = _assigned(found, arguments, boxes_wh_px)
     leveled = LeveledAnchors(assignment, input_size_wh, fit, arguments.classes, assumed)
     text = render_anchors(leveled, arguments.to)

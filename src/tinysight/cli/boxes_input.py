@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,11 +81,41 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_input(arguments: argparse.Namespace) -> Reading:
-    """Read what ``arguments.files`` names as :func:`add_reading_arguments` says."""
+def require_not_input(
+    outputs: Iterable[Path], inputs: Iterable[str | Path], *, option: str = "--out"
+) -> None:
+    """Refuse to write over annotations that are read.
+
+    Args:
+        outputs: Every file that may be written.
+        inputs: Files of annotations.
+        option: What the user named the files to write, or their folder, with.
+
+    Raises:
+        RunError: One is both.
+    """
+    from tinysight.run_folder import require_other_file
+
+    inputs = tuple(inputs)
+    for out in outputs:
+        require_other_file(out, inputs, what="annotations that are read", option=option)
+
+
+def read_input(
+    arguments: argparse.Namespace, *, outputs: Iterable[Path] = (), option: str = "--out"
+) -> Reading:
+    """Read what ``arguments.files`` names as :func:`add_reading_arguments` says.
+
+    Args:
+        arguments: Those of the command.
+        outputs: Every file that the command may write; none may be one that is read.
+        option: What the user named them, or their folder, with.
+    """
     from tinysight.boxes.reading import read_boxes
 
-    return read_boxes(
+    outputs = tuple(outputs)
+    require_not_input(outputs, arguments.files, option=option)
+    reading = read_boxes(
         arguments.files,
         format=arguments.format,
         box_order=arguments.box_order,
@@ -93,6 +123,8 @@ def read_input(arguments: argparse.Namespace) -> Reading:
         images_dir=arguments.images,
         image_size_wh=arguments.image_size,
     )
+    require_not_input(outputs, reading.files, option=option)  # of folders now known by name
+    return reading
 
 
 @contextmanager

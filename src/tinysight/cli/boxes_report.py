@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinysight.cli.boxes_anchors import add_anchor_arguments
-from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_input import add_input_arguments, read_input, require_not_input
 from tinysight.cli.boxes_score import add_against_argument
 from tinysight.cli.output import print_json
 from tinysight.numerals import counted
@@ -43,7 +43,8 @@ def add_parser(commands: Subparsers) -> None:
         description="Write a folder with one HTML page that opens from disk: what is wrong with "
         "the annotations, what is in them, anchors for each k with a proof of how near to the "
         "best possible they are, and how published anchors compare. Files of an earlier report "
-        "that this one no longer writes are removed; files of others stay.",
+        "that this one no longer writes are removed; files of others stay, and one that has the "
+        "name of a file of the report is refused.",
     )
     add_input_arguments(parser)
     add_anchor_arguments(parser, certify_s=_CERTIFY_S)
@@ -69,18 +70,22 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.findings import save_findings
     from tinysight.boxes.presets import find_preset
     from tinysight.boxes.proofs import proof_processes
-    from tinysight.boxes.summary_tables import save_tables, tables_of
+    from tinysight.boxes.summary_tables import TABLE_NAMES, save_tables, tables_of
     from tinysight.boxes.writable_names import writable
     from tinysight.report.boxes_page import build_boxes_page
     from tinysight.report.chart_style import save_svg_and_png
     from tinysight.report.page_html import render_page
     from tinysight.run_folder import make_folder, write_text
-    from tinysight.written_files import remove_stale, save_written
+    from tinysight.written_files import WRITTEN, replacing, require_own
 
     out: Path = arguments.out
     _check_out(out)
     against = find_preset(arguments.against) if arguments.against else None
-    reading = read_input(arguments)
+    always = [PAGE, FINDINGS, ANCHORS, *(f"{TABLES}/{name}" for name in TABLE_NAMES)]
+    outputs = [out / name for name in (*always, WRITTEN)]
+    require_not_input(outputs, arguments.files)
+    require_own(out, always)
+    reading = read_input(arguments, outputs=outputs)
     certify_s = _CERTIFY_S if arguments.certify is None else arguments.certify
     with proof_processes(len(arguments.k or DEFAULT_KS) if certify_s > 0 else 0) as executor:
         analysis = analyse_boxes(
@@ -97,24 +102,24 @@ def run_report(arguments: argparse.Namespace) -> int:
     name = writable(arguments.name or ", ".join(_name_of(path) for path in arguments.files))
     html = writable(render_page(build_boxes_page(analysis, name=name, examples=examples)))
 
-    make_folder(out / CHARTS)
-    save_findings(reading.findings, out / FINDINGS)
     tables = tables_of(analysis.summary)
-    save_tables(tables, out / TABLES)
     charts = dict(_charts(analysis, name))
-    for chart_name, chart in charts.items():
-        save_svg_and_png(chart, out / CHARTS / chart_name)
-    if analysis.anchors is not None:
-        _save_anchors(analysis, out / ANCHORS)
     written = [
         FINDINGS,
         *([ANCHORS] if analysis.anchors else []),
         *(f"{TABLES}/{table_name}" for table_name in tables),
         *(f"{CHARTS}/{chart_name}.{kind}" for chart_name in charts for kind in ("png", "svg")),
+        PAGE,
     ]
-    remove_stale(out, kept=written)  # of an earlier report into this folder
-    save_written(out, written)
-    write_text(out / PAGE, html)  # last: whoever sees the page finds the rest
+    with replacing(out, written):
+        make_folder(out / CHARTS)
+        save_findings(reading.findings, out / FINDINGS)
+        save_tables(tables, out / TABLES)
+        for chart_name, chart in charts.items():
+            save_svg_and_png(chart, out / CHARTS / chart_name)
+        if analysis.anchors is not None:
+            _save_anchors(analysis, out / ANCHORS)
+        write_text(out / PAGE, html)  # last: whoever sees the page finds the rest
 
     if arguments.json:
         print_json(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.boxes_input import add_input_arguments, read_input
+from tinysight.cli.boxes_input import add_input_arguments, read_input, require_not_input
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note, read_shards
 from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted, images_in_words, percent
@@ -48,11 +48,20 @@ def run_summary(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.boxes.near_duplicates import MOST_LISTED, find_near_duplicates
     from tinysight.boxes.summary import summarize_boxes
-    from tinysight.boxes.summary_tables import near_duplicate_table, save_tables, tables_of
+    from tinysight.boxes.summary_tables import (
+        NEAR_DUPLICATES,
+        TABLE_NAMES,
+        near_duplicate_table,
+        save_tables,
+        tables_of,
+    )
 
+    folder: Path | None = arguments.csv
+    outputs = [folder / name for name in (*TABLE_NAMES, NEAR_DUPLICATES)] if folder else []
     more: dict[str, Any] = {}
     are_twins_cut = False
     if are_shards(arguments):
+        require_not_input(outputs, arguments.files, option="--csv")
         result = read_shards(arguments)
         summary, account = result.summary, _account_of(result)
         more = {
@@ -61,28 +70,28 @@ def run_summary(arguments: argparse.Namespace) -> int:
             "box_orders": list(result.box_orders),
         }
         are_images_named = result.are_images_named
-        tables = tables_of(summary) if arguments.csv else {}
+        tables = tables_of(summary) if folder else {}
     else:
-        reading = read_input(arguments)
+        reading = read_input(arguments, outputs=outputs, option="--csv")
         summary, account = summarize_boxes(reading.table), _account_of(reading)
         are_images_named = reading.are_images_named
-        tables = tables_of(summary) if arguments.csv else {}
-        if arguments.csv:
+        tables = tables_of(summary) if folder else {}
+        if folder:
             twins = find_near_duplicates(reading.table, most=MOST_LISTED)
-            tables["near_duplicates.csv"] = near_duplicate_table(reading.table, twins)
+            tables[NEAR_DUPLICATES] = near_duplicate_table(reading.table, twins)
             are_twins_cut = twins.is_cut
-    if arguments.csv:
-        save_tables(tables, arguments.csv)
+    if folder:
+        save_tables(tables, folder)
     if arguments.json:
         print_json(_as_json(summary, account) | more)
     else:
         print_lines(_lines(summary, account, are_images_named))
         if note := order_note(tuple(more.get("box_orders", ()))):
-            print(note)
-        if arguments.csv:
-            print(f"tables      {counted(len(tables), 'file')} in {arguments.csv}")
+            print_lines([note])
+        if folder:
+            print_lines([f"tables      {counted(len(tables), 'file')} in {folder}"])
         if are_twins_cut:
-            print(f"            near_duplicates.csv ends at {MOST_LISTED:,} pairs, there are more")
+            print(f"            {NEAR_DUPLICATES} ends at {MOST_LISTED:,} pairs, there are more")
     return cli.OK
 
 

@@ -78,9 +78,9 @@ def _write_safetensors(run: Path, out: Path, _: Path | None) -> tuple[dict[str, 
 def _write_card(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.model_card import render_model_card
-    from tinysight.run_folder import require_other_file, write_text
+    from tinysight.run_folder import require_outside_run, write_text
 
-    require_other_file(run, out)
+    require_outside_run(run, out)
     findings = [each.sentence for each in diagnose_run(run) if each.severity == "warning"]
     write_text(out, render_model_card(run, findings=findings))
     size = out.stat().st_size

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +51,13 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.classify.picture_predictions import predict_images
     from tinysight.classify.placement import choose_device
+    from tinysight.run_folder import require_other_file, require_outside_run
 
     out: Path | None = arguments.out
     if out is not None:
         check_file_to_write(out, suffixes=(".png",))
-        _require_other_file(out, arguments.images)
+        require_other_file(out, arguments.images, what="the pictures")
+        require_outside_run(arguments.run_folder, out)
     found = predict_images(
         arguments.run_folder,
         arguments.images,
@@ -76,16 +77,6 @@ def run_predict(arguments: argparse.Namespace) -> int:
     for picture in found.unusable:
         print(f"tinysight: {_fault_of(picture)}", file=sys.stderr)
     return cli.FAULT if found.unusable else cli.OK
-
-
-def _require_other_file(out: Path, pictures: Sequence[Path]) -> None:
-    from tinysight.errors import RunError
-
-    if os.path.realpath(out) in map(os.path.realpath, pictures):
-        raise RunError(
-            f"{out}: --out must be another file than the pictures, and this one is to be "
-            f"classified and would be lost. Choose another name."
-        )
 
 
 def _fault_of(picture: UnusablePicture) -> str:
