@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tinysight.classify.store import load_store
-from tinysight.cli import main
+from tinysight.cli import data_show, main
+from tinysight.report import pictures
 from tinysight.samples import draw_samples
 
 
@@ -92,6 +93,29 @@ def test_picture_shows_training_images_and_nothing_else_is_left(
         assert sum(shown) in (8, 9)
         first_train = own[loaded.is_train[own]][:8]
         assert all(shown[row - own[0]] for row in first_train)
+
+
+@pytest.mark.parametrize(("most", "which"), [(600, "3 classes"), (2, "the first 2 of 3 classes")])
+def test_the_picture_says_of_which_classes_it_is(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, which: str
+) -> None:
+    titles = []
+    monkeypatch.setattr(data_show, "_MOST_DRAWN_CLASSES", most)
+    monkeypatch.setattr(
+        pictures,
+        "contact_sheet",
+        lambda *_, **words: titles.append(words["title"]) or Image.new("RGB", (8, 8)),
+    )
+    monkeypatch.chdir(store)
+    assert main(["data", "show", ".", "--out", str(tmp_path / "a.png")]) == 0
+    assert titles == [f"store: training images of {which}"]
+
+
+def test_the_help_says_which_classes_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "show", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "draw training images of every class, of more than 600 of the first 600" in said
 
 
 def find(sheet: np.ndarray, tile: np.ndarray) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from tinysight.numerals import counted
+
 if TYPE_CHECKING:
     from tinysight.classify.manifest import ClassEntry, Manifest
     from tinysight.classify.store import DuplicateFiles, Store
@@ -18,6 +20,8 @@ _MOST_LISTED_CLASSES = 40
 _FIRST_LISTED_CLASSES = 10
 # Images of each class in the picture and columns, by the number of classes up to which it holds.
 _SHEETS = ((20, 8, 8), (60, 4, 12), (600, 1, 20))
+_MOST_DRAWN_CLASSES = _SHEETS[-1][0]
+_DRAWN = f"every class, of more than {_MOST_DRAWN_CLASSES} of the first {_MOST_DRAWN_CLASSES}"
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -30,7 +34,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="draw training images of every class"
+        "--out", type=Path, metavar="FILE.png", help=f"draw training images of {_DRAWN}"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_show)
@@ -63,7 +67,11 @@ def _draw(store: Store, out: Path) -> None:
     from tinysight.report.pictures import contact_sheet
     from tinysight.run_folder import replace_file
 
-    num_classes = min(len(store.class_names), _SHEETS[-1][0])
+    total = len(store.class_names)
+    num_classes = min(total, _MOST_DRAWN_CLASSES)
+    which = counted(total, "class", "classes")
+    if num_classes < total:
+        which = f"the first {num_classes:,} of {which}"
     num_each, columns = next(sheet[1:] for sheet in _SHEETS if num_classes <= sheet[0])
     rows: list[int] = []
     captions: list[str] = []
@@ -78,7 +86,7 @@ def _draw(store: Store, out: Path) -> None:
         captions,
         columns,
         scale=max(1, round(96 / store.size_px)),
-        title=f"{store.path.name}: training images of {num_classes} classes",
+        title=f"{store.path.resolve().name}: training images of {which}",
     )
     replace_file(out, lambda file: sheet.save(file, format="PNG"))
 
