@@ -397,16 +397,3 @@ def test_damaged_metrics_name_the_command_that_writes_them(
     (tmp_path / run_folder.METRICS).write_text(text)
     with pytest.raises(RunError, match=rf"{fault}.*\. Write it with: tinysight evaluate"):
         run_folder.read_metrics(tmp_path)
-
-
-def test_what_is_read_is_not_written_over_by_whatever_name(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "link").symlink_to(tmp_path / "a")
-    run_folder.require_other_file(tmp_path / "b", [tmp_path / "a"], what="the pictures")
-    run_folder.require_other_file(tmp_path / "b", [tmp_path], what="the pictures")
-    for out in (tmp_path / "a", tmp_path / "link", tmp_path / "x" / ".." / "a"):
-        with pytest.raises(RunError) as caught:
-            run_folder.require_other_file(out, [tmp_path / "a"], what="pictures", option="--csv")
-        assert str(caught.value) == (
-            f"{out}: --csv must not write over pictures, which would be lost. Choose another --csv."
-        )

@@ -46,6 +46,7 @@ from shlex import quote
 from typing import IO, Any
 
 from tinysight.errors import RunError
+from tinysight.overwriting import require_other_file
 from tinysight.required_keys import FACTS, FINDINGS, RESULTS, SETTINGS, require_keys
 
 FORMAT_VERSION = 1
@@ -130,8 +131,14 @@ def remove_file(path: Path) -> None:
         raise RunError(_cannot_write(path, error)) from error
 
 
-def require_writable(run: Path) -> None:
+def require_writable(
+    run: Path, *, advice: str = "Change its permissions, or copy the run and name the copy."
+) -> None:
     """Refuse a run folder that nothing can be written into, before anything is computed.
+
+    Args:
+        run: The folder.
+        advice: What to do about it; a sentence.
 
     Raises:
         RunError: It is one.
@@ -139,28 +146,7 @@ def require_writable(run: Path) -> None:
     if not os.access(run, os.W_OK | os.X_OK):
         raise RunError(
             f"{run}: must be a folder that can be written to, but {os.strerror(errno.EACCES)}. "
-            f"Change its permissions, or copy the run and name the copy."
-        )
-
-
-def require_other_file(
-    out: Path, inputs: Iterable[str | Path], *, what: str, option: str = "--out"
-) -> None:
-    """Refuse to write something over a file that is read, by whatever path each is named.
-
-    Args:
-        out: The file to write, which need not exist.
-        inputs: What is read; of a folder nothing that is in it.
-        what: What that is, in the plural.
-        option: What the user named ``out``, or its folder, with.
-
-    Raises:
-        RunError: ``out`` is one of them.
-    """
-    if os.path.realpath(out) in map(os.path.realpath, inputs):
-        raise RunError(
-            f"{out}: {option} must not write over {what}, which would be lost. "
-            f"Choose another {option}."
+            f"{advice}"
         )
 
 

@@ -54,8 +54,11 @@ def write_run_report(
         raise RunError("A report must be about at least one run, none was named.")
     is_one = len(folders) == 1
     name = run_folder.REPORT if is_one else run_folder.COMPARISON
-    out = Path(out) if out else folders[0] / name
     results = [load_run_results(folder, with_hits=not is_one) for folder in folders]
+    if out is None:
+        advice = "Change its permissions, or name another place with --out FILE.html."
+        run_folder.require_writable(folders[0], advice=advice)
+    out = folders[0] / name if out is None else Path(out)
     page = (
         build_run_page(results[0], diagnose_run(folders[0]))
         if is_one

@@ -204,6 +204,24 @@ def test_unknown_anchors_to_compare_with_are_said_before_a_file_is_read(
     assert not (tmp_path / "o").exists()
 
 
+def test_pictures_that_are_not_found_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "a.json")
+    words = ["boxes", "report", source, "--certify", 0, "--k", 1, "--out", tmp_path / "out"]
+    words = [*map(str, [*words, "--images", tmp_path]), "--examples"]
+    assert main([*words, "9"]) == 0
+    assert (
+        f"\nexamples    none: no image with boxes is found by its name in {tmp_path} and can be "
+        f"read\n"
+    ) in capsys.readouterr().out
+    assert main([*words, "0"]) == 0
+    assert "examples" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*words, "-3"])
+    assert "--examples: must be a whole number from 0 up, got '-3'" in capsys.readouterr().err
+
+
 def test_a_report_without_boxes_names_no_charts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

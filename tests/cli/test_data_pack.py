@@ -234,12 +234,25 @@ def test_a_bomb_in_a_zip_is_rejected_by_name_and_not_inflated(
 
 
 @pytest.mark.parametrize(
-    "option", [["--classes", "0"], ["--allow-rejected", "2"], ["--wrong-size", "stretch"], ["--no"]]
+    ("option", "message"),
+    [
+        (["--classes", "0"], "--classes: must be a whole number from 1 up, got '0'"),
+        (["--classes", "abc"], "--classes: must be a whole number from 1 up, got 'abc'"),
+        (["--size", "1e3"], "--size: must be a whole number from 1 up, got '1e3'"),
+        (["--workers", "-1"], "--workers: must be a whole number from 1 up, got '-1'"),
+        (["--allow-rejected", "ten"], "--allow-rejected: must be a number from 0 to 1, got 'ten'."),
+        (["--allow-rejected", "2"], "--allow-rejected: must be a number from 0 to 1, got '2'."),
+        (["--wrong-size", "stretch"], "--wrong-size: invalid choice: 'stretch'"),
+        (["--no"], "unrecognized arguments: --no"),
+    ],
 )
-def test_wrong_words_are_a_usage_fault(tmp_path: Path, capsys: Capture, option: list[str]) -> None:
+def test_wrong_words_are_a_usage_fault(
+    tmp_path: Path, capsys: Capture, option: list[str], message: str
+) -> None:
     with pytest.raises(SystemExit) as exit_info:
         run_pack(tmp_path, *option)
     assert exit_info.value.code == cli.USAGE
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -92,3 +92,24 @@ def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
     done = subprocess.run(shell, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.startswith("# ")
+
+
+PIPELINE = """set -o pipefail; {python} -m tinysight {words} | true; echo ${{PIPESTATUS[0]}}"""
+
+
+@pytest.mark.parametrize("words", ["{file}", "{file} --json", "{file} absent 2>&1"])
+def test_a_guard_of_a_pipeline_does_not_pass_when_its_reader_closes_early(
+    words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("image,class,xmin,ymin,xmax,ymax\na.jpg,dog,5,5,2,9\n")
+    words = "boxes check " + words.format(file=file)
+    shell = PIPELINE.format(python=sys.executable, words=words)
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_reader_that_reads_nothing_is_no_fault() -> None:
+    shell = PIPELINE.format(python=sys.executable, words="recipes")
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0\n", "")

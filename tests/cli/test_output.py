@@ -7,7 +7,7 @@ import pytest
 
 from tests.boxes.annotation_files import make_coco, write_json
 from tinysight.cli import main
-from tinysight.cli.output import check_file_to_write, print_lines
+from tinysight.cli.output import check_file_to_write, print_faults, print_lines
 from tinysight.errors import RunError
 
 
@@ -61,6 +61,20 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
         assert str(fault.value) == f"{tmp_path / name}: {text}"
 
 
+def test_a_folder_that_may_not_be_written_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    for name in ("a.png", "new.png"):
+        with pytest.raises(RunError) as fault:
+            check_file_to_write(tmp_path / name)
+        assert str(fault.value) == (
+            f"{tmp_path / name}: --out must be in a folder that can be written to, but for "
+            f"{tmp_path}: Permission denied. Change its permissions or choose another folder."
+        )
+
+
 def test_a_folder_that_may_not_be_looked_into_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,3 +84,9 @@ def test_a_folder_that_may_not_be_looked_into_is_told(
     monkeypatch.setattr(os, "stat", refuse)  # what Path.is_dir asks of Python 3.11 raises this
     with pytest.raises(RunError, match="--out must be in a folder that exists, and none is seen"):
         check_file_to_write(tmp_path / "a.png")
+
+
+def test_faults_go_to_stderr_one_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_faults([])
+    print_faults(["a\x1b]0;b\x07\nrm -rf c", "d"])
+    assert capsys.readouterr() == ("", "a ]0;b  rm -rf c\nd\n")

@@ -1,4 +1,8 @@
 import json
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,28 @@ def test_what_mends_a_picture_that_is_too_large_is_said(
     assert capsys.readouterr().err == (
         f"tinysight: {path}: must be a picture that can be read, found: {found}\n"
     )
+
+
+def test_names_of_pictures_are_shown_on_one_line_and_faults_before_results(
+    finished: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named = photo.rename(tmp_path / "a\x1b[2J\nb.png")
+    with redirect_stderr(sys.stdout):
+        assert main(["predict", str(finished), str(named), str(tmp_path / "c\x1b[2J\nd")]) == 1
+    fault, heading, *_ = capfd.readouterr().out.split("\n")
+    assert fault.startswith(f"tinysight: {tmp_path}/c [2J d: must be a picture that can be read")
+    assert heading.startswith(f"{tmp_path}/a [2J b.png: 120x80 px")
+
+
+def test_a_reader_that_closes_early_does_not_hide_what_could_not_be_used(
+    finished: Path, photo: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "tinysight", "predict", finished, photo, tmp_path / "absent"]
+    shell = f"{shlex.join(map(str, words))} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n"
+    assert "absent: must be a picture that can be read" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_predict_draws_what_the_network_saw(

@@ -112,3 +112,29 @@ def test_report_without_a_run_is_a_usage_error(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as end:
         main(["report"])
     assert end.value.code == USAGE
+
+
+def test_no_word_of_a_run_steers_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    about = run_folder.read_run(run) | {"store": "/data/\x1b]0;title\x07\nrm -rf x"}
+    run_folder.write_json(run / run_folder.RUN, about)
+    (run / run_folder.MODEL).unlink()
+    assert main(["report", str(run)]) == OK
+    said = capsys.readouterr().out
+    assert "tinysight train '/data/ ]0;title  rm -rf x' --out" in said
+    assert said.count("\n") == 2
+
+
+def test_a_run_that_may_not_be_written_into_is_told_how_to_write_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != run)
+    assert main(["report", str(run)]) == FAULT
+    assert capsys.readouterr().err == (
+        f"tinysight: {run}: must be a folder that can be written to, but Permission denied. "
+        f"Change its permissions, or name another place with --out FILE.html.\n"
+    )
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == OK

@@ -98,8 +98,11 @@ def test_one_row_by_hand(capsys: Capture) -> None:
         ),
         (["compact", "--input", "3x64x31"], "must be 3xHEIGHTxWIDTH with both from 32 px up"),
         (["compact", "--input", "1x64x64"], "must be 3xHEIGHTxWIDTH with both from 32 px up"),
-        (["compact", "--classes", "0"], "argument --classes: must be a whole number from 1 up"),
-        (["compact", "--classes", "ten"], "argument --classes: must be a whole number from 1 up"),
+        (["compact", "--classes", "0"], "argument --classes: must be a whole number from 1 to"),
+        (
+            ["compact", "--classes", "100000000000"],
+            "argument --classes: must be a whole number from 1 to 1000000000, got '100000000000'",
+        ),
     ],
 )
 def test_wrong_words_are_usage_errors(capsys: Capture, words: list[str], message: str) -> None:
@@ -133,3 +136,11 @@ def test_the_figures_are_the_librarys(capsys: Capture) -> None:
     assert result["activation_bytes"] == summary.activation_bytes
     assert result["whole_view_positions"] == summary.whole_view_positions
     assert [layer["macs"] for layer in result["layers"]] == [row.macs for row in summary.layers]
+
+
+def test_a_network_that_no_memory_could_hold_is_described(capsys: Capture) -> None:
+    assert main(["summary", "compact10", "--classes", "1000000000", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    head = result["layers"][-1]
+    assert head["output_shape"] == [10**9]
+    assert head["parameters"] == head["macs"] + 10**9 > 10**11

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +29,7 @@ from tinysight.cli import (
     summary,
     train,
 )
-from tinysight.cli.output import on_one_line
+from tinysight.cli.output import discard_further, print_faults
 from tinysight.errors import TinysightError
 
 OK = 0
@@ -58,19 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
+    code: int = OK
     try:
-        code: int = arguments.run(arguments)
+        code = arguments.run(arguments)
+        print(end="", flush=True)
     except TinysightError as fault:
-        lines = map(on_one_line, f"tinysight: {fault}".split("\n"))
-        print("\n".join(lines), file=sys.stderr)
+        print_faults(f"tinysight: {fault}".split("\n"))
         return FAULT
     except KeyboardInterrupt:
         print("\ntinysight: stopped by Ctrl-C.", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
-        # The reader of stdout has seen enough (`| head`); Python must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        discard_further(sys.stdout)
+        return code
     except ModuleNotFoundError as error:
         extra = _EXTRA_OF_MODULE.get(error.name or "")
         if extra is None:

@@ -20,6 +20,7 @@ from tinysight.cli.boxes_input import (
     input_size_wh,
 )
 from tinysight.cli.boxes_shards import add_shard_arguments, are_shards, order_note
+from tinysight.cli.number_arguments import not_negative, whole_number
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "--recall-weight",
-        type=_not_negative,
+        type=not_negative,
         default=0.0,
         metavar="LAMBDA",
         help="with --distance iou: optimise IoU + LAMBDA * recall (default 0)",
@@ -104,13 +105,17 @@ def add_anchor_arguments(parser: argparse.ArgumentParser, *, certify_s: float) -
     )
     parser.add_argument(
         "--certify",
-        type=_not_negative,
+        type=not_negative,
         metavar="SECONDS",
         help=f"most seconds of processor time for the proof of each k, 0 for none "
         f"(default {certify_s:g})",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the search (default 0)"
+        "--seed",
+        type=whole_number(0, _LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="of the search (default 0)",
     )
 
 
@@ -213,21 +218,3 @@ def _structure(text: str) -> tuple[int, int, int]:
         f"must be LEVELSxSIZESxRATIOS, each from 1 to 99 and at most {_MOST_STRUCTURED} anchors in "
         f"all, got {text!r}. Example: 5x3x3."
     )
-
-
-def _seed(text: str) -> int:
-    if re.fullmatch(r"\d{1,10}", text) and int(text) <= _LARGEST_SEED:
-        return int(text)
-    raise argparse.ArgumentTypeError(
-        f"must be a whole number from 0 to {_LARGEST_SEED}, got {text!r}"
-    )
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if 0 <= value < float("inf"):
-        return value
-    raise argparse.ArgumentTypeError(f"must be a number from 0 up, got {text!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from tinysight.cli.boxes_score import (
     level_lines,
     levels_json,
 )
-from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.cli.number_arguments import whole_number
+from tinysight.cli.output import check_file_to_write, print_json, print_lines
 from tinysight.numerals import counted
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def add_parser(commands: Any) -> None:
         choices=("equal", "size"),
         help="as many anchors on every level (default), or each on the level of its size",
     )
-    parser.add_argument("--classes", type=_classes, metavar="N", help="classes; darknet needs it")
+    parser.add_argument(
+        "--classes",
+        type=whole_number(1, 999_999, example=20),
+        metavar="N",
+        help="classes; darknet needs it",
+    )
     parser.add_argument(
         "--boxes", nargs="+", type=Path, metavar="FILE", help="boxes, to say what each level learns"
     )
@@ -92,7 +97,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.export import check_format, export_warnings, render_anchors
     from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.leveled_anchors import LeveledAnchors
-    from tinysight.run_folder import require_other_file, write_text
+    from tinysight.overwriting import require_other_file
+    from tinysight.run_folder import write_text
 
     check_format(arguments.to)
     if arguments.out is not None:
@@ -137,7 +143,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     said = sys.stderr if arguments.out is None else sys.stdout
     print("\n".join(level_lines(assignment)), file=said)
     if arguments.out is not None:
-        print(f"{arguments.out}: {leveled.about}, for {arguments.to}")
+        print_lines([f"{arguments.out}: {leveled.about}, for {arguments.to}"])
     return cli.OK
 
 
@@ -185,14 +191,6 @@ def _check_input(found: AnchorFile, arguments: argparse.Namespace) -> None:
             f"meet the input so, got {arguments.fit}. Leave it out, or fit anchors with "
             f"`tinysight boxes anchors FILE --fit {arguments.fit}`."
         )
-
-
-def _classes(text: str) -> int:
-    if re.fullmatch(r"\d{1,6}", text) and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(
-        f"must be a whole number from 1 to 999999, got {text!r}. Example: 20."
-    )
 
 
 def _strides(text: str) -> tuple[int, ...]:

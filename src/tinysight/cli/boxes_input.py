@@ -94,7 +94,7 @@ def require_not_input(
     Raises:
         RunError: One is both.
     """
-    from tinysight.run_folder import require_other_file
+    from tinysight.overwriting import require_other_file
 
     inputs = tuple(inputs)
     for out in outputs:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from tinysight.cli.boxes_anchors import add_anchor_arguments
 from tinysight.cli.boxes_input import add_input_arguments, read_input, require_not_input
 from tinysight.cli.boxes_score import add_against_argument
-from tinysight.cli.output import print_json
+from tinysight.cli.number_arguments import whole_number
+from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--name", help="what the set is called on the page (default: the file)")
     parser.add_argument(
         "--examples",
-        type=int,
+        type=whole_number(0),
         default=9,
         metavar="N",
         help="with --images: draw boxes and anchors on so many of them (default 9)",
@@ -137,22 +138,35 @@ def run_report(arguments: argparse.Namespace) -> int:
             }
         )
         return cli.OK
-    print(
-        f"read        {counted(reading.boxes_read, 'box', 'boxes')} on "
-        f"{reading.images_in_words}: "
-        f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
-        f"{reading.rejected:,} rejected"
-    )
-    print(f"page        {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB)")
     beside = [FINDINGS, *([ANCHORS] if analysis.anchors else []), f"{TABLES}/"]
     beside += [f"{CHARTS}/ ({len(charts)} as PNG and SVG)"] if charts else []
-    print(f"beside it   {', '.join(beside)}")
+    print_lines(
+        [
+            f"read        {counted(reading.boxes_read, 'box', 'boxes')} on "
+            f"{reading.images_in_words}: "
+            f"{reading.accepted:,} accepted, {reading.repaired:,} repaired, "
+            f"{reading.rejected:,} rejected",
+            f"page        {out / PAGE} ({len(html.encode()) / 1e6:.1f} MB)",
+            f"beside it   {', '.join(beside)}",
+            *_what_is_missing(analysis, arguments, len(examples)),
+        ]
+    )
+    return cli.OK
+
+
+def _what_is_missing(
+    analysis: BoxAnalysis, arguments: argparse.Namespace, num_examples: int
+) -> Iterator[str]:
     if analysis.anchors is None:
-        print(f"anchors     none. {analysis.why_no_anchors}")
+        yield f"anchors     none. {analysis.why_no_anchors}"
     elif analysis.left_out_ks:
         left_out = ", ".join(map(str, analysis.left_out_ks))
-        print(f"anchors     none for k = {left_out}: there are fewer distinct box sizes")
-    return cli.OK
+        yield f"anchors     none for k = {left_out}: there are fewer distinct box sizes"
+    if arguments.images is not None and arguments.examples and not num_examples:
+        yield (
+            f"examples    none: no image with boxes is found by its name in {arguments.images} and "
+            f"can be read"
+        )
 
 
 def _name_of(path: Path) -> str:
@@ -180,7 +194,7 @@ def _check_out(out: Path) -> None:
 
 
 def _examples(analysis: BoxAnalysis, arguments: argparse.Namespace) -> Iterator[ExamplePicture]:
-    if arguments.images is None or arguments.examples < 1 or analysis.summary.boxes == 0:
+    if arguments.images is None or arguments.examples == 0 or analysis.summary.boxes == 0:
         return
     from tinysight.boxes.examples import choose_examples
     from tinysight.report.box_pictures import draw_boxes, encode_picture

@@ -16,6 +16,7 @@ from tinysight.cli.boxes_input import (
     input_size_wh,
     read_input,
 )
+from tinysight.cli.number_arguments import fraction
 from tinysight.cli.output import print_json, print_lines
 from tinysight.numerals import counted, percent, rounded_down
 
@@ -58,7 +59,7 @@ def add_parser(commands: Subparsers) -> None:
     add_against_argument(parser)
     parser.add_argument(
         "--margin",
-        type=_margin,
+        type=fraction,
         metavar="IOU",
         help="gain in mean best IoU from which a change is worth it (default 0.02)",
     )
@@ -346,13 +347,3 @@ def _figure(value: float | None) -> str:
 def _share(value: float | None) -> str:
     """Return a share of boxes, which is 1 only if it is all of them."""
     return f"{'-' if value is None else rounded_down(value, 4):>8}"
-
-
-def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if 0 <= value < 1:
-        return value
-    raise argparse.ArgumentTypeError(f"must be a fraction in [0, 1), got {text!r}. Example: 0.02.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tinysight.cli.number_arguments import whole_number
 from tinysight.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser, *, remark: str = "") ->
     )
     parser.add_argument(
         "--workers",
-        type=_worker_count,
+        type=whole_number(),
         metavar="N",
         help="with --shards: processes (default: cores)",
     )
@@ -90,9 +91,3 @@ def order_note(box_orders: tuple[str, ...]) -> str:
         f"box order   differs between the shards: {', '.join(box_orders)}. "
         f"Give --box-order if one is meant for all."
     )
-
-
-def _worker_count(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")

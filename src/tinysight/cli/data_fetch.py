@@ -35,7 +35,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
     """Fetch the archive and say where it lies."""
     from tinysight import cli
     from tinysight.classify import download
-    from tinysight.cli.output import print_json
+    from tinysight.cli.output import print_json, print_lines
     from tinysight.cli.progress import progress_bar
 
     archive = download.ARCHIVES[arguments.archive]
@@ -59,8 +59,12 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         )
         return cli.OK
     how = f"{result.received_bytes:,} received" if result.received_bytes else "already there"
-    print(f"{result.path}: {result.size_bytes:,} bytes ({how}), MD5 {result.md5} as it must be")
-    print(f"next: tinysight data pack {quote(str(result.path))} --out STORE")
+    print_lines(
+        [
+            f"{result.path}: {result.size_bytes:,} bytes ({how}), MD5 {result.md5} as it must be",
+            f"next: tinysight data pack {quote(str(result.path))} --out STORE",
+        ]
+    )
     return cli.OK
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from shlex import quote
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tinysight.cli.number_arguments import fraction, whole_number
 from tinysight.numerals import counted
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the split (default: 0)")
     parser.add_argument(
-        "--classes", type=_at_least_1, metavar="N", help="only the first N classes of the source"
+        "--classes", type=whole_number(), metavar="N", help="only the first N classes of the source"
     )
     parser.add_argument(
-        "--size", type=_at_least_1, metavar="PX", help="side of the images (64; CIFAR 32)"
+        "--size", type=whole_number(), metavar="PX", help="side of the images (64; CIFAR 32)"
     )
     parser.add_argument(
         "--wrong-size",
@@ -54,12 +54,12 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "--allow-rejected",
-        type=_fraction,
+        type=fraction,
         metavar="F",
         help="largest share of unusable images that is accepted, from 0 to 1 (default: 0.01)",
     )
     parser.add_argument(
-        "--workers", type=_at_least_1, metavar="N", help="processes that decode (default: cores)"
+        "--workers", type=whole_number(), metavar="N", help="processes that decode (default: cores)"
     )
     parser.add_argument(
         "--force", action="store_true", default=None, help="replace a store that is there"
@@ -73,7 +73,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.classify.pack import pack_store
     from tinysight.classify.sources.opening import open_source
-    from tinysight.cli.output import print_json, print_lines
+    from tinysight.cli.output import print_faults, print_json, print_lines
     from tinysight.cli.progress import progress_bar
 
     started = time.monotonic()
@@ -96,7 +96,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
                 **{name: value for name, value in given.items() if value is not None},
             )
     except KeyboardInterrupt:
-        print(f"tinysight: stopped; {arguments.out} was not written", file=sys.stderr)
+        print_faults([f"tinysight: stopped; {arguments.out} was not written"])
         return cli.STOPPED
     seconds = time.monotonic() - started
     if arguments.json:
@@ -216,17 +216,3 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _at_least_1(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
-def _fraction(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {number}")
-    return number

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinysight.cli.output import check_file_to_write, print_json
+from tinysight.cli.output import check_file_to_write, print_json, print_lines
 
 FORMATS = ("onnx", "safetensors", "card")
 
@@ -39,7 +39,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"run": str(arguments.run_folder), "format": arguments.format} | result)
     else:
-        print(f"{out}: {sentence}")
+        print_lines([f"{out}: {sentence}"])
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
 
 RESULT = "lr_range.json"
 CURVE = "lr_range.png"
@@ -105,5 +105,5 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
         )
     if not found.diverged:
         print(f"The loss did not diverge up to {arguments.max_lr:g}: --max-lr can go higher.")
-    print(f"{CURVE} and {RESULT} are in {arguments.out}")
+    print_lines([f"{CURVE} and {RESULT} are in {arguments.out}"])
     return 0

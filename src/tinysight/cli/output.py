@@ -1,13 +1,18 @@
-"""Results on stdout, text for people or one JSON object, and files that a user names for them."""
+"""Results on stdout, text for people or one JSON object, and files that a user names for them.
+
+A reader that has seen enough (`| head`) does not end a command: what it does after printing, and
+its exit code, stay what they are.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tinysight.errors import RunError
 from tinysight.run_folder import finite_or_null
@@ -21,12 +26,33 @@ def print_json(result: Mapping[str, Any]) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # JSON has escapes of its own
         text = json.dumps(plain)
-    print(text)
+    _print(text, sys.stdout)
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines as :func:`on_one_line` shows each: no name of a file may steer a terminal."""
-    print("\n".join(map(on_one_line, lines)))
+    _print("\n".join(map(on_one_line, lines)), sys.stdout)
+
+
+def print_faults(lines: Iterable[str]) -> None:
+    """Print lines on stderr as :func:`print_lines` does on stdout; nothing where there are none.
+
+    Faults come before results, as the reader of these may stop reading.
+    """
+    for line in lines:
+        _print(on_one_line(line), sys.stderr)
+
+
+def discard_further(stream: TextIO) -> None:
+    """Let nothing more reach a stream whose reader is gone: Python would flush it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        discard_further(stream)
 
 
 def on_one_line(text: str) -> str:
@@ -50,7 +76,8 @@ def check_file_to_write(
         suffixes: Those that it may have, in small letters; any when not given.
 
     Raises:
-        RunError: The file has another suffix, is a folder, or is in none.
+        RunError: The file has another suffix, is a folder, is in none, or in one that nothing can
+            be written into.
     """
     if suffixes and out.suffix.lower() not in suffixes:
         raise RunError(
@@ -65,4 +92,9 @@ def check_file_to_write(
         raise RunError(
             f"{out}: {option} must be in a folder that exists, and none is seen at {out.parent}. "
             f"Make it or choose another."
+        )
+    if not os.access(out.parent, os.W_OK | os.X_OK):  # a file that is there is replaced as well
+        raise RunError(
+            f"{out}: {option} must be in a folder that can be written to, but for {out.parent}: "
+            f"{os.strerror(errno.EACCES)}. Change its permissions or choose another folder."
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import check_file_to_write, print_json, print_lines
+from tinysight.cli.number_arguments import whole_number
+from tinysight.cli.output import check_file_to_write, print_faults, print_json, print_lines
 from tinysight.numerals import percent
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder `train` wrote")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="picture files")
     parser.add_argument(
-        "--top", type=_count, default=5, metavar="K", help="classes for each picture (default 5)"
+        "--top",
+        type=whole_number(),
+        default=5,
+        metavar="K",
+        help="classes for each picture (default 5)",
     )
     parser.add_argument(
         "--out",
@@ -51,7 +55,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from tinysight import cli
     from tinysight.classify.picture_predictions import predict_images
     from tinysight.classify.placement import choose_device
-    from tinysight.run_folder import require_other_file, require_outside_run
+    from tinysight.overwriting import require_other_file
+    from tinysight.run_folder import require_outside_run
 
     out: Path | None = arguments.out
     if out is not None:
@@ -67,15 +72,14 @@ def run_predict(arguments: argparse.Namespace) -> int:
     drawn = out if out is not None and found.predictions else None
     if drawn is not None:
         _draw(found, drawn, arguments.run_folder)
+    print_faults(f"tinysight: {_fault_of(picture)}" for picture in found.unusable)
     if arguments.json:
         print_json(_as_json(found, arguments.run_folder, drawn))
     else:
         if found.predictions:
             print_lines(_lines(found))
         if drawn is not None:
-            print(f"\n{drawn} shows where the network looked")
-    for picture in found.unusable:
-        print(f"tinysight: {_fault_of(picture)}", file=sys.stderr)
+            print_lines(["", f"{drawn} shows where the network looked"])
     return cli.FAULT if found.unusable else cli.OK
 
 
@@ -151,9 +155,3 @@ def _draw(found: PicturePredictions, out: Path, run: Path) -> None:
         title=f"{run.resolve().name}: what speaks for the first guess{count}",
     )
     replace_file(out, lambda file: sheet.save(file, format="PNG"))
-
-
-def _count(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     from tinysight import cli
-    from tinysight.cli.output import check_file_to_write, print_json
+    from tinysight.cli.output import check_file_to_write, print_json, print_lines
     from tinysight.run_report import write_run_report
 
     runs: list[Path] = arguments.runs
@@ -50,9 +50,9 @@ def run_report(arguments: argparse.Namespace) -> int:
             }
         )
         return cli.OK
-    print(f"page        {report.path} ({report.bytes / 1e6:.1f} MB)")
+    print_lines([f"page        {report.path} ({report.bytes / 1e6:.1f} MB)"])
     if len(runs) == 1 and not report.is_explained:
-        print(f"            {_what_is_missing(runs[0])}")
+        print_lines([f"            {_what_is_missing(runs[0])}"])
     return cli.OK
 
 

@@ -7,6 +7,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from tinysight.cli.number_arguments import whole_number
 from tinysight.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ MODELS = ("resnet18", "resnet34", "compact", "compact10", "compact12", "compact1
 STEMS = ("3x3", "7x7")
 SMALLEST_INPUT_PX = 32
 TABLE_COLUMNS = 99
+_MOST_CLASSES = 10**9  # beyond some thousand times more, torch cannot count the bytes
 
 
 def add_parser(commands: Any) -> None:
@@ -33,7 +35,11 @@ def add_parser(commands: Any) -> None:
         help="shape of an image (default 3x64x64)",
     )
     parser.add_argument(
-        "--classes", type=_class_count, default=200, metavar="N", help="classes (default 200)"
+        "--classes",
+        type=whole_number(1, _MOST_CLASSES),
+        default=200,
+        metavar="N",
+        help="classes (default 200)",
     )
     parser.add_argument(
         "--stem", choices=STEMS, default="3x3", help="first layers of a ResNet (default 3x3)"
@@ -44,12 +50,12 @@ def add_parser(commands: Any) -> None:
 
 def run_summary(arguments: argparse.Namespace) -> int:
     """Print the layers of one network and their totals."""
-    from tinysight.classify.models import build_model
+    from tinysight.classify.models import build_without_weights
     from tinysight.classify.models.summary import describe_receptive_field, summarize
     from tinysight.classify.settings import ModelSettings
 
     settings = ModelSettings(name=arguments.model, stem=arguments.stem)
-    summary = summarize(build_model(settings, arguments.classes, seed=0), arguments.input)
+    summary = summarize(build_without_weights(settings, arguments.classes), arguments.input)
     if arguments.json:
         print_json(
             {
@@ -122,9 +128,3 @@ def _input_chw(text: str) -> tuple[int, int, int]:
         f"must be 3xHEIGHTxWIDTH with both from {SMALLEST_INPUT_PX} px up, got {text!r}. "
         f"Example: 3x64x64."
     )
-
-
-def _class_count(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")

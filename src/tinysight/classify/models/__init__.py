@@ -17,7 +17,7 @@ from tinysight.classify.randomness import keyed_generator
 from tinysight.classify.settings import ModelSettings
 from tinysight.errors import RecipeError
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "build_without_weights"]
 
 _RESNET_WIDTHS = (64, 128, 256, 512)
 _COMPACT = {
@@ -55,16 +55,7 @@ def build_model(settings: ModelSettings, num_classes: int, *, seed: int) -> nn.M
         He et al. 2015, Delving Deep into Rectifiers, section 2.2 (arXiv:1502.01852);
         Goyal et al. 2017, section 5.1 (arXiv:1706.02677) for gains that start at 0.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
-    if settings.name in _COMPACT and settings.stem != "3x3":
-        raise RecipeError(
-            f"model.stem must be left out for model.name = {settings.name}, which has a stem of "
-            f'its own, got "{settings.stem}". Remove model.stem or choose resnet18 or resnet34.'
-        )
-    # On the meta device a layer's own initialisation draws no numbers and fills no memory.
-    with torch.device("meta"):
-        model = _build_architecture(settings, num_classes)
+    model = build_without_weights(settings, num_classes)
     model.to_empty(device="cpu")
     _initialize(model, seed)
     if settings.zero_init_last_norm:
@@ -74,11 +65,30 @@ def build_model(settings: ModelSettings, num_classes: int, *, seed: int) -> nn.M
     return model
 
 
-def _build_architecture(settings: ModelSettings, num_classes: int) -> nn.Module:
-    if settings.name in _COMPACT:
-        return _COMPACT[settings.name](num_classes)
-    blocks_per_stage = _RESNET_BLOCKS_PER_STAGE[settings.name]
-    return ResNet(blocks_per_stage, _RESNET_WIDTHS, num_classes, stem=settings.stem)
+def build_without_weights(settings: ModelSettings, num_classes: int) -> nn.Module:
+    """Build a network on the meta device: its layers and shapes, which take no memory.
+
+    Args:
+        settings: Which network.
+        num_classes: Length of the logits, at least 1.
+
+    Raises:
+        RecipeError: ``settings`` asks for a stem that the network does not have.
+        ValueError: ``num_classes`` is below 1.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
+    if settings.name in _COMPACT and settings.stem != "3x3":
+        raise RecipeError(
+            f"model.stem must be left out for model.name = {settings.name}, which has a stem of "
+            f'its own, got "{settings.stem}". Remove model.stem or choose resnet18 or resnet34.'
+        )
+    # There a layer's own initialisation draws no numbers.
+    with torch.device("meta"):
+        if settings.name in _COMPACT:
+            return _COMPACT[settings.name](num_classes)
+        blocks_per_stage = _RESNET_BLOCKS_PER_STAGE[settings.name]
+        return ResNet(blocks_per_stage, _RESNET_WIDTHS, num_classes, stem=settings.stem)
 
 
 def _initialize(model: nn.Module, seed: int) -> None:
