@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.runs import make_run
 from tinysight import run_folder
-from tinysight.classify.explain import FILES
-from tinysight.cli import main
+from tinysight.classify.explain import FILES, ExplainResult
+from tinysight.classify.faithfulness import Faithfulness
+from tinysight.classify.mistakes import ConfusedPair
+from tinysight.cli import explain, main
 from tinysight.cli.explain import METHODS
 
 SHEETS = (run_folder.MISTAKES_SHEET, run_folder.MAPS_SHEET)
@@ -109,3 +112,27 @@ def test_the_methods_of_the_command_are_those_of_the_library() -> None:
     from tinysight.classify.cam import METHODS as LIBRARY_METHODS
 
     assert METHODS == LIBRARY_METHODS
+
+
+def test_one_of_a_thing_is_told_in_the_singular_and_no_share_is_nothing(tmp_path: Path) -> None:
+    trust = Faithfulness("grad-cam", "body", 1, 0.1, 0.9, 0.5, 0.5, 1.0)
+    result = ExplainResult(
+        run=make_run(tmp_path / "run"),
+        images=1,
+        of_images=1,
+        accuracy=0.99996,
+        mistakes=1,
+        method="grad-cam",
+        layer="body",
+        faithfulness=(trust,),
+        confused_pairs=(ConfusedPair(0, 1, 1, 1 / 250),),
+        label_issues=0,
+        duplicates={"identical": 1, "near": 2, "across_split": 0, "two_labels": 0},
+        files=(),
+    )
+    text = "\n".join(explain._lines(result, ()))
+    assert "accuracy    over 99.99 %: 1 mistake in 1 test image\n" in text
+    assert "heat maps   1 of 1 test image, grad-cam at layer body\n" in text
+    assert "trust       on 1 image  deletion" in text
+    assert ": 1 (below 1 % of the class)\n" in text
+    assert "duplicates  1 pair of equal files and 2 pairs of pictures" in text

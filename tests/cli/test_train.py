@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +17,10 @@ from tinysight import run_folder
 from tinysight.classify.checkpoint import load_model_weights
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
-from tinysight.classify.run import train_run
+from tinysight.classify.run import RunResult, train_run
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import load_store
-from tinysight.cli import main
+from tinysight.cli import main, train
 from tinysight.cli.training_progress import TrainingProgress
 from tinysight.config import load_recipe
 from tinysight.errors import RunError
@@ -160,6 +161,38 @@ def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture
     assert "calibration error" in printed
     has_sixth = len(run_folder.read_run(finished)["classes"]) > 5
     assert ("in the first five" in printed) == has_sixth
+
+
+def test_one_epoch_and_nearly_all_are_told_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = {"test_accuracy": 0.99996, "train_accuracy": 1.0}
+    run = tmp_path / "a\x1b[2J\nb"
+    result = RunResult(True, epochs=1, steps=9, new_steps=9, last=last, seconds=7.0, run=run)
+    train._print_result(result, as_json=False)
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/a [2J b: 1 epoch in 7 s, test accuracy over 99.99 %, "
+        f"training accuracy 100.00 %\n"
+    )
+    metrics = SimpleNamespace(
+        images=1,
+        classes=range(6),
+        accuracy=1.0,
+        top5=0.99996,
+        loss=0.5,
+        calibration_error=0.12345,
+        with_flip=None,
+    )
+    monkeypatch.setattr(train, "_evaluate", lambda *_, **__: metrics)
+    assert main(["evaluate", str(run)]) == 0
+    assert capsys.readouterr().out == (
+        f"1 test image\n"
+        f"  accuracy           100.00 %\n"
+        f"  in the first five over 99.99 %\n"
+        f"  loss               0.5000\n"
+        f"  calibration error   12.35 %\n"
+        f"predictions.parquet and metrics.json are in {tmp_path}/a [2J b\n"
+    )
 
 
 def test_a_store_that_moved_can_be_named(

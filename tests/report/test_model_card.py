@@ -95,7 +95,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
                     for entry, accuracy, guesses in zip(
                         classes,
                         changes.get("accuracies", (0.9, 0.8, 0.55)),
-                        (100, 50, 0),
+                        (100, 50, 0)[: len(names)],
                         strict=True,
                     )
                 ],
@@ -219,6 +219,9 @@ def test_a_single_class_is_spoken_of_as_such(tmp_path: Path) -> None:
     card = render_model_card(make_run(tmp_path / "run", accuracies=(None, 0.55, None)))
     assert "The only class with test images:" in card
     assert "least often" not in card
+    assert "an image of something else is put into one of them, sometimes with a high" in card
+    card = render_model_card(make_run(tmp_path / "one", names=("cat",), accuracies=(0.55,)))
+    assert "- It knows 1 class and nothing else: an image of something else is put into it" in card
 
 
 def test_many_classes_are_shown_from_both_ends(tmp_path: Path) -> None:

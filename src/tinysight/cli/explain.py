@@ -9,7 +9,9 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from tinysight.cli.number_arguments import whole_number
 from tinysight.cli.output import print_json, print_lines
+from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
     from tinysight.classify.explain import ExplainResult
@@ -40,7 +42,10 @@ def add_parser(commands: Any) -> None:
         "--layer", metavar="NAME", help="layer to look at (default: the last one before pooling)"
     )
     parser.add_argument(
-        "--limit", type=_count, metavar="N", help="heat maps for N test images only, spread evenly"
+        "--limit",
+        type=whole_number(),
+        metavar="N",
+        help="heat maps for N test images only, spread evenly",
     )
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute"
@@ -104,17 +109,16 @@ def _lines(result: ExplainResult, files: tuple[Path, ...]) -> Iterator[str]:
     from tinysight.run_facts import short_class_names
     from tinysight.run_folder import LABEL_ISSUES, read_run
 
+    of_images = counted(result.of_images, "test image")
     names = short_class_names(read_run(result.run)["classes"])
     yield (
-        f"accuracy    {result.accuracy:.2%}: {result.mistakes:,} mistakes in "
-        f"{result.of_images:,} test images"
+        f"accuracy    {percent(result.accuracy, 2)}: {counted(result.mistakes, 'mistake')} in "
+        f"{of_images}"
     )
-    yield (
-        f"heat maps   {result.images:,} of {result.of_images:,} test images, {result.method} at "
-        f"layer {result.layer}"
-    )
+    yield f"heat maps   {result.images:,} of {of_images}, {result.method} at layer {result.layer}"
     trust = result.faithfulness
-    yield f"trust       on {trust[0].images:,} images  deletion (low is good)  insertion (high)"
+    on = counted(trust[0].images, "image")
+    yield f"trust       on {on}  deletion (low is good)  insertion (high)"
     baseline = ("random order", trust[0].random_deletion, trust[0].random_insertion)
     for name, deletion, insertion in (
         *((one.method, one.deletion, one.insertion) for one in trust),
@@ -125,29 +129,19 @@ def _lines(result: ExplainResult, files: tuple[Path, ...]) -> Iterator[str]:
     for pair in result.confused_pairs[:_MOST_PRINTED_PAIRS]:
         yield (
             f"{lead}{names[pair.target]} taken for {names[pair.predicted]}: {pair.images:,} "
-            f"({pair.share:.0%} of the class)"
+            f"({percent(pair.share, 0)} of the class)"
         )
         lead = " " * len(lead)
     yield (
-        f"labels      {result.label_issues:,} of {result.of_images:,} test images may be labelled "
+        f"labels      {result.label_issues:,} of {of_images} may be labelled "
         f"wrong; many are hard images with a right label"
     )
     yield f"            the most suspicious come first in {LABEL_ISSUES}"
     counts = result.duplicates
     yield (
-        f"duplicates  {_pairs(counts['identical'])} of equal files and {_pairs(counts['near'])} of "
-        f"pictures that show the same: {counts['across_split']:,} across the split, "
-        f"{counts['two_labels']:,} with two labels"
+        f"duplicates  {counted(counts['identical'], 'pair')} of equal files and "
+        f"{counted(counts['near'], 'pair')} of pictures that show the same: "
+        f"{counts['across_split']:,} across the split, {counts['two_labels']:,} with two labels"
     )
     yield f"files       {', '.join(file.name for file in files)} in {result.run}"
     yield f"page        write it with: tinysight report {quote(str(result.run))}"
-
-
-def _pairs(count: int) -> str:
-    return f"{count:,} pair{'' if count == 1 else 's'}"
-
-
-def _count(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 up, got {text!r}")

@@ -11,7 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import print_json
+from tinysight.cli.output import print_json, print_lines
+from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
     from tinysight.classify.processes import Processes
@@ -151,19 +152,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         print_json(result)
     else:
         shows_five = len(metrics.classes) > 5  # of fewer classes the right one is always among five
-        print(f"{metrics.images:,} test images")
-        print(f"  accuracy          {metrics.accuracy:7.2%}")
-        if shows_five:
-            print(f"  in the first five {metrics.top5:7.2%}")
-        print(f"  loss              {metrics.loss:7.4f}")
-        print(f"  calibration error {metrics.calibration_error:7.2%}")
+        lines = [counted(metrics.images, "test image")]
+        lines += [f"  accuracy          {percent(metrics.accuracy, 2):>9}"]
+        lines += [f"  in the first five {percent(metrics.top5, 2):>9}"] if shows_five else []
+        lines += [f"  loss              {metrics.loss:7.4f}"]
+        lines += [f"  calibration error {percent(metrics.calibration_error, 2):>9}"]
         if flip:
-            print("with the mirror images' help, logits averaged")
-            print(f"  accuracy          {flip.accuracy:7.2%}")
-            if shows_five:
-                print(f"  in the first five {flip.top5:7.2%}")
-            print(f"  loss              {flip.loss:7.4f}")
-        print(f"predictions.parquet and metrics.json are in {run}")
+            lines += ["with the mirror images' help, logits averaged"]
+            lines += [f"  accuracy          {percent(flip.accuracy, 2):>9}"]
+            lines += [f"  in the first five {percent(flip.top5, 2):>9}"] if shows_five else []
+            lines += [f"  loss              {flip.loss:7.4f}"]
+        print_lines([*lines, f"predictions.parquet and metrics.json are in {run}"])
     return 0
 
 
@@ -254,9 +253,11 @@ def _print_result(result: RunResult, *, as_json: bool) -> None:
         )
         return
     part = "test" if f"{kind}test_accuracy" in last else "tuning"
-    print(
-        f"{result.run}: {result.epochs} epochs in {result.seconds:,.0f} s, "
-        f"{part} accuracy {last[f'{kind}{part}_accuracy']:.2%}"
-        f"{' (averaged weights)' if kind else ''}, "
-        f"training accuracy {last['train_accuracy']:.2%}"
+    print_lines(
+        [
+            f"{result.run}: {counted(result.epochs, 'epoch')} in {result.seconds:,.0f} s, "
+            f"{part} accuracy {percent(last[f'{kind}{part}_accuracy'], 2)}"
+            f"{' (averaged weights)' if kind else ''}, "
+            f"training accuracy {percent(last['train_accuracy'], 2)}"
+        ]
     )

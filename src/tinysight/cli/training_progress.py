@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tinysight.numerals import percent
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -71,20 +73,20 @@ class TrainingProgress:
         """An epoch is finished."""
         parts = [
             f"epoch {record.epoch + 1}/{self._epochs}",
-            f"train loss {record.train_loss:.3f} accuracy {record.train_accuracy:.2%}",
+            f"train loss {record.train_loss:.3f} accuracy {percent(record.train_accuracy, 2)}",
         ]
         for prefix, name in (("", ""), ("ema_", "averaged ")):
             for part in ("test", "tuning"):
                 if f"{prefix}{part}_loss" in row:
                     loss, accuracy = row[f"{prefix}{part}_loss"], row[f"{prefix}{part}_accuracy"]
-                    parts.append(f"{name}{part} loss {loss:.3f} accuracy {accuracy:.2%}")
+                    parts.append(f"{name}{part} loss {loss:.3f} accuracy {percent(accuracy, 2)}")
         parts.append(f"{record.images_per_s:,.0f} images/s of {record.image_px} px")
         self._say("  ".join(parts))
 
     def _describe(self, record: StepRecord) -> str:
         return (
             f"epoch {record.epoch + 1}/{self._epochs}  step {record.step:,}/{record.num_steps:,}  "
-            f"loss {record.loss:.3f}  accuracy {record.accuracy:.1%}  lr {record.lr:.2g}  "
+            f"loss {record.loss:.3f}  accuracy {percent(record.accuracy)}  lr {record.lr:.2g}  "
             f"{record.images_per_s:,.0f} images/s  {_duration(record.time_left_s)} left"
         )
 

@@ -250,9 +250,11 @@ def _intended_use(about: Record) -> Iterator[str]:
 def _limits(
     about: Record, metrics: Record | None, recipe: Record, findings: Sequence[str]
 ) -> Iterator[str]:
+    num_classes = len(about["classes"])
     yield (
-        f"- It knows {counted(len(about['classes']), 'class', 'classes')} and nothing else: an "
-        f"image of something else is put into one of them, sometimes with a high probability."
+        f"- It knows {counted(num_classes, 'class', 'classes')} and nothing else: an image of "
+        f"something else is put into {'it' if num_classes == 1 else 'one of them'}, "
+        f"{'always' if num_classes == 1 else 'sometimes'} with a high probability."
     )
     if metrics is not None:
         wrong = round((1 - metrics["accuracy"]) * metrics["images"])
