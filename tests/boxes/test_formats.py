@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ CONTENTS = {
     "csv": b"image;class;x;y;width;height\n",
     "parquet": b"PAR1....",
     "wider-face": b"0--Parade/a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n",
-    "tiny-imagenet": b"n01_0.JPEG\t0\t0\t63\t63\n",
+    "tiny-imagenet": b"n01443537_0.JPEG\t0\t0\t63\t63\n",
     "plain-rows": b"id: 0, height: 330, width: 1093, bbox:[69, 464, 312, 175],\r\n",
 }
 
@@ -206,3 +207,37 @@ def test_the_documentation_has_a_row_for_each_format() -> None:
     table = section.partition("\n## ")[0]
     assert re.findall(r"^\| `([a-z][a-z-]*)` \|", table, re.MULTILINE) == list(READERS)
     assert {len(re.findall(r"\|", row)) for row in re.findall(r"^\|.*$", table, re.M)} == {5}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "format"),
+    [
+        ("a.tsv", "a.jpg\tcat\t10\t20\t30\t40", "csv"),
+        ("a.tsv", "a.jpg\t10\t20\t30\t40\t3", "csv"),
+        ("a.tsv", "a.jpg\tn01443537\t10\t20\t64\t40", "csv"),
+        ("a.tsv", "a.jpg\t10\t20\t30\t40", "csv"),
+        ("a.tsv", "val_0.JPEG\tn01443537\t0\t0\t63\t9", "tiny-imagenet"),
+        ("a.tsv", "n01443537_0.JPEG\t10\t20\t30\t40", "tiny-imagenet"),
+        ("n01443537_boxes.txt", "a.jpg\t10\t20\t30\t40", "tiny-imagenet"),
+        ("n01443537_boxes.txt.gz", "a.jpg\t10\t20\t30\t40", "tiny-imagenet"),
+    ],
+)
+def test_tiny_imagenet_is_known_by_the_names_of_wordnet(
+    name: str, row: str, format: str, tmp_path: Path
+) -> None:
+    text = f"{row}\n{row}\nx\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert find_annotations(tmp_path / name)[0] == format
+
+
+def test_table_without_header_may_have_tabs_and_numbers_for_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a.jpg\t10\t20\t30\t40\t3\nb.jpg\t1\t2\t30\t60\t1\n")
+    reading = read_boxes(tmp_path / "a.tsv", image_size_wh=(100, 80))
+    assert reading.table.xywh_px.tolist() == [[10, 20, 20, 20], [1, 2, 29, 58]]
+    assert reading.table.class_names == ("1", "3")
+
+
+def test_list_of_jfif_images_is_no_annotation(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a.jfif\nb.JFIF\n")
+    with pytest.raises(DataError, match="it is a list of images without boxes"):
+        find_annotations(tmp_path / "a.txt")

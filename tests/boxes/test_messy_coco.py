@@ -131,3 +131,20 @@ def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
     table = read_boxes(write_json(tmp_path / "a.json", value)).table
     assert table.image_names == ("12", "(image 9)")
     assert table.class_names == ("7", "person", "(category 3)")
+
+
+def test_position_in_the_place_of_an_id_is_no_id_that_was_used_before(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"][2]["id"] = 1
+    del coco["annotations"][1]["id"]
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    assert kinds(reading) == {"annotation_without_id": (1, "repaired")}
+
+
+def test_what_is_no_object_has_one_finding_that_says_so(tmp_path: Path) -> None:
+    coco = make_coco()
+    coco["annotations"][1:1] = [None, 7]
+    coco["annotations"][0]["id"] = 1
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    assert kinds(reading) == {"record_not_an_object": (2, "rejected")}
+    assert reading.findings[0].message == "an annotation must be an object, got None. Left out."

@@ -54,7 +54,7 @@ FILES = {
     "a.csv": ("image,class,x,y,width,height\nz.jpg,dog,1,2,3,4\n", "* width 3 width of the box"),
     "a.txt": ("0 0.5 0.5 0.2 0.4\n", "* cx 0.5 x of the centre of the box as a fraction"),
     "wider.txt": ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n", "blur 0 0 clear, 1 blurred"),
-    "tiny.txt": ("a.JPEG\tn01\t0\t0\t63\t62\n", "* ymax 62 last pixel row of the box"),
+    "tiny.txt": ("a.JPEG\tn01443537\t0\t0\t63\t62\n", "* ymax 62 last pixel row of the box"),
     "a.xml": (
         "<annotation><filename>a.jpg</filename><size><width>9</width><height>8</height></size>"
         "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax>"

@@ -25,6 +25,8 @@ EDGE_TOLERANCE_PX = 0.05
 """A box may reach this far over an edge: rounding of files that keep few digits."""
 LEAST_SIDE_PX = 1e-3
 """A box with a shorter side has no size."""
+LARGEST_SIDE_PX = 1e9
+"""No image has so many pixels a side; larger numbers would only overflow later."""
 
 _LARGEST_FRACTION = 1.001
 _FEWEST_BOXES_TO_OVERRULE = 20

@@ -15,7 +15,7 @@ from tinysight.boxes.explain_json import (
 from tinysight.boxes.explain_text import text_records
 from tinysight.boxes.explanation import Explanation
 from tinysight.boxes.findings import Reading
-from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.boxes.image_sizes import is_image_name
 from tinysight.numerals import percent
 
 _NAMES = {
@@ -78,7 +78,7 @@ def _first_box_in_words(reading: Reading) -> str:
     image_wh = table.image_wh_px[image]
     name = table.class_names[int(table.class_index[0])]
     where = table.image_names[image]
-    if reading.format == "yolo" and not where.lower().endswith(IMAGE_SUFFIXES):
+    if reading.format == "yolo" and not is_image_name(where):
         where = f"the image of {where}.txt"  # which was not there
     words = (
         f"In {where}{_size(image_wh)} there is something of the class {name}. "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinysight.boxes.findings import COLUMNS
 from tinysight.boxes.folder_walk import walk_folders
+from tinysight.boxes.image_sizes import is_image_name
 from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.readers.xml_text import root_tag
@@ -74,6 +75,11 @@ _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 # No bracket within the brackets: each one that is never closed would be followed to the end.
 _PLAIN_ROW = re.compile(r"(?=.*height\s*:)(?=.*width\s*:).*bbox\s*:\s*\[[^\[\]]*\]", re.IGNORECASE)
 _YOLO_ROW = re.compile(r"\d+(\.0+)?(\s+[-+.\deE]+){4,}")
+# Other tables without a header too have an image and four numbers between tabs: only the names of
+# WordNet and numbers of a pixel in 64 tell.
+_TINY_BOX = r"([ ]*\t[ ]*-?(\d|[0-5]\d|6[0-3])){4}"
+_TINY_ROW = re.compile(rf"(n\d{{8}}_\d+\.\w+|[^\t]+\t[ ]*n\d{{8}}){_TINY_BOX}")
+_TINY_ROW_OF_CLASS = re.compile(rf"[^\t]+{_TINY_BOX}")
 
 
 def find_annotations(path: Path) -> tuple[str, Path]:
@@ -198,7 +204,7 @@ def _format_of_text(text: str, path: Path) -> str | None:
     # The head of a large file may end within its last line.
     lines = text.splitlines()[: -1 if len(text) >= _HEAD_CHARACTERS else None]
     lines = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()] or [text]
-    if all(_is_image_name(line) for line in lines):
+    if all(is_image_name(line.strip()) for line in lines):
         raise DataError(
             f"{path}: must hold box annotations, but it is a list of images without boxes. Name "
             f"the file or folder with the boxes."
@@ -207,23 +213,22 @@ def _format_of_text(text: str, path: Path) -> str | None:
         return "plain-rows"
     if path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
-    is_wider = len(lines) >= 2 and _is_image_name(lines[0]) and lines[1].strip().isdecimal()
+    is_wider = len(lines) >= 2 and is_image_name(lines[0].strip()) and lines[1].strip().isdecimal()
     if is_wider:
         return "wider-face"
-    fields = lines[0].split("\t")
-    if len(fields) in (5, 6) and _is_image_name(fields[0]):
-        if all(field.strip().lstrip("-").isdecimal() for field in fields[-4:]):
-            return "tiny-imagenet"
-    # Most lines, not all: one damaged line must not hide the format of a file.
-    if sum(_YOLO_ROW.fullmatch(line.strip()) is not None for line in lines) * 2 > len(lines):
+    is_of_class = plain_path(path).name.endswith("_boxes.txt")
+    if _are_most(_TINY_ROW_OF_CLASS if is_of_class else _TINY_ROW, lines):
+        return "tiny-imagenet"
+    if _are_most(_YOLO_ROW, lines):
         return "yolo"
     if any(mark in lines[0] for mark in ",;\t|"):
         return "csv"
     return None
 
 
-def _is_image_name(text: str) -> bool:
-    return bool(re.fullmatch(r".*\.(jpe?g|png|bmp|gif|tiff?|webp)", text.strip(), re.IGNORECASE))
+def _are_most(row: re.Pattern[str], lines: Sequence[str]) -> bool:
+    """Whether most lines are such rows; not all, as one damaged line must not hide the format."""
+    return sum(row.fullmatch(line.strip()) is not None for line in lines) * 2 > len(lines)
 
 
 def _format_of_folder(folder: Path) -> tuple[str | None, Path]:

@@ -16,12 +16,17 @@ from tinysight.orientation import orientation_of
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jfif")
 
 NO_IMAGE_SIZE = "no_image_size"
 """Kind of the marks of records whose image has no size that is known."""
 
 _TURNED = (5, 6, 7, 8)  # orientations where the rows of the file are the columns of the picture
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a name ends as those of image files do."""
+    return name.lower().endswith(_IMAGE_SUFFIXES)
 
 
 def fill_image_sizes(raw: RawBoxes, options: ReadOptions) -> RawBoxes:
@@ -113,7 +118,7 @@ class ImageFiles:
         self._by_stem: dict[str, Path | None] = {}
         for below in walk_folders(folder):
             for name in below.file_names:
-                if name.lower().endswith(IMAGE_SUFFIXES):
+                if is_image_name(name):
                     path = below.path / name
                     # Two files of one name in different folders: neither is known to be meant.
                     self._by_name[name] = None if name in self._by_name else path
@@ -126,6 +131,6 @@ class ImageFiles:
         if not plain.is_absolute() and ".." not in plain.parts and "\0" not in name:
             path = self._folder / plain
             # Unlike Path.is_file this takes a name that is longer than a file's may be.
-            if name.lower().endswith(IMAGE_SUFFIXES) and os.path.isfile(path):
+            if is_image_name(name) and os.path.isfile(path):
                 return path
         return self._by_name.get(plain.name) or self._by_stem.get(plain.name)

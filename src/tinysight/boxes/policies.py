@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import (
     EDGE_TOLERANCE_PX,
+    LARGEST_SIDE_PX,
     LEAST_SIDE_PX,
     OrderDecision,
     is_doubtful,
@@ -37,9 +38,6 @@ from tinysight.numerals import counted, percent
 
 Policy = Literal["keep", "clip", "drop", "strict"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-
-LARGEST_NUMBER = 1e9
-"""No image has so many pixels a side; larger numbers would only overflow later."""
 
 _ACCEPTED, _REPAIRED, _REJECTED = range(3)
 
@@ -160,7 +158,7 @@ def _geometry_marks(
         side = box[:, 2:].min(axis=1)
         seen_wh = np.minimum(box[:, :2] + box[:, 2:], image) - np.maximum(box[:, :2], 0)
         # Written so that NaN, which numbers near the largest become, counts as too large.
-        is_huge = ~(np.abs(box).max(axis=1) <= LARGEST_NUMBER)
+        is_huge = ~(np.abs(box).max(axis=1) <= LARGEST_SIDE_PX)
         is_unseen = has_wh & (seen_wh.min(axis=1) < LEAST_SIDE_PX)
         is_over_edge = has_wh & ~is_inside(box, image, EDGE_TOLERANCE_PX)
     size = "width and height must be > 0 pixels, got {2} x {3}."
@@ -169,7 +167,7 @@ def _geometry_marks(
         is_huge,
         "number_too_large",
         "unusable",
-        f"numbers must be at most 1e9 pixels, got {place}.",
+        f"numbers must be at most {LARGEST_SIDE_PX:,.0f} pixels, got {place}.",
     )
     take(side <= -LEAST_SIDE_PX, "negative_size", "unusable", size)
     take(side < LEAST_SIDE_PX, "zero_size", "unusable", size)

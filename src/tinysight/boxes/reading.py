@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinysight.boxes.box_order import BoxOrder, decide_box_order, parse_box_order
+from tinysight.boxes.box_order import LARGEST_SIDE_PX, BoxOrder, decide_box_order, parse_box_order
 from tinysight.boxes.findings import FindingGroup, Findings, Reading, whole_file_finding
 from tinysight.boxes.formats import READERS, TREE_FORMATS, find_all_annotations
 from tinysight.boxes.image_sizes import fill_image_sizes
@@ -171,7 +171,8 @@ def _folder(path: Path) -> Path:
 def _checked_size(image_size_wh: tuple[int, int] | None) -> tuple[int, int] | None:
     if image_size_wh is None:
         return None
-    if len(image_size_wh) != 2 or not all(0 < side < 1e9 for side in np.asarray(image_size_wh)):
+    sides = np.asarray(image_size_wh)
+    if sides.shape != (2,) or not all(0 < side < LARGEST_SIDE_PX for side in sides):
         raise DataError(
             f"`image_size_wh` must be a width and a height > 0 pixels, got {image_size_wh}."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +29,10 @@ class Mark:
     values: tuple[Sequence[Any] | NDArray[Any], ...] = ()
     """Columns as long as ``rows``."""
 
-    def without(self, rows: Iterable[int]) -> Mark:
+    def without(self, rows: Collection[int] | NDArray[np.int64]) -> Mark:
         """Return the mark without some rows, which have been marked for a better reason."""
+        if len(rows) == 0:
+            return self
         return self.at(np.flatnonzero(~np.isin(self.rows, list(rows))))
 
     def at(self, places: NDArray[np.intp]) -> Mark:

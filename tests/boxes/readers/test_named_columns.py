@@ -732,3 +732,44 @@ def test_corners_of_parquet_that_may_name_the_last_pixel_are_a_finding(tmp_path:
     assert doubt.action == "accepted"
     as_said = read_boxes(path, box_order="xyxy:last")
     assert (as_said.accepted, len(as_said.findings)) == (19, 0)
+
+
+def test_row_of_numbers_that_are_none_is_an_image_without_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "image,xmin,ymin,xmax,ymax,class,image_width,image_height\n"
+        "a.jpg,1,2,30,40,dog,100,80\nb.jpg,nan,nan,NaN,nan,,nan,nan\nc.jpg,1,nan,3,4,dog,100,80\n"
+    )
+    reading = read_boxes(path)
+    assert (reading.images, reading.boxes_read, reading.rejected) == (3, 2, 1)
+    assert [(f.record, f.kind) for f in reading.findings] == [("row 4", "box_not_finite")]
+
+
+def test_parquet_row_of_numbers_that_are_none_is_an_image_without_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    sides = {name: [5.0, float("nan")] for name in ("x", "y", "w", "h")}
+    columns = {"image": ["a.jpg", "b.jpg"], "class": ["dog", None], **sides}
+    parquet.write_table(pyarrow.table(columns), path)
+    reading = read_boxes(path)
+    assert (reading.images, reading.boxes_read, len(reading.findings)) == (2, 1, 0)
+
+
+def test_ids_of_a_table_are_checked_as_those_of_coco(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "id,image,xmin,ymin,xmax,ymax,class\n"
+        "1,a.jpg,1,2,30,40,x\n1,a.jpg,5,2,30,40,x\n,a.jpg,5,6,30,40,x\n2,a.jpg,5,7,30,40,x\n"
+    )
+    reading = read_boxes(path, image_size_wh=(100, 80))
+    assert [(f.record, f.kind, f.message) for f in reading.findings] == [
+        (
+            "row 4 (id=2)",
+            "annotation_without_id",
+            "a box must have an id, got none. Its position is used instead. Repaired.",
+        ),
+        (
+            "row 3 (id=1)",
+            "repeated_annotation_id",
+            "the id of a box must be its own, but 1 was used before. Kept as it is.",
+        ),
+    ]

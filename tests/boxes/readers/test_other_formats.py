@@ -178,3 +178,29 @@ def test_plain_rows_keep_good_lines_and_name_bad_ones(tmp_path: Path) -> None:
         "line 3": "no_image_size",
         "line 4": "box_missing",
     }
+
+
+def test_plain_rows_of_one_line_are_all_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(
+        "id: 0, height: 80, width: 100, bbox:[1, 2, 30, 40], id: 1, bbox:[5, 6, 70, 8],\n"
+        "bbox:[1, 2, 3, 4], id: 2, height: 80, width: 100, bbox:[5, 6, 7, 8], id: 3\n"
+    )
+    reading = read_boxes(path, box_order="xywh")
+    table = reading.table
+    assert table.xywh_px.tolist() == [[1, 2, 30, 40], [5, 6, 70, 8], [1, 2, 3, 4], [5, 6, 7, 8]]
+    assert table.class_names == ("0", "1", "2", "3")
+    assert table.image_wh_px.tolist() == [[100, 80]] * 4
+    assert len(reading.findings) == 0
+
+
+def test_plain_row_without_an_id_is_of_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("height: 80, width: 100, bbox:[1, 2, 30, 40]\n")
+    reading = read_boxes(path, box_order="xywh")
+    assert reading.table.class_names == ("(no class)",)
+    (finding,) = reading.findings
+    assert str(finding) == (
+        f"{path}: line 1: a row must have an id, which is the class of its box, got none. Kept as "
+        f"it is."
+    )

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.box_order import LARGEST_SIDE_PX
 from tinysight.boxes.readers.json_text import NOT_A_NUMBER, shown_number
 from tinysight.boxes.records import Mark, Severity
-
-LARGEST_SIDE_PX = 1e9
-"""No image is so wide or high."""
 
 _MESSAGES: dict[str, tuple[Severity, str]] = {
     "box_missing": ("unusable", "must have a box of four numbers, got none."),
@@ -119,6 +117,14 @@ def size_wh_px(width: Any, height: Any) -> tuple[float, float]:
     if not all(0 < side < LARGEST_SIDE_PX for side in (sides[0], sides[1])):
         return math.nan, math.nan
     return sides[0], sides[1]
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a field of a table is empty; tables of pandas have NaN for nothing."""
+    if isinstance(value, str) and not value.strip():
+        return True
+    number = as_number(value)
+    return value is None or (number is not None and math.isnan(number))
 
 
 def as_number_of_table(value: Any) -> float | None:

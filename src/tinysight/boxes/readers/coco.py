@@ -91,7 +91,6 @@ def _raw_boxes(
     mendings: Sequence[FindingGroup],
 ) -> RawBoxes:
     notes = list(mendings)
-    marks = list(columns.marks)
     num_records = len(columns.numbers)
     if columns.ids is None and num_records:
         message = "annotations should have an id, but none has one. Positions are used instead."
@@ -106,10 +105,11 @@ def _raw_boxes(
         notes.append(
             _no_list(path, "categories", "Classes were made from the category_id of boxes.")
         )
-    marks += _join_marks(images, columns.image_ids, "image", has_list=image_list is not None)
-    marks += _join_marks(
+    joins = _join_marks(images, columns.image_ids, "image", has_list=image_list is not None)
+    joins += _join_marks(
         classes, columns.category_ids, "category", has_list=category_list is not None
     )
+    marks = (*columns.marks, *(mark.without(columns.strays) for mark in joins))
     image_names = (*names, *(unlisted_name("image", value) for value in images.unlisted))
     return RawBoxes(
         format="coco",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.readers.box_numbers import box_columns
-from tinysight.boxes.readers.ids import id_column, repeated_rows
+from tinysight.boxes.readers.ids import id_column, id_marks
 from tinysight.boxes.records import Mark
+
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 class SoundAnnotation(msgspec.Struct, gc=False):
@@ -48,6 +50,8 @@ class AnnotationColumns:
     category_ids: Sequence[Any] | NDArray[np.int64]
     is_crowd: NDArray[np.bool_]
     marks: tuple[Mark, ...]
+    strays: NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
+    """The rows of what is no annotation at all, which has one mark that says so."""
 
 
 class SoundColumns:
@@ -79,8 +83,8 @@ class SoundColumns:
         numbers, ids, image_ids, category_ids, is_crowd = (
             np.concatenate(parts) for parts in zip(*self._parts, strict=True)
         )
-        marks = _id_marks(ids, np.zeros(0, np.int64))
-        return AnnotationColumns(numbers, ids, image_ids, category_ids, is_crowd, tuple(marks))
+        marks = tuple(id_marks(ids, _NO_ROWS, "an annotation"))
+        return AnnotationColumns(numbers, ids, image_ids, category_ids, is_crowd, marks)
 
 
 def sound_columns(annotations: Sequence[SoundAnnotation]) -> AnnotationColumns:
@@ -100,18 +104,15 @@ def sound_columns(annotations: Sequence[SoundAnnotation]) -> AnnotationColumns:
 def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:
     """Return the columns of records of which each may be anything."""
     marks: list[Mark] = []
-    strays = [row for row, record in enumerate(records) if type(record) is not Annotation]
+    strays = np.flatnonzero([type(record) is not Annotation for record in records])
     annotations = [r if type(r) is Annotation else Annotation() for r in records]
     numbers, box_marks = box_columns([record.bbox for record in annotations])
     ids, missing = id_column([record.id for record in annotations])
-    if strays:
+    if len(strays):
         message = "an annotation must be an object, got {0}."
-        found = [str(records[row])[:40] for row in strays]
-        marks.append(
-            Mark("record_not_an_object", "unusable", message, np.array(strays, np.int64), (found,))
-        )
-        box_marks = [mark.without(strays) for mark in box_marks]
-        missing = np.setdiff1d(missing, strays)
+        found = [str(records[row])[:40] for row in strays.tolist()]
+        marks.append(Mark("record_not_an_object", "unusable", message, strays, (found,)))
+    others = [*box_marks, *id_marks(ids, missing, "an annotation")]
     is_crowd = np.array([r.iscrowd in (1, "1", "true") for r in annotations], np.bool_)
     return AnnotationColumns(
         numbers,
@@ -119,21 +120,6 @@ def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:
         [record.image_id for record in annotations],
         [record.category_id for record in annotations],
         is_crowd,
-        (*marks, *box_marks, *_id_marks(ids, missing)),
+        (*marks, *(mark.without(strays) for mark in others)),
+        strays,
     )
-
-
-def _id_marks(ids: NDArray[Any] | None, missing: NDArray[np.int64]) -> list[Mark]:
-    if ids is None:
-        return []
-    marks = []
-    if len(missing):
-        message = "an annotation must have an id, got none. Its position is used instead."
-        marks.append(Mark("annotation_without_id", "lossless", message, missing))
-    repeated = np.setdiff1d(repeated_rows(ids), missing)
-    if len(repeated):
-        message = "the id of an annotation must be its own, but {0} was used before."
-        marks.append(
-            Mark("repeated_annotation_id", "harmless", message, repeated, (ids[repeated],))
-        )
-    return marks

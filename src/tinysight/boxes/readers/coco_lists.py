@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tinysight.boxes.box_order import LARGEST_SIDE_PX
 from tinysight.boxes.findings import FindingGroup
 from tinysight.boxes.image_sizes import NO_IMAGE_SIZE
-from tinysight.boxes.readers.box_numbers import LARGEST_SIDE_PX, as_number
+from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.ids import plain_id, plain_label
 from tinysight.boxes.readers.record_notes import RecordNotes
 
@@ -98,7 +99,8 @@ def _sound_images(
 
 def _size_of(record: Image, row: int, found: RecordNotes) -> tuple[float, float]:
     width, height = record.width, record.height
-    if type(width) is int and type(height) is int and 0 < width < 1e9 and 0 < height < 1e9:
+    are_whole = type(width) is int and type(height) is int
+    if are_whole and 0 < width < LARGEST_SIDE_PX and 0 < height < LARGEST_SIDE_PX:
         return width, height
     sides = [as_number(side) for side in (width, height)]
     if any(side is None or not 0 < side < LARGEST_SIDE_PX for side in sides):

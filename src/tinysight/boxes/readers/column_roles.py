@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinysight.boxes.box_order import BoxOrder
-from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.boxes.image_sizes import is_image_name
 from tinysight.errors import DataError
 
 # Names without case and punctuation; the first of a list that a table has is taken.
@@ -211,7 +211,7 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
     makesense.ai, has class and image change places, and a size for the second corner.
     """
     names = ["image", "x1", "y1", "x2", "y2", "class", "image_width", "image_height"]
-    if len(row) == 8 and _is_image_name(row[5]) and not _is_image_name(row[0]):
+    if len(row) == 8 and is_image_name(row[5]) and not is_image_name(row[0]):
         names = ["class", "x", "y", "width", "height", "image", "image_width", "image_height"]
     if len(row) in (6, 8) and row[0] and not any(row[1:]):
         return names[: len(row)], False
@@ -225,10 +225,6 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
         f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
         f"ymax; got {', '.join(row)[:80]!r}. Add a header."
     )
-
-
-def _is_image_name(text: str) -> bool:
-    return text.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_number(text: str) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.json_text import NOT_A_NUMBER
+from tinysight.boxes.records import Mark
 
 # Columns of ids have one width for all rows, so a single long id would cost memory in each.
 _LONGEST_ID = 100
@@ -176,6 +177,30 @@ def id_column(values: Sequence[Any]) -> tuple[NDArray[Any] | None, NDArray[np.in
     if all(isinstance(value, int) for value in filled):
         return np.array(filled, np.int64), missing
     return np.array([str(value) for value in filled]), missing
+
+
+def id_marks(ids: NDArray[Any] | None, missing: NDArray[np.int64], of: str) -> list[Mark]:
+    """Return the marks of records without an id, and of those whose id an earlier one has.
+
+    Args:
+        ids: (n,) as :func:`id_column` returns them; None where no record has one.
+        missing: The rows of the records that have none, as it returns them.
+        of: What a record is, such as ``an annotation``.
+    """
+    if ids is None:
+        return []
+    marks = []
+    if len(missing):
+        message = f"{of} must have an id, got none. Its position is used instead."
+        marks.append(Mark("annotation_without_id", "lossless", message, missing))
+    # A position in the place of an id may be the id of another record.
+    own = np.setdiff1d(np.arange(len(ids)), missing, assume_unique=True) if len(missing) else None
+    repeated = repeated_rows(ids) if own is None else own[repeated_rows(ids[own])]
+    if len(repeated):
+        message = f"the id of {of} must be its own, but {{0}} was used before."
+        values = (ids[repeated],)
+        marks.append(Mark("repeated_annotation_id", "harmless", message, repeated, values))
+    return marks
 
 
 def repeated_rows(ids: NDArray[Any]) -> NDArray[np.int64]:

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import Unit
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
-from tinysight.boxes.readers.box_numbers import as_number, as_number_of_table, box_columns
+from tinysight.boxes.readers.box_numbers import (
+    as_number,
+    as_number_of_table,
+    box_columns,
+    is_blank,
+)
 from tinysight.boxes.readers.column_roles import ColumnRoles, find_columns
 from tinysight.boxes.readers.delimited_text import DelimitedText, read_delimited_text
-from tinysight.boxes.readers.ids import id_column, plain_class_names, plain_id
+from tinysight.boxes.readers.ids import id_column, id_marks, plain_class_names, plain_id
 from tinysight.boxes.readers.parquet_columns import read_parquet_columns
 from tinysight.boxes.readers.point_columns import boxes_around_columns
 from tinysight.boxes.readers.row_sizes import are_sizes_of_boxes, image_sizes_of_rows
@@ -268,7 +273,7 @@ def _numbers_of(
         boxes: list[Any] = [list(map(_number_or_text, box)) for box in zip(*lists, strict=True)]
     else:
         values = columns[0].to_pylist()
-        boxes = [None if _is_blank(box) else box for box in values]
+        boxes = [None if is_blank(box) else box for box in values]
         # Text has no numbers, so that a list written as text is no defect.
         boxes = [_listed(box) if isinstance(box, str) else box for box in boxes]
     is_empty = np.array(
@@ -290,12 +295,8 @@ def _listed(text: str) -> Any:
     return [_number_or_text(item) for item in items]
 
 
-def _is_blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def _is_all_blank(box: Any) -> bool:
-    return isinstance(box, list) and all(map(_is_blank, box))
+    return isinstance(box, list) and all(map(is_blank, box))
 
 
 def _are_fractions(numbers: NDArray[np.float64]) -> bool:
@@ -324,8 +325,8 @@ def _ids_of(
     if column is None:
         return None, []
     values = column.to_pylist()
-    ids, _ = id_column([values[row] for row in rows.tolist()])
-    return ids, []
+    ids, missing = id_column([values[row] for row in rows.tolist()])
+    return ids, id_marks(ids, missing, "a box")
 
 
 def _with_misfits(raw: RawBoxes, text: DelimitedText) -> RawBoxes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.readers.box_numbers import as_number_of_table
+from tinysight.boxes.readers.box_numbers import as_number_of_table, is_blank
 from tinysight.boxes.readers.outlines import ShapeFault, around_points, read_points
 from tinysight.boxes.records import Mark
 
@@ -40,7 +40,7 @@ def boxes_around_columns(
         return np.stack(corners, axis=1), [], np.zeros(len(table), np.bool_)
     rows = list(zip(*(map(_number_or_none, column.to_pylist()) for column in columns), strict=True))
     numbers = np.full((len(rows), 4), np.nan)
-    is_empty = np.array([all(value is None for value in row) for row in rows], np.bool_)
+    is_empty = np.array([all(map(is_blank, row)) for row in rows], np.bool_)
     faults: dict[str, list[tuple[int, ShapeFault]]] = {}
     for row, values in enumerate(rows):
         if is_empty[row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.box_order import Unit
+from tinysight.boxes.box_order import LARGEST_SIDE_PX, Unit
 from tinysight.boxes.findings import Action, FindingGroup
-from tinysight.boxes.readers.box_numbers import as_number_of_table
+from tinysight.boxes.readers.box_numbers import as_number_of_table, is_blank
 
 if TYPE_CHECKING:
     import pyarrow
 
-_LARGEST_SIDE_PX = 1e9
 _SLACK: dict[Unit, float] = {"px": 1.0, "rel": 0.01}
 _LEAST_SHARE_OF_OWN = 0.9
 _LEAST_SHARE_OUTSIDE = 0.5
@@ -43,7 +41,7 @@ def image_sizes_of_rows(
         (m, 2) width, height in pixels, NaN where no row says; and the findings.
     """
     sides = np.stack([_floats(column) for column in columns], axis=1)
-    is_size = ((sides > 0) & (sides < _LARGEST_SIDE_PX)).all(axis=1)
+    is_size = ((sides > 0) & (sides < LARGEST_SIDE_PX)).all(axis=1)
     wh_px = np.full((num_images, 2), np.nan)
     stated = np.flatnonzero(is_size)
     # Of repeated rows the last assignment stays: the first row of an image counts.
@@ -66,7 +64,7 @@ def image_sizes_of_rows(
     findings = []
     unclear = np.flatnonzero(~is_size)
     pairs = list(zip(*(column.take(unclear).to_pylist() for column in columns), strict=True))
-    wrong = [at for at, pair in enumerate(pairs) if not all(map(_is_blank, pair))]
+    wrong = [at for at, pair in enumerate(pairs) if not all(map(is_blank, pair))]
     if wrong:
         message = "an image must have a width and a height > 0 pixels, got {0}. Left out."
         shown = [" x ".join(map(_shown, pairs[at])) for at in wrong]
@@ -128,11 +126,5 @@ def _floats(column: pyarrow.ChunkedArray) -> NDArray[np.float64]:
     return numbers
 
 
-def _is_blank(value: Any) -> bool:
-    if isinstance(value, float):  # tables of pandas have NaN for nothing
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def _shown(value: Any) -> str:
-    return "none" if _is_blank(value) else repr(value)[:30]
+    return "none" if is_blank(value) else repr(value)[:30]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.findings import WHOLE_FILE, FindingGroup
 from tinysight.boxes.folder_walk import Folder, walk_folders
-from tinysight.boxes.image_sizes import IMAGE_SUFFIXES
+from tinysight.boxes.image_sizes import is_image_name
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.file_bytes import plain_path
 from tinysight.boxes.readers.yolo_names import LISTS
@@ -62,7 +62,7 @@ def walk_tree(root: Path) -> LabelTree:
             if lower.endswith(".txt"):
                 if lower not in LISTS and (lower not in _REMARKS or _begins_with_box(path)):
                     texts.append(path)
-            elif lower.endswith(IMAGE_SUFFIXES):
+            elif is_image_name(name):
                 first = images.setdefault(os.path.join(real_folder, path.stem), path)
                 if first is not path:
                     twins[os.path.join(real_folder, name)] = path, first
@@ -118,7 +118,7 @@ def labels_left_out(stray: Sequence[Path], read: Sequence[Path]) -> FindingGroup
 
 def _is_image_list(path: Path) -> bool:
     """Whether a text file lists images, as ``train.txt`` of darknet does."""
-    return _first_line(path).endswith(IMAGE_SUFFIXES)
+    return is_image_name(_first_line(path))
 
 
 def _begins_with_box(path: Path) -> bool:
