@@ -148,3 +148,54 @@ def test_what_is_no_object_has_one_finding_that_says_so(tmp_path: Path) -> None:
     reading = read_boxes(write_json(tmp_path / "a.json", coco))
     assert kinds(reading) == {"record_not_an_object": (2, "rejected")}
     assert reading.findings[0].message == "an annotation must be an object, got None. Left out."
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[[5, 6, 40, 7, 20, 60]], [5, 6, 40, 7, 20, 60], [[5, 6, 9, 7, 9, 8]] * 2]
+)
+@pytest.mark.parametrize("bbox", [None, [], ...])
+def test_missing_box_is_the_one_around_the_polygons(
+    segmentation: Any, bbox: Any, tmp_path: Path
+) -> None:
+    coco = make_coco()
+    change("bbox", bbox)(coco)
+    change("segmentation", segmentation)(coco)
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    box = [5, 6, 4, 2] if len(segmentation) == 2 else [5, 6, 35, 54]
+    assert reading.table.xywh_px[1].tolist() == box
+    assert (reading.repaired, reading.rejected) == (1, 0)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.message) == (
+        "box_of_segmentation",
+        "an annotation must have a bbox, got none. The box around its segmentation is used. "
+        "Repaired.",
+    )
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [{"counts": "abc", "size": [80, 100]}, [[1, 2, 3, 4]], [[1, "x", 3, 4, 5, 6]], [7], "a", [{}]],
+)
+def test_segmentation_without_polygons_gives_no_box(segmentation: Any, tmp_path: Path) -> None:
+    coco = make_coco()
+    change("bbox", ...)(coco)
+    change("segmentation", segmentation)(coco)
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    (finding,) = reading.findings
+    assert (finding.kind, finding.message) == (
+        "box_missing",
+        "an annotation must have a bbox, got none: it has a segmentation only, and no polygon. "
+        "Add bbox. Left out.",
+    )
+
+
+@pytest.mark.parametrize("segmentation", ["", [], {}, None, ...])
+def test_annotation_without_box_and_outline_has_none(segmentation: Any, tmp_path: Path) -> None:
+    coco = make_coco()
+    change("bbox", None)(coco)
+    coco["annotations"][1]["segmentation"] = segmentation
+    if segmentation is ...:
+        del coco["annotations"][1]["segmentation"]
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    (finding,) = reading.findings
+    assert finding.message == "must have a box of four numbers, got none. Left out."

@@ -421,3 +421,12 @@ def test_boxes_in_pixels_are_recognised_and_told(tmp_path: Path) -> None:
     reading = read_boxes(tree(tmp_path, {"a": lines}))
     assert (str(reading.box_order), kinds(reading)) == ("cxcywh", {"box_order": 1})
     assert reading.table.xywh_px[0].tolist() == [25, 20, 150, 60]
+
+
+@pytest.mark.parametrize("num_points", [3, 4, 5, 6])
+def test_confidence_after_an_outline_is_left_aside(num_points: int, tmp_path: Path) -> None:
+    outline = " ".join(["0.1 0.2", "0.4 0.2", "0.3 0.6", *["0.2 0.3"] * (num_points - 3)])
+    line = f"1 {outline} 0.87\n"
+    reading = read_boxes(tree(tmp_path, {"a": line * 2, "b": line}))
+    assert reading.table.xywh_px == pytest.approx(np.array([[20, 20, 60, 40]] * 3))
+    assert len(reading.findings) == 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.readers.box_numbers import box_columns
 from tinysight.boxes.readers.ids import id_column, id_marks
+from tinysight.boxes.readers.outlines import around_points, read_points
 from tinysight.boxes.records import Mark
 
 _NO_ROWS = np.zeros(0, np.int64)
@@ -36,6 +37,8 @@ class Annotation(msgspec.Struct, gc=False):
     category_id: Any = None
     bbox: Any = None
     iscrowd: Any = 0
+    segmentation: msgspec.Raw = msgspec.Raw()
+    """A view of the file, which is parsed where there is no box."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,14 @@ def sound_columns(annotations: Sequence[SoundAnnotation]) -> AnnotationColumns:
 
 
 def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:
-    """Return the columns of records of which each may be anything."""
+    """Return the columns of records of which each may be anything.
+
+    A record without a box has the one around the polygons of its segmentation.
+    """
     marks: list[Mark] = []
     strays = np.flatnonzero([type(record) is not Annotation for record in records])
     annotations = [r if type(r) is Annotation else Annotation() for r in records]
-    numbers, box_marks = box_columns([record.bbox for record in annotations])
+    numbers, box_marks = _boxes_of(annotations)
     ids, missing = id_column([record.id for record in annotations])
     if len(strays):
         message = "an annotation must be an object, got {0}."
@@ -123,3 +129,49 @@ def tolerant_columns(records: Sequence[Any]) -> AnnotationColumns:
         (*marks, *(mark.without(strays) for mark in others)),
         strays,
     )
+
+
+def _boxes_of(annotations: Sequence[Annotation]) -> tuple[NDArray[np.float64], list[Mark]]:
+    """Return the boxes as columns and their marks, of records without one around the polygons."""
+    boxes = [record.bbox for record in annotations]
+    around: list[int] = []
+    masks: list[int] = []
+    for row, record in enumerate(annotations):
+        if record.bbox is None or record.bbox == []:
+            segmentation = _parsed(record.segmentation)
+            if segmentation:
+                boxes[row] = _box_around(segmentation)
+                (masks if boxes[row] is None else around).append(row)
+    numbers, marks = box_columns(boxes)
+    marks = [mark.without(masks) for mark in marks]
+    if around:
+        message = (
+            "an annotation must have a bbox, got none. The box around its segmentation is used."
+        )
+        marks.append(Mark("box_of_segmentation", "lossless", message, np.array(around, np.int64)))
+    if masks:
+        message = (
+            "an annotation must have a bbox, got none: it has a segmentation only, and no polygon. "
+            "Add bbox."
+        )
+        marks.append(Mark("box_missing", "unusable", message, np.array(masks, np.int64)))
+    return numbers, marks
+
+
+def _parsed(segmentation: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(segmentation)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # there is none as a rule
+        return None
+
+
+def _box_around(found: Any) -> list[float] | None:
+    """Return left, top, width, height around polygons; None where there are none, as in a mask."""
+    polygons = found if isinstance(found, list) and isinstance(found[0], list) else [found]
+    if not all(isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in polygons):
+        return None
+    points = read_points([[p[at], p[at + 1]] for p in polygons for at in range(0, len(p), 2)])
+    if not points.xy:
+        return None
+    left, top, right, bottom = around_points(points.xy)
+    return [left, top, right - left, bottom - top]

@@ -1,7 +1,8 @@
 """YOLO text: one file an image, ``class cx cy w h`` a line in fractions of the image.
 
-Lines of polygons (``class x1 y1 x2 y2 …``) give the box around their points. Keypoints after a box
-are left aside; how many there are, and so that they are none of a polygon, only the yaml says.
+Lines of polygons (``class x1 y1 x2 y2 …``, perhaps with a confidence) give the box around their
+points. Keypoints after a box are left aside; how many there are, and so that they are none of a
+polygon, only the yaml says.
 """
 
 from __future__ import annotations
@@ -209,10 +210,13 @@ def _parse(
         # One number more than the box and its keypoints is the confidence of a prediction.
         num_keypoint_numbers = int(keypoint_numbers[row])
         is_box = len(values) - 5 - num_keypoint_numbers in (0, 1) or len(values) == 6
-        is_polygon = not is_box and len(values) >= 7 and len(values) % 2 == 1
+        # So it is after the points of an outline; a whole one is that of a keypoint.
+        has_confidence = len(values) >= 8 and len(values) % 2 == 0 and _is_confidence(values[-1])
+        is_polygon = not is_box and (has_confidence or (len(values) >= 7 and len(values) % 2 == 1))
         if is_polygon and all(isinstance(value, float) for value in values):
             outlines.append(np.array(values[1:], np.float64))
-            boxes.append(_around_points(outlines[-1].reshape(-1, 2)))
+            points = outlines[-1][: -1 if has_confidence else None]
+            boxes.append(_around_points(points.reshape(-1, 2)))
         else:
             boxes.append(values[1:5] if is_box else values[1:])
     numbers, marks = box_columns(boxes)
@@ -254,6 +258,10 @@ def _is_sound(table: NDArray[np.float64]) -> bool:
         and classes.min() >= 0
         and classes.max() <= _LARGEST_CLASS
     )
+
+
+def _is_confidence(value: object) -> bool:
+    return isinstance(value, float) and 0 < value < 1
 
 
 def _around_points(points: NDArray[np.float64]) -> list[object]:
