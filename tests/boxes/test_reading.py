@@ -12,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boxes.annotation_files import make_coco, write_json
+from tests.boxes.annotation_files import (
+    make_coco,
+    make_cvat,
+    make_labelme,
+    make_labelme_shape,
+    write_json,
+)
 from tests.real_data import real_file
 from tinysight.boxes.policies import POLICIES
 from tinysight.boxes.reading import read_boxes
@@ -385,3 +391,22 @@ def test_damaged_bytes_are_read_or_refused(
         assert kept == reading.table.num_boxes
         text = reading.files[0]
     assert text.startswith(str(path))
+
+
+UNNAMED = {
+    "a.json": make_labelme([make_labelme_shape("rectangle", [[1, 2], [30, 40]], label=None)]),
+    "b.json": [{"image": "a.jpg", "annotations": [{"coordinates": {}}]}],
+    "c.json": {"a": {"filename": "a.jpg", "regions": [{"region_attributes": {}}]}},
+    "a.xml": "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>",
+    "b.xml": make_cvat('<image name="a.jpg"><box xtl="1"/></image>'),
+}
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_class_of_records_without_one_is_none_of_the_source(name: str, tmp_path: Path) -> None:
+    content = UNNAMED[name]
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / name).write_text(text)
+    reading = read_boxes(tmp_path / name)
+    assert (reading.boxes_read, reading.rejected) == (1, 1)
+    assert [name for name in reading.table.class_names if name.startswith("(")] == []

@@ -85,6 +85,12 @@ FILES = {
         '"x": 1, "y": 2, "width": 3, "height": 4}, "region_attributes": {"class": "dog"}}]}}',
         "* height 4 height of the rectangle in pixels",
     ),
+    "attributes.json": (
+        '{"k": {"filename": "a.jpg", "size": 1, "regions": [{"shape_attributes": {"name": "rect", '
+        '"x": 1, "y": 2, "width": 3, "height": 4}, '
+        '"region_attributes": {"id": "7", "class": "dog"}}]}}',
+        'id "7" another attribute of the region * class "dog" the class of what is in the region',
+    ),
     "ellipse.json": (
         '{"k": {"filename": "a.jpg", "size": 1, "regions": [{"shape_attributes": {"name": "ellipse"'
         ', "cx": 20, "cy": 30, "rx": 9, "ry": 4, "theta": 1.5}, '

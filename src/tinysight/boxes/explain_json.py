@@ -13,6 +13,7 @@ import msgspec
 from tinysight.boxes.explanation import RecordNote, field_notes, shorten
 from tinysight.boxes.readers.createml import IMAGE_KEYS, LIST_KEYS, first_value
 from tinysight.boxes.readers.json_text import NOT_A_NUMBER, load_json, shown_number
+from tinysight.boxes.readers.via import class_attribute, image_entries, regions_of
 from tinysight.errors import DataError
 
 _FIRST_BYTES = 2**20
@@ -64,7 +65,7 @@ _USED = {
     "categories": frozenset({"id", "name"}),
 }
 _VIA_REGION = {
-    "name": "the shape: rect, polygon, circle, ellipse, point",
+    "name": "the shape: rect, polygon, circle, ellipse; or point, polyline, which give no box",
     "x": "left edge of the rectangle in pixels",
     "y": "top edge of the rectangle in pixels",
     "width": "width of the rectangle in pixels",
@@ -137,14 +138,15 @@ def coco_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
 def via_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
     """Return how a VIA file is built, and its first image and region."""
     root, _ = load_json(path, (dict[str, Any],))
-    entries = root.get("_via_img_metadata", root)
+    entries = image_entries(root)
+    attribute = class_attribute(list(entries.values()))
     layout = (
         "The file is one JSON object with an entry for each image; an entry lists its regions, "
         "each a shape with attributes. It has no image sizes: pass --images DIR.",
     )
     notes = []
-    for key, entry in entries.items() if isinstance(entries, dict) else ():
-        if not isinstance(entry, dict) or not entry.get("regions"):
+    for key, entry in entries.items():
+        if not regions_of(entry):
             continue
         meanings = {
             "filename": "the image file",
@@ -156,17 +158,16 @@ def via_records(path: Path) -> tuple[tuple[str, ...], tuple[RecordNote, ...]]:
         notes.append(
             RecordNote(f"image {shorten(key)}", field_notes(_as_json(entry), meanings, used))
         )
-        regions = entry["regions"]
-        listed = list(regions.values()) if isinstance(regions, dict) else regions
-        region = listed[0] if isinstance(listed, list) and listed else None
+        region = regions_of(entry)[0]
         if isinstance(region, dict):
             shape, attributes = region.get("shape_attributes"), region.get("region_attributes")
             if isinstance(shape, dict):
                 fields = field_notes(_as_json(shape), _VIA_REGION, frozenset(_VIA_REGION))
                 notes.append(RecordNote("its first region: shape_attributes", fields))
             if isinstance(attributes, dict):
-                told = dict.fromkeys(attributes, "an attribute; the commonest one is the class")
-                fields = field_notes(_as_json(attributes), told, frozenset(attributes))
+                told = dict.fromkeys(attributes, "another attribute of the region")
+                told[attribute] = "the class of what is in the region"
+                fields = field_notes(_as_json(attributes), told, frozenset({attribute}))
                 notes.append(RecordNote("its first region: region_attributes", fields))
         break
     return layout, tuple(notes)

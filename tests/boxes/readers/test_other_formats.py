@@ -84,11 +84,11 @@ def test_via_regions_that_are_no_boxes_are_named(tmp_path: Path) -> None:
     reading = read_boxes(path)
     assert (reading.boxes_read, reading.table.num_boxes, reading.rejected) == (9, 5, 4)
     assert sorted((finding.record, finding.kind) for finding in reading.findings) == [
-        ("regions[4]", "zero_size"),
-        ("regions[5]", "unknown_category"),
-        ("regions[6]", "box_not_numbers"),
-        ("regions[7]", "box_missing"),
-        ("regions[8]", "box_missing"),
+        ("images[0].regions[4]", "zero_size"),
+        ("images[0].regions[5]", "unknown_category"),
+        ("images[0].regions[6]", "box_not_numbers"),
+        ("images[0].regions[7]", "box_missing"),
+        ("images[0].regions[8]", "box_missing"),
     ]
 
 
@@ -203,4 +203,73 @@ def test_plain_row_without_an_id_is_of_no_class(tmp_path: Path) -> None:
     assert str(finding) == (
         f"{path}: line 1: a row must have an id, which is the class of its box, got none. Kept as "
         f"it is."
+    )
+
+
+def via_file(path: Path, *entries: Any) -> Path:
+    named = {f"{i}": {"filename": f"{i}.jpg", "size": 1, **e} for i, e in enumerate(entries)}
+    path.write_text(json.dumps(named))
+    return path
+
+
+def with_attributes(*each: dict[str, Any]) -> dict[str, Any]:
+    shape = {"name": "rect", "x": 1, "y": 2, "width": 30, "height": 40}
+    return {"regions": [{"shape_attributes": shape, "region_attributes": one} for one in each]}
+
+
+def test_via_regions_are_counted_in_their_image(tmp_path: Path) -> None:
+    flat = region("rect", x=1, y=2, width=3, height=0)
+    path = via_file(tmp_path / "a.json", {"regions": SHAPES}, {"regions": [SHAPES[0], flat]})
+    assert [finding.record for finding in read_boxes(path).findings] == ["images[1].regions[1]"]
+
+
+def test_via_image_without_regions_is_an_image_without_boxes(tmp_path: Path) -> None:
+    path = via_file(tmp_path / "a.json", {"regions": SHAPES}, {"regions": None}, {})
+    reading = read_boxes(path)
+    assert (reading.images, reading.boxes_read, reading.accepted) == (3, 4, 4)
+    message = "an image must have regions, if only an empty list, got none. It has no box."
+    assert [(finding.record, finding.kind, finding.message) for finding in reading.findings] == [
+        (f"images[{number}]", "image_without_regions", message) for number in (1, 2)
+    ]
+
+
+def test_via_polyline_has_no_area(tmp_path: Path) -> None:
+    line = region("polyline", all_points_x=[1, 50], all_points_y=[5, 60])
+    reading = read_boxes(via_file(tmp_path / "a.json", {"regions": [line]}))
+    (finding,) = reading.findings
+    assert (finding.kind, finding.action, finding.message) == (
+        "zero_size",
+        "rejected",
+        "a region must have an area, got a polyline. Left out.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "names"),
+    [
+        ([{"id": "1", "Class": "dog"}, {"id": "2", "Class": "dog"}], ("dog",)),
+        ([{"name": "rex", "type": "dog"}, {"name": "bob"}], ("dog", "(no class)")),
+        ([{"kind": "dog", "type": "x"}, {"kind": "cat"}, {"kind": "cat"}], ("dog", "cat")),
+        (
+            [{"n": "1", "kind": "dog"}, {"n": "2", "kind": "cat"}, {"n": 3, "kind": "cat"}],
+            ("dog", "cat"),
+        ),
+        ([{}], ("(no class)",)),
+    ],
+)
+def test_via_class_is_the_attribute_that_names_one(
+    attributes: list[dict[str, Any]], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = via_file(tmp_path / "a.json", with_attributes(*attributes))
+    assert read_boxes(path).table.class_names == names
+
+
+def test_via_check_boxes_of_which_two_are_set_are_told(tmp_path: Path) -> None:
+    both = {"type": {"ant": False, "dog": True, "cat": True}}
+    reading = read_boxes(via_file(tmp_path / "a.json", with_attributes(both)))
+    assert reading.table.class_names == ("dog",)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.message) == (
+        "several_classes",
+        "a region must have one class, got dog, cat. The first is used. Kept as it is.",
     )

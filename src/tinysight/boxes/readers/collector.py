@@ -35,6 +35,7 @@ class Collector:
         self._image_rows: dict[Key, int] = {}
         self._classes: dict[Key, str] = {}
         self._class_rows: dict[Key, int] = {}
+        self._made_up_classes: set[Key] = set()
         self._boxes: list[object] = []
         self._where: list[tuple[int, int, int, int]] = []
         self._marked: dict[tuple[str, Severity, str], list[tuple[int, str]]] = {}
@@ -62,8 +63,13 @@ class Collector:
                 self._made_up_names.add(name)
         return row
 
-    def class_of(self, key: Key, name: str | None = None) -> int:
-        """Return a number for a class; its name is its key when none is given."""
+    def class_of(self, key: Key, name: str | None = None, *, is_named: bool = True) -> int:
+        """Return a number for a class; its name is its key when none is given.
+
+        ``is_named`` says whether the name is the source's own or made up by the reader.
+        """
+        if not is_named:
+            self._made_up_classes.add(key)
         if key not in self._class_rows:
             self._class_rows[key] = len(self._class_rows)
             self._classes[key] = str(key) if name is None else name
@@ -133,7 +139,7 @@ class Collector:
             class_names=tuple(self._classes[key] for key in keys),
             category_ids=tuple(keys),
             is_image_listed=np.ones(len(self._names), np.bool_),
-            is_class_listed=np.ones(len(keys), np.bool_),
+            is_class_listed=np.array([key not in self._made_up_classes for key in keys], np.bool_),
             marks=tuple(mark for mark in marks if len(mark.rows)),
             notes=tuple(self._notes),
             image_paths=tuple(self._paths) if any(self._paths) else None,

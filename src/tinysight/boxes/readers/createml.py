@@ -90,7 +90,7 @@ def _annotations_of(entry: Any) -> list[Any]:
 def _collect(annotation: Any, image: int, position: int, collector: Collector) -> None:
     label = plain_label(annotation.get("label")) if isinstance(annotation, dict) else ""
     box = annotation.get("coordinates") if isinstance(annotation, dict) else annotation
-    class_row = collector.class_of(label or _NO_LABEL)
+    class_row = collector.class_of(label or _NO_LABEL, is_named=bool(label))
     if not isinstance(box, dict):
         row = collector.box(None, image, class_row, position)
         message = "an annotation must have coordinates with x, y, width and height, got {0}."

@@ -140,7 +140,7 @@ def _collect(
     is_size_known = [math.isfinite(sum(image.wh_px)) for image in found.images]
     for shape in found.shapes:
         image = rows[shape.image]
-        class_row = collector.class_of(shape.label or _NO_LABEL)
+        class_row = collector.class_of(shape.label or _NO_LABEL, is_named=bool(shape.label))
         row = collector.box(shape.box, image, class_row, shape.line, number)
         if shape.fault is not None:
             shape.fault.mark(collector, row)

@@ -199,12 +199,13 @@ def _collect(
 ) -> tuple[int, bool]:
     """Add a shape and return its row and whether it is a box with a label."""
     if not isinstance(shape, Shape):
-        row = collector.box(None, image, collector.class_of(_NO_LABEL), position, number)
+        class_row = collector.class_of(_NO_LABEL, is_named=False)
+        row = collector.box(None, image, class_row, position, number)
         message = "a shape must be an object, got {0}."
         collector.mark("box_missing", "unusable", message, row, shown_number(shape))
         return row, False
     label = plain_label(shape.label)
-    class_row = collector.class_of(label or _NO_LABEL)
+    class_row = collector.class_of(label or _NO_LABEL, is_named=bool(label))
     kind = "polygon" if shape.shape_type is None else shape.shape_type
     box, fault = box_of_shape(kind, shape)
     row = collector.box(box, image, class_row, position, number)

@@ -114,7 +114,7 @@ def _read_file(file: Path, number: int, collector: Collector) -> None:
             numbers = [
                 text if value is None else value for text, value in zip(texts, values, strict=True)
             ]
-        class_row = collector.class_of(found.name or "(no name)")
+        class_row = collector.class_of(found.name or "(no name)", is_named=bool(found.name))
         row = collector.box(numbers, image, class_row, position, number)
         if not found.name:
             message = "an object must have a name, got none."
