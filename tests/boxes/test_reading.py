@@ -410,3 +410,38 @@ def test_class_of_records_without_one_is_none_of_the_source(name: str, tmp_path:
     reading = read_boxes(tmp_path / name)
     assert (reading.boxes_read, reading.rejected) == (1, 1)
     assert [name for name in reading.table.class_names if name.startswith("(")] == []
+
+
+def test_file_that_two_paths_lead_to_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    file = write_json(folder / "a.json", make_labelme())
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    for other in (folder, file, tmp_path / "link"):
+        with pytest.raises(DataError, match=r"a\.json: must be read once, but two of the paths"):
+            read_boxes([tmp_path / "a", other])
+
+
+def test_links_within_one_of_two_folders_are_followed_as_in_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "own").mkdir(parents=True)
+        write_json(tmp_path / name / "own" / "a.json", make_labelme(imagePath=f"{name}.jpg"))
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "own", target_is_directory=True)
+    alone = read_boxes(tmp_path / "a").boxes_read
+    assert read_boxes([tmp_path / "a", tmp_path / "b"]).boxes_read == alone + 1
+
+
+def test_images_of_one_name_in_two_files_are_put_together_and_told(tmp_path: Path) -> None:
+    first = write_json(tmp_path / "a.json", make_coco())
+    coco = make_coco()
+    coco["images"][0]["file_name"] = "c.jpg"
+    second = write_json(tmp_path / "b.json", coco)
+    reading = read_boxes([first, second])
+    assert (reading.images, reading.accepted) == (3, 10)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.action) == ("image_in_two_files", "accepted")
+    assert str(finding) == (
+        f"{second}: images of one name and size in two files are one, and 1 image here, the first "
+        f"b.jpg, is in an earlier file too. Their boxes were put together; rename the images if "
+        f"they are different ones."
+    )

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import OrderDecision
+from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.policies import Judgement
 from tinysight.boxes.records import RawBoxes
 from tinysight.boxes.table import BoxTable
+from tinysight.numerals import counted
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,16 @@ class JudgedSource:
     judgement: Judgement
 
 
-def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
-    """Return the kept boxes of all sources as one table.
+def merge_sources(sources: Sequence[JudgedSource]) -> tuple[BoxTable, tuple[FindingGroup, ...]]:
+    """Return the kept boxes of all sources as one table, and what images were put together.
 
     Images and classes that only rejected boxes speak of are left out. Within one source two images
     of the same name stay two; across sources they are one if their sizes are equal too and the
     name is one that the sources give.
     """
     if len(sources) == 1:
-        return _table_of(sources[0])
+        return _table_of(sources[0]), ()
+    notes: list[FindingGroup] = []
     images, classes = _Union(), _Union()
     image_wh: list[list[float]] = []
     category_ids: list[int | str] = []
@@ -47,6 +50,9 @@ def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
         ]
         new_image, added = images.add(keys, raw.image_names, used)
         image_wh += [sizes[row] for row in added]
+        shared = np.setdiff1d(used, added)
+        if len(shared):
+            notes.append(_image_in_two_files(raw, len(shared), raw.image_names[shared[0]]))
         used = _used_rows(raw.is_class_listed, raw.class_index[kept])
         new_class, added = classes.add(raw.class_names, raw.class_names, used)
         category_ids += [raw.category_ids[row] for row in added]
@@ -64,7 +70,7 @@ def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
     xywh_px, image_index, class_index, is_crowd, ids = map(
         np.concatenate, zip(*columns, strict=True)
     )
-    return BoxTable(
+    table = BoxTable(
         xywh_px=xywh_px,
         image_index=image_index,
         class_index=class_index,
@@ -75,6 +81,16 @@ def merge_sources(sources: Sequence[JudgedSource]) -> BoxTable:
         class_names=tuple(classes.names),
         category_ids=tuple(category_ids),
     )
+    return table, tuple(notes)
+
+
+def _image_in_two_files(raw: RawBoxes, num_shared: int, name: str) -> FindingGroup:
+    message = (
+        f"images of one name and size in two files are one, and {counted(num_shared, 'image')} "
+        f"here, the first {name}, {'is' if num_shared == 1 else 'are'} in an earlier file too. "
+        f"Their boxes were put together; rename the images if they are different ones."
+    )
+    return whole_file_finding("image_in_two_files", "accepted", raw.where, message)
 
 
 def _table_of(source: JudgedSource) -> BoxTable:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -72,17 +74,22 @@ def read_boxes(
         )
         _check_sizes(raw, decision.order)
         judged.append(JudgedSource(raw, decision, judge_boxes(raw, decision, policy)))
+    files = tuple(file for source in judged for file in source.raw.files)
+    if len(sources) > 1:
+        _check_read_once(files, sources)
     judgements = [source.judgement for source in judged]
     repaired = sum(int(judgement.is_repaired.sum()) for judgement in judgements)
     kept = sum(int(judgement.is_kept.sum()) for judgement in judgements)
     boxes_read = sum(len(source.raw.numbers) for source in judged)
+    table, notes = merge_sources(judged)
     groups = [group for judgement in judgements for group in judgement.findings.groups]
+    groups += notes
     if boxes_read == 0:
         groups.append(_no_boxes(judged[0].raw.where, policy))
     return Reading(
-        table=merge_sources(judged),
+        table=table,
         format=", ".join(dict.fromkeys(name for name, _ in named)),
-        files=tuple(file for source in judged for file in source.raw.files),
+        files=files,
         decisions=tuple(source.decision for source in judged),
         policy=policy,
         boxes_read=boxes_read,
@@ -154,6 +161,30 @@ def _paths_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:
             raise DataError(f"{path}: must be named once, but {seen[real]} is the same file.")
         seen[real] = path
     return found
+
+
+def _check_read_once(files: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuse paths of which two lead to one file, as a folder and one below it do.
+
+    A link within a folder may lead to a file that the folder has already.
+    """
+    real_folder = cache(os.path.realpath)
+    seen: dict[str, str] = {}
+    for file in files:
+        folder, name = os.path.split(file)
+        real = os.path.join(real_folder(folder), name)
+        first = seen.get(real)
+        seen.setdefault(real, file)
+        if first is None:
+            continue
+        is_of_one_path = first != file and any(
+            Path(first).is_relative_to(path) and Path(file).is_relative_to(path) for path in sources
+        )
+        if not is_of_one_path:
+            raise DataError(
+                f"{file}: must be read once, but two of the paths that are named lead to it. Name "
+                f"one of them."
+            )
 
 
 def _reason(error: OSError | RuntimeError) -> str:
