@@ -123,6 +123,31 @@ def test_json_of_label_studio_is_told_from_annotations(value: Any, tmp_path: Pat
         find_annotations(path)
 
 
+_VOTT_ASSET = {
+    "asset": {"name": "a.jpg", "size": {"width": 9, "height": 9}},
+    "regions": [{"boundingBox": {"left": 1, "top": 1, "width": 3, "height": 3}, "tags": ["x"]}],
+}
+
+
+@pytest.mark.parametrize(
+    "value", [_VOTT_ASSET, {"assets": {"x": _VOTT_ASSET}}, {"videoSettings": {}, "assets": {}}]
+)
+def test_json_of_vott_is_told_from_annotations(value: Any, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", value)
+    text = (
+        f"{path}: must be of a known format, but it is VoTT's own JSON. Export from VoTT as CSV or "
+        f"Pascal VOC."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(path)
+
+
+def test_via_with_an_attribute_called_as_a_key_of_vott_is_via(tmp_path: Path) -> None:
+    region = {"shape_attributes": {"name": "rect"}, "region_attributes": {"asset": "x"}}
+    path = write_json(tmp_path / "a.json", {"k": {"filename": "a.jpg", "regions": [region]}})
+    assert find_annotations(path)[0] == "via"
+
+
 def test_coco_with_a_key_of_label_studio_is_coco(tmp_path: Path) -> None:
     text = '{"annotations": [{"bbox": [1, 2, 3, 4], "from_name": "label", "result": []}]}'
     (tmp_path / "a.json").write_text(text)

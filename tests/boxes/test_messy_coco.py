@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.boxes.annotation_files import make_coco, write_json
 from tests.real_data import real_file
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
 
 GOOD = 5
 
@@ -199,3 +201,14 @@ def test_annotation_without_box_and_outline_has_none(segmentation: Any, tmp_path
     reading = read_boxes(write_json(tmp_path / "a.json", coco))
     (finding,) = reading.findings
     assert finding.message == "must have a box of four numbers, got none. Left out."
+
+
+def test_list_of_something_else_is_refused(tmp_path: Path) -> None:
+    image = {"name": "a.jpg", "labels": [{"category": "car", "box2d": {"x1": 1, "y1": 2}}]}
+    path = write_json(tmp_path / "a.json", [image, 3])
+    text = (
+        f"{path}: must be a list of annotations with `bbox` and `image_id`, but none of its 2 "
+        f"records has either. Check that this is a file of boxes, or name its format with --format."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(path)

@@ -70,6 +70,9 @@ _LABEL_STUDIO_KEYS = {"from_name", "total_annotations"} | {
     f"{shape}labels" for shape in ("rectangle", "polygon", "ellipse", "brush")
 }
 
+_VIA_KEYS = _KEYS["via"] - {"regions"}
+_VOTT_KEYS = {"assets", "videoSettings"}
+
 # How PNG, JPEG, GIF and TIFF begin.
 _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 # No bracket within the brackets: each one that is never closed would be followed to the end.
@@ -136,7 +139,7 @@ def _format_of_file(path: Path) -> str | None:
         return None
     if body.startswith(("{", "[")):
         check_nesting(head, path)
-        _refuse_label_studio(body, path)
+        _refuse_other_json(body, path)
     if body.startswith("{"):
         return _format_of_json(text, path)
     if body.startswith("[") and not _PLAIN_ROW.match(body):
@@ -173,13 +176,20 @@ def _format_of_json(text: str, path: Path) -> str:
     return found[0] if found else "coco"
 
 
-def _refuse_label_studio(text: str, path: Path) -> None:
-    """Refuse the JSON of Label Studio, whose keys would pass for those of another format."""
+def _refuse_other_json(text: str, path: Path) -> None:
+    """Refuse the JSON of programs whose keys would pass for those of another format."""
     keys = set(_KEY.findall(text))
-    if "bbox" not in keys and (keys & _LABEL_STUDIO_KEYS or {"annotations", "result"} <= keys):
+    if "bbox" in keys:
+        return
+    if keys & _LABEL_STUDIO_KEYS or {"annotations", "result"} <= keys:
         raise DataError(
             f"{path}: must be of a known format, but it is Label Studio's own JSON. Export from "
             f"Label Studio as COCO, YOLO or Pascal VOC."
+        )
+    if ({"asset", "regions"} <= keys and not keys & _VIA_KEYS) or _VOTT_KEYS <= keys:
+        raise DataError(
+            f"{path}: must be of a known format, but it is VoTT's own JSON. Export from VoTT as "
+            f"CSV or Pascal VOC."
         )
 
 

@@ -34,7 +34,8 @@ def read_boxes(
 ) -> Reading:
     """Read annotation files or folders of any known format into one table.
 
-    Images of the same name and size, and classes of the same name, are one across all files.
+    Images of the same name and size, with a finding, and classes of the same name are one across
+    all files.
 
     Args:
         paths: Files or folders, one or several.

@@ -273,3 +273,17 @@ def test_via_check_boxes_of_which_two_are_set_are_told(tmp_path: Path) -> None:
         "several_classes",
         "a region must have one class, got dog, cat. The first is used. Kept as it is.",
     )
+
+
+@pytest.mark.parametrize("rows", ["", "10 10 20 30 0 0 0 0 0 0\n"])
+def test_wider_face_without_a_count_says_so(rows: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"0--P/a.jpg\n1\n10 10 20 20 0 0 0 0 0 0\n0--P/b.jpg\n{rows}")
+    reading = read_boxes(path)
+    assert reading.boxes_read == (2 if rows else 1)
+    (finding,) = reading.findings
+    assert (finding.kind, finding.message) == (
+        "wrong_row_count",
+        f"before line {6 if rows else 5}: an image must state how many faces follow, got none. All "
+        f"rows were read.",
+    )

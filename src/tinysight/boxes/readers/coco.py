@@ -37,6 +37,7 @@ from tinysight.boxes.readers.ids import Join, join_ids
 from tinysight.boxes.readers.json_text import load_json
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 
 class Coco(msgspec.Struct, gc=False):
@@ -64,6 +65,12 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         return _raw_boxes(columns, lists.images, lists.categories, path, ())
     if read_head(path).lstrip().startswith(b"["):
         annotations, mendings = load_json(path, (list[Annotation | AnyJson],))
+        if annotations and not any(map(_is_of_image, annotations)):
+            raise DataError(
+                f"{path}: must be a list of annotations with `bbox` and `image_id`, but none of "
+                f"its {counted(len(annotations), 'record')} has either. Check that this is a file "
+                f"of boxes, or name its format with --format."
+            )
         coco: SoundCoco | Coco = Coco(annotations=annotations)
     else:
         coco, mendings = load_json(path, (SoundCoco, Coco))
@@ -81,6 +88,13 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     # Half of the memory is in these records.
     coco.annotations = []
     return _raw_boxes(columns, coco.images, coco.categories, path, mendings)
+
+
+def _is_of_image(record: object) -> bool:
+    """Whether a record of a bare list looks like the annotation of an image."""
+    return isinstance(record, Annotation) and (
+        record.bbox is not None or record.image_id is not None
+    )
 
 
 def _raw_boxes(

@@ -38,10 +38,10 @@ def read_wider_face(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 
     def close(line: int) -> None:
         if image >= 0 and seen != expected:
-            message = (
-                f"before line {line:,}: an image must have as many rows as it says, {expected:,}, "
-                f"got {seen:,}. All rows were read."
-            )
+            must = f"an image must have as many rows as it says, {expected:,}, got {seen:,}"
+            if expected < 0:
+                must = "an image must state how many faces follow, got none"
+            message = f"before line {line:,}: {must}. All rows were read."
             collector.note(whole_file_finding("wrong_row_count", "repaired", str(path), message))
 
     for number, line in enumerate(lines, 1):
