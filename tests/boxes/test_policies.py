@@ -234,3 +234,44 @@ def test_overruled_order_is_a_finding_and_repairs_every_box(tmp_path: Path) -> N
         "--box-order xywh if that is wrong."
     )
     assert reading.table.xywh_px[0].tolist() == [10, 20, 60, 40]
+
+
+@pytest.mark.parametrize(
+    ("num_boxes", "box", "found"),
+    [
+        (1, [0.1, 0.2, 0.3, 1.0], "of 1 box none has one from 1.5 up, and not all are whole"),
+        (15, [0.1, 0.2, 0.3, 0.4], "of 15 boxes none has one from 1.5 up, and not all are whole"),
+        (15, [0.1, 0.2, 0.3, 2.4], ""),
+        (15, [0, 0, 1, 1], ""),
+    ],
+)
+def test_few_boxes_that_seem_to_be_fractions_are_told(
+    num_boxes: int, box: list[float], found: str, tmp_path: Path
+) -> None:
+    coco = make_coco()
+    coco["annotations"] = [
+        {"id": number, "image_id": 7, "category_id": 1, "bbox": box} for number in range(num_boxes)
+    ]
+    reading = read_boxes(write_json(tmp_path / "a.json", coco))
+    assert (reading.accepted, str(reading.box_order)) == (num_boxes, "xywh")
+    expected = (
+        f"the numbers of a box must be in pixels, but {found}. Read as declared; pass --box-order "
+        f"xywh:rel if that is wrong."
+    )
+    assert [(finding.kind, finding.message) for finding in reading.findings] == (
+        [("box_unit_doubtful", expected)] if found else []
+    )
+    asked = read_boxes(tmp_path / "a.json", box_order="xywh", policy="keep")
+    assert len(asked.findings) == 0
+
+
+def test_few_boxes_of_yolo_that_seem_to_be_pixels_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("0 320 240 100 100\n1 100 100 50 50\n0 0.5 0.5 0.2 0.2\n")
+    reading = read_boxes(path, image_size_wh=(640, 480))
+    assert (reading.accepted, reading.rejected) == (1, 2)
+    messages = {finding.kind: finding.message for finding in reading.findings}
+    assert messages["box_unit_doubtful"] == (
+        "the numbers of a box must be fractions of the image, but of 3 boxes 2 have one above 2. "
+        "Read as declared; pass --box-order cxcywh if that is wrong."
+    )

@@ -26,6 +26,7 @@ from tinysight.boxes.box_order import (
     EDGE_TOLERANCE_PX,
     LARGEST_SIDE_PX,
     LEAST_SIDE_PX,
+    BoxOrder,
     OrderDecision,
     is_doubtful,
     is_inside,
@@ -38,6 +39,9 @@ from tinysight.numerals import counted, percent
 
 Policy = Literal["keep", "clip", "drop", "strict"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+_LEAST_PIXEL = 1.5  # boxes whose numbers are all smaller are hardly in pixels
+_LARGEST_FRACTION = 2.0  # boxes of a detector reach over the edges
 
 _ACCEPTED, _REPAIRED, _REJECTED = range(3)
 
@@ -99,6 +103,8 @@ def judge_boxes(raw: RawBoxes, decision: OrderDecision, policy: Policy) -> Judge
         groups.append(order_mark)
         if order_mark.action == "repaired":
             outcome[:] = _REPAIRED
+    else:
+        groups += _unit_mark(raw, decision)
     marks = [*raw.marks, *_geometry_marks(raw, decision, xywh_px, wh_px)]
     for mark in marks:
         action = outcome_of(mark.severity, policy)
@@ -245,6 +251,38 @@ def _order_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:
         )
         return whole_file_finding("box_order_doubtful", "accepted", raw.where, message)
     return None
+
+
+def _unit_mark(raw: RawBoxes, decision: OrderDecision) -> list[FindingGroup]:
+    """Say it where the numbers of few boxes are in another unit than the format declares."""
+    order = decision.order
+    numbers = raw.numbers[np.isfinite(raw.numbers).all(axis=1)]
+    if decision.declared is None or decision.basis == "asked" or len(numbers) == 0:
+        return []
+    largest = np.abs(numbers).max(axis=1)
+    boxes = counted(len(numbers), "box", "boxes")
+    num_large = int((largest > _LARGEST_FRACTION).sum())
+    if order.unit == "rel" and 2 * num_large > len(numbers):
+        has = "has" if num_large == 1 else "have"
+        must = "fractions of the image"
+        found = f"of {boxes} {num_large:,} {has} one above {_LARGEST_FRACTION:g}"
+        other = BoxOrder(order.layout)
+    elif order.unit == "px" and _are_small_fractions(numbers):
+        must = "in pixels"
+        found = f"of {boxes} none has one from {_LEAST_PIXEL:g} up, and not all are whole"
+        other = BoxOrder(order.layout, "rel")
+    else:
+        return []
+    message = (
+        f"the numbers of a box must be {must}, but {found}. Read as declared; pass --box-order "
+        f"{other} if that is wrong."
+    )
+    return [whole_file_finding("box_unit_doubtful", "accepted", raw.where, message)]
+
+
+def _are_small_fractions(numbers: NDArray[np.float64]) -> bool:
+    is_small = bool((np.abs(numbers) < _LEAST_PIXEL).all())
+    return is_small and not bool((numbers == np.round(numbers)).all())
 
 
 def _last_pixel_mark(raw: RawBoxes, decision: OrderDecision) -> FindingGroup | None:

@@ -40,7 +40,7 @@ _LEAST_SIDE_OF_IMAGE_PX = 10.0
 def read_csv(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     """Read a CSV file of one box a row.
 
-    A row without any of the four numbers is an image without boxes.
+    A row without any of the four numbers, or with NaN for all, is an image without boxes.
 
     Args:
         paths: The one file.
