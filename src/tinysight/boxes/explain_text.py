@@ -24,8 +24,8 @@ _YOLO = {
     "w": "width of the box as a fraction of the image width",
     "h": "height of the box as a fraction of the image height",
     "confidence": "how sure a detector is of the box",
-    "points": "x and y of the points of an outline, which gives the box around it; or a box and "
-    "its keypoints, where kpt_shape of the yaml says so",
+    "points": "x and y of the points of an outline, which gives the box around it, perhaps with a "
+    "confidence after them; or a box and its keypoints, where kpt_shape of the yaml says so",
 }
 _WIDER = (
     ("x1", "left edge of the face in pixels"),

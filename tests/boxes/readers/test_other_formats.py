@@ -60,7 +60,7 @@ def test_via_ellipse_is_turned_by_radians(theta: Any, box: list[float], tmp_path
     assert read_boxes(path).table.xywh_px == pytest.approx(np.array([box]), abs=1e-3)
 
 
-@pytest.mark.parametrize("theta", [math.inf, math.nan, "much", None])
+@pytest.mark.parametrize("theta", [math.inf, math.nan, 1e308, "much", None])
 def test_via_ellipse_of_no_angle_is_left_out(theta: Any, tmp_path: Path) -> None:
     shape = region("ellipse", cx=100, cy=100, rx=80, ry=10, theta=theta)
     path = tmp_path / "a.json"

@@ -164,8 +164,9 @@ def _box_around(shape: dict[str, Any]) -> object:
         numbers = (shape["cx"], shape["cy"], *radii, shape.get("theta", 0))
         cx, cy, rx, ry, turn_rad = map(as_number, numbers)
         if cx is not None and cy is not None and rx is not None and ry is not None:
-            if turn_rad is not None and math.isfinite(turn_rad):
-                return _as_xywh(around_ellipse(cx, cy, rx, ry, math.degrees(turn_rad)))
+            turn_deg = math.nan if turn_rad is None else math.degrees(turn_rad)
+            if math.isfinite(turn_deg):
+                return _as_xywh(around_ellipse(cx, cy, rx, ry, turn_deg))
         return [None] * 4
     return [shape.get(key) for key in ("x", "y", "width", "height")]
 
