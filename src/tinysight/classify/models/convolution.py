@@ -26,8 +26,8 @@ class SameConv2d(nn.Conv2d):
     In fp32 the multiplications are what takes the time, and for 3x3 filters of stride 1 and at
     least ``WINOGRAD_CHANNELS`` channels most of them are saved
     (:func:`~tinysight.classify.models.winograd.winograd_convolution`). Forward and backward pass,
-    batches of 128, two cores with AVX2: 18 ms instead of 25 for 96 channels at 8x8 positions,
-    34 instead of 48 for 128, 52 instead of 121 for 512 at 2x2
+    batches of 128, two cores with AVX2: 32 ms instead of 39 for 96 channels at 8x8 positions,
+    55 instead of 93 for 128, 48 instead of 244 for 512 at 2x2
     (``benchmarks/convolution_speed.py``).
 
     oneDNN, which does torch's convolutions on a CPU, works through one line of one image at a
