@@ -42,12 +42,12 @@ def write_run_report(
     Raises:
         RunError: Not a run folder, a damaged file in it, or a file that cannot be written.
     """
-    from tinysight.boxes.writable_names import writable
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.classify_page import build_run_page
     from tinysight.report.compare_page import build_comparison_page
     from tinysight.report.page_html import render_page
     from tinysight.report.run_results import load_run_results
+    from tinysight.writable_names import writable
 
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:

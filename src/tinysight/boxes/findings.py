@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tinysight.boxes.writable_names import writable
 from tinysight.numerals import images_in_words
 from tinysight.run_folder import replace_file
+from tinysight.writable_names import writable
 
 if TYPE_CHECKING:
     from tinysight.boxes.box_order import BoxOrder, OrderDecision

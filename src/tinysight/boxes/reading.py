@@ -18,9 +18,9 @@ from tinysight.boxes.image_sizes import fill_image_sizes
 from tinysight.boxes.merging import JudgedSource, merge_sources
 from tinysight.boxes.policies import POLICIES, Policy, judge_boxes
 from tinysight.boxes.records import RawBoxes, ReadOptions
-from tinysight.boxes.writable_names import all_writable
 from tinysight.errors import DataError
 from tinysight.numerals import counted
+from tinysight.writable_names import all_writable
 
 
 def read_boxes(

@@ -72,11 +72,11 @@ def run_report(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.presets import find_preset
     from tinysight.boxes.proofs import proof_processes
     from tinysight.boxes.summary_tables import TABLE_NAMES, save_tables, tables_of
-    from tinysight.boxes.writable_names import writable
     from tinysight.report.boxes_page import build_boxes_page
     from tinysight.report.chart_style import save_svg_and_png
     from tinysight.report.page_html import render_page
     from tinysight.run_folder import make_folder, write_text
+    from tinysight.writable_names import writable
     from tinysight.written_files import WRITTEN, replacing, require_own
 
     out: Path = arguments.out

@@ -18,10 +18,10 @@ from shlex import quote
 from typing import Any
 
 from tinysight import run_folder
-from tinysight.boxes.writable_names import writable
 from tinysight.errors import RunError
 from tinysight.numerals import counted, duration, percent
 from tinysight.run_facts import read_training_parts, without_folders
+from tinysight.writable_names import writable
 
 _NUM_NAMED_CLASSES = 10
 _ARCHITECTURES = {

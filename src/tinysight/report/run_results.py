@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tinysight import run_folder
-from tinysight.boxes.writable_names import writable
 from tinysight.run_facts import short_class_names
 from tinysight.run_folder import Record
+from tinysight.writable_names import writable
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.boxes.readers.test_voc import voc
 from tinysight.boxes.reading import read_boxes
-from tinysight.boxes.writable_names import all_writable, writable
+from tinysight.writable_names import all_writable, writable
 
 LATIN_1 = os.fsdecode(b"caf\xe9")  # as an old camera or a Windows zip may write it
 
