@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.real_data import real_file
+from tinysight.boxes.quality import GroupQuality, match_anchors
 from tinysight.boxes.table import BoxTable
+
+
+def score_sizes(boxes_wh: Any, anchors_wh: Any) -> GroupQuality:
+    """How well anchors fit box sizes, all of them one group."""
+    return GroupQuality.of("all", match_anchors(boxes_wh, anchors_wh))
 
 
 def make_table(

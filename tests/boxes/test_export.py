@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 import types
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ import torch
 import yaml
 
 from tinysight.boxes.anchor_files import load_anchors
-from tinysight.boxes.export import FORMATS, export_warnings, render_anchors, save_anchors
+from tinysight.boxes.anchors import AnchorSet
+from tinysight.boxes.export import FORMATS, export_anchors, export_warnings, render_anchors
 from tinysight.boxes.leveled_anchors import LeveledAnchors, factor_level, number_text
 from tinysight.boxes.presets import PRESETS, sizes_times_ratios
 from tinysight.boxes.strides import assign_strides, group_levels
@@ -50,6 +52,11 @@ def leveled(
     fit: str = "letterbox",
 ) -> LeveledAnchors:
     return LeveledAnchors(assign_strides(anchors, strides, rule=rule), (size, size), fit, classes)
+
+
+def fitted(anchors: Any = FREE) -> AnchorSet:
+    by_area = anchors[np.argsort(anchors.prod(axis=1))]
+    return AnchorSet(by_area, (416, 416), "letterbox", "iou", 0.7, 0.9)
 
 
 def preset(name: str) -> LeveledAnchors:
@@ -455,7 +462,7 @@ def test_json_and_csv_are_read_back_to_the_bit(tmp_path: Path) -> None:
     export = preset("retinanet")
     for to in ("json", "csv"):
         path = tmp_path / f"anchors.{to}"
-        save_anchors(export, to, path)
+        path.write_text(render_anchors(export, to))
         found = load_anchors(path)
         assert found.strides_px == (8, 16, 32, 64, 128)
         for level, expected in zip(found.levels_wh_px, export.levels, strict=True):
@@ -469,7 +476,7 @@ def test_forms_that_are_read_back_say_for_which_input_they_are(
     to: str, fit: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "anchors.txt"
-    save_anchors(leveled(size=416, fit=fit), to, path)
+    path.write_text(render_anchors(leveled(size=416, fit=fit), to))
     found = load_anchors(path)
     assert (found.input_size_wh, found.fit) == ((416, 416), fit)
     assert len(found.levels_wh_px) == 3
@@ -489,6 +496,42 @@ def test_csv_has_a_row_for_each_anchor() -> None:
     ].tolist()
 
 
+# --- fitted anchors
+
+
+def test_fitted_anchors_are_written_for_their_input_and_divided_over_the_usual_levels(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "anchors.yaml"
+    assert export_anchors(fitted(), "yolov5", path) == ()
+    found = load_anchors(path)
+    assert (found.input_size_wh, found.fit) == ((416, 416), "letterbox")
+    assert found.level_strides_px == (8, 16, 32)
+    assert np.allclose(found.anchors_wh_px, fitted().anchors_wh_px, rtol=1e-3)
+
+
+def test_levels_their_rule_and_the_number_of_classes_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "yolo.cfg"
+    warnings = export_anchors(
+        fitted(), "darknet", path, strides_px=(16, 32), rule="size", num_classes=7
+    )
+    text = path.read_text()
+    (on_fine, on_coarse) = assign_strides(FREE, (16, 32), rule="size").levels
+    filters = [len(level.anchors_wh_px) * (5 + 7) for level in (on_fine, on_coarse)]
+    assert [int(line) for line in re.findall(r"filters=(\d+)", text)] == filters
+    expected = LeveledAnchors(
+        assign_strides(FREE, (16, 32), rule="size"), (416, 416), "letterbox", 7
+    )
+    assert warnings == export_warnings(expected, "darknet")
+
+
+def test_a_format_of_one_level_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "yolo.cfg"
+    export_anchors(fitted(FREE[:5]), "darknet-v2", path, num_classes=3)
+    assert path.read_text().count("anchors") >= 1
+    assert "num=5" in path.read_text()
+
+
 # --- all
 
 
@@ -503,7 +546,7 @@ def test_an_unknown_format_is_answered_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"yolo5: the format must be one of csv, darknet, .* Did you mean yolov5\?"
     ):
-        save_anchors(leveled(), "yolo5", tmp_path / "x.yaml")
+        export_anchors(fitted(), "yolo5", tmp_path / "x.yaml")
     assert not list(tmp_path.iterdir())
 
 
@@ -511,7 +554,7 @@ def test_a_format_that_cannot_hold_them_leaves_the_old_file(tmp_path: Path) -> N
     path = tmp_path / "old.yaml"
     path.write_text("old")
     with pytest.raises(DataError):
-        save_anchors(leveled(), "detectron2", path)
+        export_anchors(fitted(), "detectron2", path)
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 

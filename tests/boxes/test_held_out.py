@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.boxes.tables import score_sizes
 from tinysight.boxes.held_out import (
-    bootstrap_anchors,
     bootstrap_mean,
     bootstrap_means,
     check_held_out,
 )
-from tinysight.boxes.quality import score_sizes
 from tinysight.errors import DataError
 
 ANCHORS = np.array([(20.0, 20.0), (60.0, 40.0)])
@@ -83,21 +82,6 @@ def test_several_means_are_drawn_as_each_alone() -> None:
     alone = [bootstrap_mean(each, image, np.random.default_rng(7)) for each in scores]
     assert together == alone
     assert together[1] == (0.0, 0.0)
-
-
-def test_fitted_anchors_move_within_their_interval() -> None:
-    boxes, image = boxes_of(4)
-
-    def fit(wh: np.ndarray) -> np.ndarray:
-        # The larger and the smaller half, handed back in the wrong order.
-        order = np.argsort(wh.prod(axis=1))
-        return np.stack([wh[order[len(wh) // 2 :]].mean(axis=0), wh[order[: len(wh) // 2]].mean(0)])
-
-    low, high = bootstrap_anchors(boxes, image, fit, resamples=50)
-    centre = fit(boxes)[::-1]
-    assert (low < centre).all()
-    assert (centre < high).all()
-    assert (low[0] < low[1]).all()  # ascending area
 
 
 def test_no_held_out_box_is_refused() -> None:

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from tests.boxes.tables import COCO_VAL, make_table, real_table
+from tests.boxes.tables import COCO_VAL, make_table, real_table, score_sizes
 from tinysight.boxes.geometry import sizes_at_input
 from tinysight.boxes.presets import PRESETS, find_preset, sizes_at_preset, sizes_times_ratios
-from tinysight.boxes.quality import match_anchors, score_sizes
+from tinysight.boxes.quality import match_anchors
 from tinysight.boxes.strides import group_levels
 from tinysight.boxes.table import BoxTable
 from tinysight.errors import DataError

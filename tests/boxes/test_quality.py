@@ -5,11 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.boxes.tables import COCO_VAL, VOC_TRAINVAL, draw_table, make_table, real_table
+from tests.boxes.tables import (
+    COCO_VAL,
+    VOC_TRAINVAL,
+    draw_table,
+    make_table,
+    real_table,
+    score_sizes,
+)
 from tinysight.boxes import quality as module
 from tinysight.boxes.geometry import sizes_at_input
 from tinysight.boxes.presets import PRESETS
-from tinysight.boxes.quality import GroupQuality, match_anchors, score_anchors, score_sizes
+from tinysight.boxes.quality import GroupQuality, match_anchors, score_anchors
 from tinysight.errors import DataError
 
 ANCHORS = np.array([(10.0, 20.0), (30.0, 30.0), (90.0, 40.0)])

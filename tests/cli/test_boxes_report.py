@@ -273,16 +273,16 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_analysis(
     out = source / "deep" / "out"
     assert main(["boxes", "report", str(source), "--out", str(out)]) == 1
     assert capsys.readouterr().err == (
-        f"tinysight: {out}: --out must be in a folder, but {source} is a file. Choose another "
-        f"name.\n"
+        f"tinysight: {out}: a report must be in a folder, but {source} is a file. Choose "
+        f"another --out.\n"
     )
     out = tmp_path / "locked" / "out"
     out.parent.mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != out.parent)
     assert main(["boxes", "report", str(source), "--out", str(out)]) == 1
     assert capsys.readouterr().err == (
-        f"tinysight: {out}: --out must be a folder that can be written, but {out.parent} may not "
-        f"be. Choose another folder.\n"
+        f"tinysight: {out}: must be a folder that can be written to, but {out.parent} may not "
+        f"be. Choose another --out.\n"
     )
 
 
@@ -314,4 +314,4 @@ def test_out_must_not_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     source = write_coco(make_table([(0, 0, 0, 0, 9, 9)]), tmp_path / "a.json")
     assert main(["boxes", "report", str(source), "--out", str(source)]) == 1
     error = capsys.readouterr().err
-    assert f"{source}: --out must be a folder, but there is a file. Choose another name." in error
+    assert f"{source}: a report needs a folder to be written into, but there is a file. " in error

@@ -11,8 +11,9 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,9 +32,15 @@ from tinysight.boxes.export_yolo import (
     render_yolov5,
 )
 from tinysight.boxes.leveled_anchors import LeveledAnchors
-from tinysight.boxes.strides import too_large_anchors
+from tinysight.boxes.strides import STRIDES_PX, Rule, assign_strides, too_large_anchors
 from tinysight.errors import DataError
 from tinysight.run_folder import write_text
+
+if TYPE_CHECKING:
+    from tinysight.boxes.anchors import AnchorSet
+
+ONE_LEVEL_PX = {"darknet-v2": (32,)}
+"""Strides of the formats that know a single level."""
 
 _UNEVEN = ("darknet", "darknet-v3")  # whose levels may hold different numbers of anchors
 
@@ -80,14 +87,39 @@ def export_warnings(leveled: LeveledAnchors, to: str) -> tuple[str, ...]:
     return (*leveled.assignment.warnings, *by_size, *input_warnings(leveled, to))
 
 
-def save_anchors(leveled: LeveledAnchors, to: str, path: Path) -> None:
-    """Write one framework's file; arguments as :func:`render_anchors`.
+def export_anchors(
+    anchors: AnchorSet,
+    to: str,
+    out: str | Path,
+    *,
+    strides_px: Sequence[int] | None = None,
+    rule: Rule = "equal",
+    num_classes: int | None = None,
+) -> tuple[str, ...]:
+    """Put fitted anchors on the levels of a detector and write the file that its framework reads.
+
+    Args:
+        anchors: What :func:`tinysight.fit_anchors` found.
+        to: A name of :data:`FORMATS`, such as ``"yolov5"`` or ``"mmdetection"``.
+        out: The file; an older one is replaced.
+        strides_px: Stride of each level in pixels, finest first; 8, 16 and 32 when not given, or
+            what the format is bound to.
+        rule: ``"equal"``, as many anchors on every level, or ``"size"``, each on that of its size.
+        num_classes: Number of classes, which darknet needs.
+
+    Returns:
+        What to look at before the framework trains with them, in full sentences.
 
     Raises:
-        DataError: As :func:`render_anchors`; nothing is written.
+        DataError: The name is unknown, or the format cannot hold these anchors; nothing is written.
         RunError: The file cannot be written; an older one is still there.
     """
-    write_text(path, render_anchors(leveled, to))
+    check_format(to)
+    strides = strides_px or ONE_LEVEL_PX.get(to) or STRIDES_PX
+    assignment = assign_strides(anchors.anchors_wh_px, strides, rule=rule)
+    leveled = LeveledAnchors(assignment, anchors.input_size_wh, anchors.fit, num_classes)
+    write_text(Path(out), render_anchors(leveled, to))
+    return export_warnings(leveled, to)
 
 
 def render_json(leveled: LeveledAnchors) -> str:

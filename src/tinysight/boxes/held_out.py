@@ -6,7 +6,7 @@ boxes would be too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,38 +123,3 @@ def bootstrap_means(
         means[index] = [weights @ each for each in sums] / (weights @ boxes)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
-
-
-def bootstrap_anchors(
-    boxes_wh: NDArray[np.float64],
-    image_index: NDArray[np.integer],
-    fit: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    *,
-    seed: int = 0,
-    resamples: int = 30,
-) -> NDArray[np.float64]:
-    """Fit anchors again and again on images drawn with replacement: how far do they move?
-
-    Args:
-        boxes_wh: (n, 2), n >= 1.
-        image_index: (n,) the image of each box.
-        fit: From boxes (m, 2) to anchors (k, 2).
-        seed: Of the draws.
-        resamples: How often.
-
-    Returns:
-        (2, k, 2) the low and high end of the 95 % interval of each anchor's width and height,
-        anchors in the order of their area.
-    """
-    rng = np.random.default_rng(seed)
-    _, image = np.unique(image_index, return_inverse=True)
-    order = np.argsort(image, kind="stable")
-    ends = np.concatenate([[0], np.bincount(image).cumsum()])
-    fitted = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(ends) - 1, len(ends) - 1)
-        rows = np.concatenate([order[ends[index] : ends[index + 1]] for index in drawn])
-        anchors = fit(boxes_wh[rows])
-        fitted.append(anchors[np.argsort(anchors.prod(axis=1), kind="stable")])
-    levels = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    return np.asarray(np.quantile(np.stack(fitted), levels, axis=0))

@@ -163,11 +163,6 @@ def match_anchors(boxes_wh: ArrayLike, anchors_wh: ArrayLike) -> BestMatches:
     return BestMatches(anchor, iou, ratio, ratios)
 
 
-def score_sizes(boxes_wh: ArrayLike, anchors_wh: ArrayLike, name: str = "all") -> GroupQuality:
-    """Say how well anchors fit box sizes; arguments as :func:`match_anchors`."""
-    return GroupQuality.of(name, match_anchors(boxes_wh, anchors_wh))
-
-
 def score_anchors(
     table: BoxTable, sizes_wh_px: NDArray[np.float64], anchors_wh_px: ArrayLike
 ) -> AnchorQuality:

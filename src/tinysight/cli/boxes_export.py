@@ -40,7 +40,6 @@ FORMATS = (
     "yolov5",
     "yolov7",
 )
-_ONE_LEVEL = {"darknet-v2": (32,)}
 
 
 def add_parser(commands: Any) -> None:
@@ -151,12 +150,15 @@ def _assigned(
     found: AnchorFile, arguments: argparse.Namespace, boxes_wh_px: NDArray[Any] | None
 ) -> StrideAssignment:
     """Return the anchors on the levels they are on, or divided over those that are asked for."""
+    from tinysight.boxes.export import ONE_LEVEL_PX
     from tinysight.boxes.strides import STRIDES_PX, assign_strides, group_levels
     from tinysight.errors import DataError
 
-    strides = arguments.strides or _ONE_LEVEL.get(arguments.to)
+    strides = arguments.strides or ONE_LEVEL_PX.get(arguments.to)
     # Levels without strides are kept when strides are named; levels with strides are left then.
-    keeps_levels = strides is None or (found.strides_px is None and arguments.to not in _ONE_LEVEL)
+    keeps_levels = strides is None or (
+        found.strides_px is None and arguments.to not in ONE_LEVEL_PX
+    )
     if not found.has_levels or arguments.divide is not None or not keeps_levels:
         return assign_strides(
             found.anchors_wh_px,

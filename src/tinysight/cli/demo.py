@@ -21,8 +21,8 @@ def add_parser(commands: Any) -> None:
 def run_demo(arguments: argparse.Namespace) -> int:
     """Draw a data set, then run the commands that a user would type, saying each."""
     from tinysight.cli import main
-    from tinysight.cli.boxes_report import PAGE
     from tinysight.cli.progress import progress_bar
+    from tinysight.report.boxes_folder import PAGE
     from tinysight.run_folder import REPORT
     from tinysight.samples import COCO_FILE, draw_samples
 
