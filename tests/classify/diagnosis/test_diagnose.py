@@ -21,6 +21,7 @@ from tinysight.classify.diagnosis import diagnose, diagnose_run
 from tinysight.config import override_recipe
 from tinysight.errors import RunError
 
+TWICE = {"duplicates": {"two_labels": 2, "across_split": 1, "seen_test_images": 1}}
 HEALTHY = [0.3, 0.45, 0.55, 0.62, 0.66, 0.69, 0.70, 0.701, 0.702, 0.703]
 
 
@@ -65,6 +66,34 @@ def test_a_run_whose_test_part_was_looked_at_is_told_how_to_choose() -> None:
     assert "tuning accuracy" in found(tuned, "still-improving").sentence
 
 
+def test_only_findings_that_choose_settings_are_said_to_flatter() -> None:
+    observations = diagnose(
+        make_history([0.8, 0.81, 0.81]), None, make_recipe(3), about=ABOUT, explanation=TWICE
+    )
+    assert {each.kind for each in observations if each.severity == "note"} == {
+        "not-evaluated",
+        "two-labels",
+        "seen-before",
+    }
+    lost = make_history([0.8, 0.81, 0.81], train_accuracy=[0.95] * 3)
+    observations = diagnose(lost, None, make_recipe(3), about=ABOUT)
+    assert kinds(observations) >= {"over-fitting", "test-part-chooses"}
+
+
+def test_a_run_with_epochs_left_is_told_so_before_all_else() -> None:
+    history = make_history([0.3, 0.35], train_accuracy=[0.2, 0.3])
+    observations = diagnose(history, None, make_recipe(10), about=ABOUT, has_weights=False)
+    assert observations[0].kind == "unfinished"
+    assert observations[0].sentence == "The run is not finished: 2 of 10 epochs are done."
+    assert "under-fitting" not in kinds(observations)
+    learned_by_heart = make_history([0.3, 0.35], train_accuracy=[0.5, 0.9])
+    observations = diagnose(learned_by_heart, None, make_recipe(10), about=ABOUT)
+    assert [each.kind for each in observations][:2] == ["unfinished", "over-fitting"]
+    # One that was never scored is not finished either.
+    unscored = diagnose(make_history([None]), None, make_recipe(2), about=ABOUT)
+    assert kinds(unscored) == {"unfinished", "not-evaluated"}
+
+
 def test_a_run_without_an_epoch_says_only_that() -> None:
     (observation,) = diagnose([], None, make_recipe(48), about=ABOUT)
     assert (observation.kind, observation.severity) == ("no-epoch", "note")
@@ -73,7 +102,7 @@ def test_a_run_without_an_epoch_says_only_that() -> None:
 
 def test_a_run_that_was_never_scored_is_told_to_evaluate() -> None:
     observations = diagnose(make_history([None, None]), None, make_recipe(2), about=ABOUT)
-    assert kinds(observations) == {"not-evaluated", "test-part-chooses"}
+    assert kinds(observations) == {"not-evaluated"}
     assert found(observations, "not-evaluated").advice == "Run `tinysight evaluate RUN`."
 
 

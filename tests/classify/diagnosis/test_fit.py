@@ -128,7 +128,12 @@ def test_a_rising_test_loss_shows_over_fitting_also_of_mixed_images() -> None:
     history = make_history([0.5, 0.6, 0.6], test_loss=[2.0, 1.8, 2.1])
     recipe = make_recipe(3, augment={"mix_probability": 0.5})
     observation = found(diagnose(history, None, recipe, about=ABOUT), "over-fitting")
-    assert observation.sentence.startswith("The test loss was lowest after epoch 2 (1.80)")
+    assert observation.severity == "note"
+    assert observation.sentence == (
+        "The test loss was lowest after epoch 2 (1.80) and rose to 2.10, while the training loss "
+        "fell from 3.60 to 3.24. The test accuracy is at its best all the same: the network grows "
+        "surer of its mistakes, but makes no more of them."
+    )
     assert observation.advice == "Try `--set train.epochs=1`, or add images."
 
 
@@ -145,6 +150,28 @@ def test_the_loss_must_rise_while_that_of_training_falls(
 ) -> None:
     history = make_history([0.6] * 3, test_loss=[2.0, 1.8, last_loss], train_loss=train_loss)
     observations = diagnose(history, None, make_recipe(3), about=ABOUT)
+    assert ("over-fitting" in kinds(observations)) == is_found
+
+
+def test_a_loss_that_rises_while_the_accuracy_falls_is_a_warning() -> None:
+    history = make_history([0.6, 0.62, 0.61], test_loss=[2.0, 1.8, 2.1])
+    observation = found(diagnose(history, None, make_recipe(3), about=ABOUT), "over-fitting")
+    assert observation.severity == "warning"
+    assert observation.sentence.endswith("while the training loss fell from 3.60 to 3.24.")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "is_found"),
+    [
+        (0.99, 0.04, False),  # 1,000 losses are known to 0.03, the difference to no less
+        (0.99, 0.12, True),
+        (1.0, 0.12, False),
+    ],
+)
+def test_a_loss_of_nearly_nothing_may_rise(accuracy: float, loss: float, is_found: bool) -> None:
+    history = make_history([0.9, accuracy, accuracy], test_loss=[0.5, 0.01, loss])
+    about = make_about(test_images=1_000, classes=10)
+    observations = diagnose(history, None, make_recipe(3), about=about)
     assert ("over-fitting" in kinds(observations)) == is_found
 
 
@@ -182,6 +209,52 @@ def test_the_share_of_the_commonest_class_is_no_learning() -> None:
     )
     assert "fit" not in kinds(observations)
     assert "fit" in kinds(judge(0.95, 0.95, about=about))
+
+
+def test_a_run_that_learned_by_heart_is_told_so() -> None:
+    about = make_about(test_images=1_000, classes=10)
+    observation = found(judge(0.1, 0.99, about=about), "over-fitting")
+    assert observation.severity == "warning"
+    assert observation.sentence == (
+        "Learned by heart: after 3 epochs 99.0 % of the training images (augmented, while they "
+        "were learned from) and 10.0 % of the test images are recognised, and guessing reaches "
+        "10.0 % with 10 classes. Nothing of what was learned helps on new images."
+    )
+    assert observation.advice == (
+        "Look whether the labels are right (`tinysight data show STORE --out FILE.png` draws "
+        "training images with their classes) and whether the test images show the same things as "
+        "the training images. Make the training images harder to learn by heart: "
+        "`--set augment.mix_probability=0.5`."
+    )
+    # What is not much above guessing in the training part was not learned there either.
+    assert "not-learning" in kinds(judge(0.1, 0.15, about=about))
+
+
+def test_a_run_that_is_wrong_more_often_than_guessing_is_told_to_look_at_its_labels() -> None:
+    observation = found(
+        judge(0.0, 0.9, about=make_about(test_images=24, classes=2)), "below-guessing"
+    )
+    assert observation.severity == "warning"
+    assert observation.sentence == (
+        "Wrong more often than guessing: after 3 epochs 90.0 % of the training images (augmented, "
+        "while they were learned from) and 0.0 % of the test images are recognised, and guessing "
+        "reaches 50.0 % with 2 classes. A network that looks is right less often than one that "
+        "does not where the classes of the two parts do not mean the same."
+    )
+    assert observation.advice == (
+        "Look whether the labels of the test images are swapped, or sorted otherwise than those of "
+        "the training images, which `tinysight data show STORE --out FILE.png` draws with their "
+        "classes."
+    )
+
+
+@pytest.mark.parametrize(("test", "images"), [(0.75, 4), (1.0, 1), (0.0, 1)])
+def test_a_handful_of_images_tells_neither_learning_nor_its_lack(test: float, images: int) -> None:
+    about = make_about(test_images=images, classes=2)
+    observations = judge(test, 0.7, about=about)
+    assert kinds(observations) >= {"too-few-images"}
+    assert not kinds(observations) & {"not-learning", "over-fitting", "below-guessing"}
+    assert ("fit" in kinds(observations)) == (test > 0)
 
 
 def test_few_images_are_no_proof_that_nothing_was_learned() -> None:
@@ -252,4 +325,4 @@ def test_where_naming_one_class_is_always_right_nothing_is_to_be_learned(
     observations = judge(1.0, 1.0, about=about)
     assert [each.severity for each in observations if each.severity == "warning"] == []
     assert found(observations, "nothing-to-learn").sentence == sentence
-    assert kinds(observations) == {"nothing-to-learn", "not-evaluated", "test-part-chooses"}
+    assert kinds(observations) == {"nothing-to-learn", "not-evaluated"}

@@ -3,10 +3,11 @@ import pytest
 from tests.classify.diagnosis.conftest import ABOUT, make_about, make_history, make_recipe
 from tinysight.classify.diagnosis.learning_curve import (
     has_learned,
+    is_below_guessing,
     looks_like_guessing,
     read_curve,
 )
-from tinysight.standard_errors import standard_error
+from tinysight.standard_errors import estimated_standard_error, standard_error
 
 
 def test_epochs_without_evaluation_are_left_out() -> None:
@@ -16,11 +17,17 @@ def test_epochs_without_evaluation_are_left_out() -> None:
     assert curve.accuracy.tolist() == curve.raw_accuracy.tolist() == [0.2, 0.4]
     assert not curve.is_averaged
     assert curve.part == "test"
-    assert curve.noise == standard_error(0.4, 33_000)
+    assert curve.noise == estimated_standard_error(0.4, 33_000)
 
 
 def test_a_history_without_evaluations_has_no_curve() -> None:
     assert read_curve(make_history([None, None]), ABOUT, make_recipe(4)) is None
+
+
+def test_a_perfect_accuracy_has_a_standard_error_too() -> None:
+    curve = read_curve(make_history([0.9, 1.0]), make_about(test_images=1_000), make_recipe(2))
+    assert curve is not None
+    assert curve.noise == pytest.approx(0.001, rel=0.01)
 
 
 def test_the_averaged_weights_are_the_ones_that_count() -> None:
@@ -74,3 +81,25 @@ def test_chance_is_left_behind_by_more_than_three_standard_errors() -> None:
     assert looks_like_guessing(0.104, 10_000, 0.1)
     assert not looks_like_guessing(0.104, 100_000, 0.1)
     assert make_about(classes=10)["classes"][-1]["index"] == 9
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "classes"),
+    [(0, 1, 2), (1, 1, 2), (3, 4, 2), (12, 24, 2), (0, 1, 200), (0, 5, 10)],
+)
+def test_few_images_do_not_look_like_guessing(right: int, images: int, classes: int) -> None:
+    assert not looks_like_guessing(right / images, images, 1 / classes)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "classes"), [(12, 26, 2), (0, 20, 200), (1, 20, 10), (50, 100, 2)]
+)
+def test_images_enough_look_like_guessing(right: int, images: int, classes: int) -> None:
+    assert looks_like_guessing(right / images, images, 1 / classes)
+
+
+def test_fewer_right_answers_than_guessing_gives_are_told_from_chance() -> None:
+    assert is_below_guessing(0.0, 24, 2)
+    assert not is_below_guessing(0.3, 24, 2)  # two standard errors below a half
+    assert not is_below_guessing(0.0, 4, 2)
+    assert not is_below_guessing(0.0, 400, 200)

@@ -195,6 +195,28 @@ def test_at_a_constant_learning_rate_the_rise_is_not_laid_to_its_fall() -> None:
 
 
 @pytest.mark.parametrize(
+    "accuracy", [[0.3, 0.625, 0.9, 1.0], [0.3, 0.625, 0.9, 0.9], [0.3, 0.625, 0.9, 0.89]]
+)
+def test_what_came_to_a_halt_or_to_perfection_does_not_still_improve(accuracy: list[float]) -> None:
+    observations = judge(accuracy, about=make_about(test_images=32, classes=2))
+    assert "still-improving" not in kinds(observations)
+
+
+def test_a_long_end_may_rise_by_fits_and_starts() -> None:
+    accuracy = [0.3] * 24 + [0.40, 0.42, 0.44, 0.46, 0.48, 0.478]
+    assert "still-improving" in kinds(judge(accuracy))
+    halted = [0.3] * 24 + [0.40, 0.44, 0.48, 0.48, 0.48, 0.48]
+    assert "still-improving" not in kinds(judge(halted))
+
+
+def test_chance_makes_something_of_perfect_accuracies_too() -> None:
+    few = judge([0.9, 1.0, 1.0, 1.0], about=make_about(test_images=1_000))
+    assert "0.0 points an epoch where chance makes 0.1 points." in found(few, "settled").sentence
+    many = judge([0.9, 1.0, 1.0, 1.0])
+    assert found(many, "settled").sentence.endswith("where chance makes less than 0.1 points.")
+
+
+@pytest.mark.parametrize(
     ("step", "kind"),
     [
         (0.0019, "settled"),
@@ -279,6 +301,15 @@ def test_averaged_weights_within_chance_of_the_raw_ones_are_even() -> None:
     observation = found(judge([0.4, 0.5, 0.6], ema_accuracy=[0.5, 0.58, 0.603]), "average-even")
     assert "over the run the averaged ones were 8.0 points ahead in the median" in (
         observation.sentence
+    )
+
+
+@pytest.mark.parametrize(("averaged", "raw"), [(1.0, 0.999), (0.999, 1.0)])
+def test_one_image_of_a_thousand_is_no_gain(averaged: float, raw: float) -> None:
+    about = make_about(test_images=1_000)
+    observations = judge([0.9, 0.99, raw], ema_accuracy=[0.9, 0.99, averaged], about=about)
+    assert found(observations, "average-even").sentence.startswith(
+        "Averaged and raw weights end even:"
     )
 
 

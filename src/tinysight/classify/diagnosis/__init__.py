@@ -29,6 +29,26 @@ __all__ = ["Observation", "diagnose", "diagnose_run"]
 
 _ORDER = ("warning", "note", "good")
 
+_CHOSEN_BY_RESULTS = frozenset(
+    {
+        "not-learning",
+        "below-guessing",
+        "over-fitting",
+        "under-fitting",
+        "training-not-comparable",
+        "lr-too-high",
+        "lr-ended-high",
+        "still-improving",
+        "declining",
+        "average-lags",
+        "classes-never-learned",
+        "weak-classes",
+        "over-confident",
+        "under-confident",
+    }
+)
+"""Kinds of findings that come from how the test images were recognised and advise a change."""
+
 _TEST_PART_CHOOSES = Observation(
     "test-part-chooses",
     "note",
@@ -85,13 +105,18 @@ def diagnose(
         has_weights: Whether the trained weights were written, so that the run can be evaluated.
 
     Returns:
-        Warnings first, then notes, then what is good.
+        That the run is not finished first, for all else is of a part of it; then warnings, notes
+        and what is good.
     """
     found = list(_observations(history, metrics, recipe, about, explanation, has_weights))
-    is_choice_ahead = any(observation.severity != "good" for observation in found)
-    if history and is_choice_ahead and recipe.train.tuning_fraction == 0:
+    is_choice_ahead = any(observation.kind in _CHOSEN_BY_RESULTS for observation in found)
+    if is_choice_ahead and recipe.train.tuning_fraction == 0:
         found.append(_TEST_PART_CHOOSES)
-    return tuple(sorted(found, key=lambda observation: _ORDER.index(observation.severity)))
+    return tuple(sorted(found, key=_place))
+
+
+def _place(observation: Observation) -> tuple[bool, int]:
+    return observation.kind != "unfinished", _ORDER.index(observation.severity)
 
 
 def _observations(
@@ -111,6 +136,15 @@ def _observations(
         )
         return
     last = history[-1]
+    done, epochs = last["epoch"] + 1, recipe.train.epochs
+    is_finished = done >= epochs
+    if not is_finished:
+        yield Observation(
+            "unfinished",
+            "note",
+            f"The run is not finished: {done:,} of {epochs:,} epochs are done.",
+            "Go on with `tinysight train STORE --out RUN --resume`.",
+        )
     guessing = read_guessing(about)
     curve = read_curve(history, about, recipe)
     if curve is not None:
@@ -120,12 +154,13 @@ def _observations(
             recipe,
             guessing=guessing,
             size_px=about["size_px"],
+            is_finished=is_finished,
         )
     # A schedule is good or bad for learning, so there must be something to learn.
     if curve is not None and guessing.accuracy < 1:
         schedule = [
             *judge_learning_rate(curve, history, recipe, guessing=guessing),
-            *judge_end(curve, history, recipe),
+            *(judge_end(curve, history, recipe) if is_finished else ()),
             *judge_average(curve, recipe, steps=last["steps"]),
         ]
         # Where nothing was learned, it is no comfort that it was done steadily.

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from tinysight.classify.diagnosis.learning_curve import (
     LearningCurve,
     has_learned,
+    is_below_guessing,
     looks_like_guessing,
 )
 from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
 from tinysight.run_facts import Guessing
-from tinysight.standard_errors import CHANCE_STANDARD_ERRORS
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, IMAGE_LOSS_SPREAD
 
 GAP_NOTE = 0.10
 GAP_WARNING = 0.25
@@ -29,7 +30,7 @@ over-fitted end 0.36 (98.4 and 62.6 %) and 0.55 (92.5 and 37.8 %) apart; a run t
 by its network or its epochs ends below 0.1."""
 LOSS_RISE = 0.10
 """Rise of the test loss above its lowest value, relative to it. Between neighbouring epochs of a
-healthy run it moves by a few hundredths."""
+healthy run it moves by a few hundredths. It must also be more than the images make by chance."""
 UNDER_FIT_ACCURACY = 0.70
 """Below this training accuracy more than three in ten of the very images that a network learns
 from are missed, so generalising is not yet what holds it back."""
@@ -46,6 +47,7 @@ def judge_fit(
     *,
     guessing: Guessing,
     size_px: int,
+    is_finished: bool,
 ) -> Iterator[Observation]:
     """Compare what the network knows of its training images with what it knows of others.
 
@@ -55,24 +57,14 @@ def judge_fit(
         recipe: Settings of the run.
         guessing: What can be had without looking at the images.
         size_px: Side of its images.
+        is_finished: Whether all epochs are done; more of them may be all that a fit lacks.
     """
     if guessing.accuracy == 1:
         yield _nothing_to_learn(guessing)
         return
     held_out = float(curve.accuracy[-1])
     if looks_like_guessing(held_out, curve.images, guessing.accuracy):
-        yield Observation(
-            "not-learning",
-            "warning",
-            f"Nothing that helps on new images was learned: after "
-            f"{counted(int(curve.epochs_done[-1]), 'epoch')} {percent(held_out)} of the "
-            f"{curve.part} images are recognised, and {guessing.way} reaches "
-            f"{_what_it_reaches(guessing)}. Of the training images it is "
-            f"{percent(train_accuracy)}.",
-            "Look at the images and their classes with `tinysight data show STORE --out FILE.png`, "
-            "and let `tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR` suggest a "
-            "schedule.max_lr.",
-        )
+        yield _no_better_than_guessing(curve, train_accuracy, recipe, guessing, size_px)
         return
     if not has_learned(held_out, curve.images, guessing.accuracy):
         yield Observation(
@@ -97,9 +89,7 @@ def judge_fit(
             f"Judge by the {curve.part} loss and accuracy alone.",
         )
         if rise:
-            yield Observation(
-                "over-fitting", "warning", rise, _more_regularisation(recipe, size_px)
-            )
+            yield _rising_loss(curve, rise, recipe, size_px)
         return
     gap = train_accuracy - held_out
     noise = CHANCE_STANDARD_ERRORS * curve.noise
@@ -108,7 +98,7 @@ def judge_fit(
         f"from) and {percent(held_out)} of the {curve.part} images are recognised"
     )
     if gap >= max(GAP_NOTE, noise):
-        strong = gap >= GAP_WARNING or bool(rise)
+        strong = gap >= GAP_WARNING or (bool(rise) and not _is_at_best(curve))
         apart = f"{in_points(gap)} apart and on plain training images still more"
         words = "Over-fitted" if strong else "Slightly over-fitted"
         yield Observation(
@@ -118,8 +108,10 @@ def judge_fit(
             _more_regularisation(recipe, size_px),
         )
     elif rise:
-        yield Observation("over-fitting", "warning", rise, _more_regularisation(recipe, size_px))
+        yield _rising_loss(curve, rise, recipe, size_px)
     elif train_accuracy < UNDER_FIT_ACCURACY:
+        if not is_finished:
+            return
         # In the first epoch most training images were seen by a network that knew next to nothing.
         is_first = int(curve.epochs_done[-1]) == 1
         is_harder = gap < -noise and not is_first
@@ -137,7 +129,7 @@ def judge_fit(
             f"limit, not the number of images.",
             _more_capacity(recipe, size_px, is_augmentation_strong=is_harder),
         )
-    else:
+    elif gap < GAP_WARNING:  # so few images may make a wider one that nothing can be said of it
         yield Observation(
             "fit",
             "good",
@@ -195,23 +187,96 @@ def _nothing_to_learn(guessing: Guessing) -> Observation:
     )
 
 
+def _no_better_than_guessing(
+    curve: LearningCurve,
+    train_accuracy: float,
+    recipe: Recipe,
+    guessing: Guessing,
+    size_px: int,
+) -> Observation:
+    """Say what it may be that keeps what was learned, if anything, from helping on new images."""
+    held_out = float(curve.accuracy[-1])
+    epochs = counted(int(curve.epochs_done[-1]), "epoch")
+    noise = CHANCE_STANDARD_ERRORS * curve.noise
+    knows_training = has_learned(train_accuracy, curve.train_images, guessing.accuracy)
+    if not knows_training or train_accuracy - held_out < max(GAP_NOTE, noise):
+        return Observation(
+            "not-learning",
+            "warning",
+            f"Nothing that helps on new images was learned: after {epochs} {percent(held_out)} of "
+            f"the {curve.part} images are recognised, and {guessing.way} reaches "
+            f"{_what_it_reaches(guessing)}. Of the training images it is "
+            f"{percent(train_accuracy)}.",
+            "Look at the images and their classes with `tinysight data show STORE --out FILE.png`, "
+            "and let `tinysight lr-find STORE --recipe RUN/recipe.toml --out DIR` suggest a "
+            "schedule.max_lr.",
+        )
+    figures = (
+        f"after {epochs} {percent(train_accuracy)} of the training images (augmented, while they "
+        f"were learned from) and {percent(held_out)} of the {curve.part} images are recognised"
+    )
+    if is_below_guessing(held_out, curve.images, guessing.num_classes):
+        among = counted(guessing.num_classes, "class", "classes")
+        return Observation(
+            "below-guessing",
+            "warning",
+            f"Wrong more often than guessing: {figures}, and guessing reaches "
+            f"{percent(1 / guessing.num_classes)} with {among}. A network that looks is right "
+            f"less often than one that does not where the classes of the two parts do not mean "
+            f"the same.",
+            f"Look whether the labels of the {curve.part} images are swapped, or sorted otherwise "
+            f"than those of the training images, which `tinysight data show STORE --out FILE.png` "
+            f"draws with their classes.",
+        )
+    return Observation(
+        "over-fitting",
+        "warning",
+        f"Learned by heart: {figures}, and {guessing.way} reaches {_what_it_reaches(guessing)}. "
+        f"Nothing of what was learned helps on new images.",
+        f"Look whether the labels are right (`tinysight data show STORE --out FILE.png` draws "
+        f"training images with their classes) and whether the {curve.part} images show the same "
+        f"things as the training images. {_more_regularisation(recipe, size_px)}",
+    )
+
+
 def _what_it_reaches(guessing: Guessing) -> str:
     among = counted(guessing.num_classes, "class", "classes")
     return f"{percent(guessing.accuracy)} with {among}"
 
 
 def _loss_rise(curve: LearningCurve) -> str:
-    """Say how the loss of held-out images rose while that of the training images fell, if so."""
+    """Say how the loss of held-out images rose while that of the training images fell, if so.
+
+    Where every image is recognised, no loss is worth a word.
+    """
     curve = curve.since_last_size()
     lowest = int(curve.loss.argmin())
-    is_rise = curve.loss[-1] >= (1 + LOSS_RISE) * curve.loss[lowest]
-    if not is_rise or curve.train_loss[-1] >= curve.train_loss[lowest]:
+    noise = CHANCE_STANDARD_ERRORS * IMAGE_LOSS_SPREAD / math.sqrt(curve.images)
+    is_rise = curve.loss[-1] - curve.loss[lowest] >= max(LOSS_RISE * curve.loss[lowest], noise)
+    is_training_fall = curve.train_loss[-1] < curve.train_loss[lowest]
+    if not is_rise or not is_training_fall or curve.accuracy[-1] == 1:
         return ""
     return (
         f"The {curve.part} loss was lowest after epoch {curve.epochs_done[lowest]} "
         f"({curve.loss[lowest]:.2f}) and rose to {curve.loss[-1]:.2f}, while the training loss "
         f"fell from {curve.train_loss[lowest]:.2f} to {curve.train_loss[-1]:.2f}."
     )
+
+
+def _rising_loss(curve: LearningCurve, rise: str, recipe: Recipe, size_px: int) -> Observation:
+    """Judge a loss that rises where the accuracies are not far apart, or cannot be compared."""
+    advice = _more_regularisation(recipe, size_px)
+    if not _is_at_best(curve):
+        return Observation("over-fitting", "warning", rise, advice)
+    all_the_same = (
+        f"The {curve.part} accuracy is at its best all the same: the network grows surer of its "
+        f"mistakes, but makes no more of them."
+    )
+    return Observation("over-fitting", "note", f"{rise} {all_the_same}", advice)
+
+
+def _is_at_best(curve: LearningCurve) -> bool:
+    return bool(curve.accuracy[-1] == curve.since_last_size().accuracy.max())
 
 
 def _more_regularisation(recipe: Recipe, size_px: int) -> str:

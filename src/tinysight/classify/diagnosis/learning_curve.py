@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from tinysight.classify.settings import Recipe
 from tinysight.run_facts import read_training_parts
-from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
+from tinysight.standard_errors import (
+    CHANCE_STANDARD_ERRORS,
+    estimated_standard_error,
+    highest_share,
+    standard_error,
+)
 
 LITTLE_LEARNED = 0.1
 """Who has come less than so far from guessing to perfection has learned next to nothing."""
+MUCH_LEARNED = 0.5
+"""Few images must at least rule out that so much of that way was made, or they tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class LearningCurve:
     @property
     def noise(self) -> float:
         """Standard error of the last accuracy."""
-        return standard_error(float(self.accuracy[-1]), self.images)
+        return estimated_standard_error(float(self.accuracy[-1]), self.images)
 
     @property
     def falls(self) -> NDArray[np.float64]:
@@ -124,10 +131,22 @@ def has_learned(accuracy: float, images: int, guessing: float) -> bool:
 def looks_like_guessing(accuracy: float, images: int, guessing: float) -> bool:
     """Return whether an accuracy is what guessing usually reaches, or cannot be much above it.
 
-    Where neither this nor :func:`has_learned` holds, there are too few images to tell. Arguments
-    are the same.
+    There must be images enough to tell it from the accuracy of a network that learned. Where
+    neither this nor :func:`has_learned` holds, they are too few to tell. Arguments are the same.
     """
     is_usual = accuracy <= guessing + standard_error(guessing, images)
-    most = accuracy + CHANCE_STANDARD_ERRORS * standard_error(accuracy, images)
-    is_little = most <= guessing + LITTLE_LEARNED * (1 - guessing)
-    return not has_learned(accuracy, images, guessing) and (is_usual or is_little)
+    learned = MUCH_LEARNED if is_usual else LITTLE_LEARNED
+    is_ruled_out = highest_share(accuracy, images) <= guessing + learned * (1 - guessing)
+    return not has_learned(accuracy, images, guessing) and is_ruled_out
+
+
+def is_below_guessing(accuracy: float, images: int, num_classes: int) -> bool:
+    """Return whether an accuracy is lower than guessing among all classes would be by chance.
+
+    Args:
+        accuracy: Share of right answers.
+        images: How many were asked for.
+        num_classes: Classes to guess among.
+    """
+    guessing = 1 / num_classes
+    return accuracy < guessing - CHANCE_STANDARD_ERRORS * standard_error(guessing, images)

@@ -14,7 +14,7 @@ from tinysight.classify.diagnosis.observation import Observation
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import counted, in_points, percent
 from tinysight.run_facts import Guessing, read_calibration, short_class_names
-from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, standard_error
+from tinysight.standard_errors import CHANCE_STANDARD_ERRORS, estimated_standard_error
 
 MIN_CLASS_IMAGES = 20
 """Classes with fewer test images are not judged: the share of hits among them says little."""
@@ -218,7 +218,7 @@ def _have(number: int) -> str:
 
 def _is_below(average: float, entry: Record) -> bool:
     """Return whether a class is recognised less often than the average by more than chance."""
-    noise = CHANCE_STANDARD_ERRORS * standard_error(entry["accuracy"], entry["images"])
+    noise = CHANCE_STANDARD_ERRORS * estimated_standard_error(entry["accuracy"], entry["images"])
     return bool(average - entry["accuracy"] > noise)
 
 

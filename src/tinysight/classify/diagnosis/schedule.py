@@ -15,7 +15,11 @@ from tinysight.classify.diagnosis.observation import Observation, Severity
 from tinysight.classify.settings import Recipe
 from tinysight.numerals import in_points, percent
 from tinysight.run_facts import Guessing
-from tinysight.standard_errors import standard_error
+from tinysight.standard_errors import (
+    IMAGE_LOSS_SPREAD,
+    estimated_standard_error,
+    standard_error,
+)
 
 FALL = 0.02
 """Falls of the test accuracy from one evaluation to the next that are smaller are never counted,
@@ -29,9 +33,6 @@ HIGH_LR = 0.2
 TRAIN_LOSS_RISE = 0.02
 """Rise of the training loss from one epoch to the next, relative: a sound step size makes it
 fall."""
-IMAGE_LOSS_SPREAD = 1.0
-"""About the standard deviation of the loss among images; the mean over n of them, which an epoch
-reports, has the n-th part of its variance."""
 FALLEN_LR = 0.5
 """Share of the learning rate at a fall or rise, up to which a later one counts as lower."""
 RECOVERED_STANDARD_ERRORS = 2.0
@@ -80,7 +81,7 @@ def judge_learning_rate(
         return
     raw = curve.raw_accuracy
     best, last = float(raw.max()), float(raw[-1])
-    noise = RECOVERED_STANDARD_ERRORS * standard_error(last, curve.images)
+    noise = RECOVERED_STANDARD_ERRORS * estimated_standard_error(last, curve.images)
     has_recovered = last >= best - noise
     is_learned = has_learned(float(curve.accuracy[-1]), curve.images, guessing.accuracy)
     is_healed = is_learned and _has_come_down(curve, history, falls, rises)
@@ -163,21 +164,13 @@ def judge_end(
 ) -> Iterator[Observation]:
     """Look at the last epochs: does the accuracy still rise, has the learning rate come down?
 
+    That of a run whose epochs are all done.
+
     Args:
         curve: The evaluations.
         history: Rows of ``history.jsonl``, at least one.
         recipe: Settings of the run.
     """
-    settings = recipe.train
-    done = history[-1]["epoch"] + 1
-    if done < settings.epochs:
-        yield Observation(
-            "unfinished",
-            "note",
-            f"The run is not finished: {done:,} of {settings.epochs:,} epochs are done.",
-            "Go on with `tinysight train STORE --out RUN --resume`.",
-        )
-        return
     highest, last_lr = recipe.schedule.max_lr, float(history[-1]["lr"])
     is_annealed = last_lr < ANNEALED_LR * highest
     if not is_annealed:
@@ -210,8 +203,11 @@ def _judge_trend(
     slope_noise = curve.noise / math.sqrt(spread)
     span = f"from epoch {curve.epochs_done[-count]} to {curve.epochs_done[-1]}"
     path = f"{percent(accuracy[0])} to {percent(accuracy[-1])}"
+    by_chance = f"where chance makes {_chance_in_points(slope_noise)}"
     least = max(SLOPE_STANDARD_ERRORS * slope_noise, WORTHWHILE_SLOPE)
-    if slope > least:
+    # What rose to a halt in the middle, or to perfection, does not rise any more.
+    still_rises = accuracy[-1 - count // 2] < accuracy[-1] < 1
+    if slope > least and still_rises:
         why = (
             " Part of that is the falling learning rate, so the whole schedule must be longer; "
             "more epochs at the end of this one would bring little."
@@ -222,7 +218,7 @@ def _judge_trend(
             "still-improving",
             "note",
             f"Still improving at the end: {span} the {curve.part} accuracy rose from {path}, "
-            f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.{why}",
+            f"{in_points(slope)} an epoch {by_chance}.{why}",
             f"Train a new run with `--set train.epochs={2 * recipe.train.epochs}`.",
         )
     elif slope < -least:
@@ -231,7 +227,7 @@ def _judge_trend(
             "declining",
             "warning",
             f"Getting worse at the end: {span} the {curve.part} accuracy fell from {path}, "
-            f"{in_points(slope)} an epoch where chance makes {in_points(slope_noise)}.",
+            f"{in_points(slope)} an epoch {by_chance}.",
             f"Train a new run with fewer epochs: `--set {fewer}`."
             if fewer
             else "Train a new run with an earlier peak: schedule.peak_epoch.",
@@ -241,8 +237,14 @@ def _judge_trend(
             "settled",
             "good",
             f"Settled: {span} the {curve.part} accuracy went from {path}, {in_points(slope)} an "
-            f"epoch where chance makes {in_points(slope_noise)}.",
+            f"epoch {by_chance}.",
         )
+
+
+def _chance_in_points(slope_noise: float) -> str:
+    """Return what chance makes, which is never nothing."""
+    text = in_points(slope_noise)
+    return "less than 0.1 points" if text == in_points(0) else text
 
 
 def judge_average(curve: LearningCurve, recipe: Recipe, *, steps: int) -> Iterator[Observation]:
@@ -256,7 +258,9 @@ def judge_average(curve: LearningCurve, recipe: Recipe, *, steps: int) -> Iterat
     if not curve.is_averaged:
         return
     gains = curve.accuracy - curve.raw_accuracy
-    gain, noise = float(gains[-1]), RECOVERED_STANDARD_ERRORS * curve.noise
+    gain = float(gains[-1])
+    middle = float(curve.accuracy[-1] + curve.raw_accuracy[-1]) / 2
+    noise = RECOVERED_STANDARD_ERRORS * estimated_standard_error(middle, curve.images)
     window = 1 / (1 - recipe.train.ema_decay)
     figures = (
         f"{percent(curve.accuracy[-1])} with the averaged weights and "
