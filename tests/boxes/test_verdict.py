@@ -34,6 +34,7 @@ def test_the_default_stays_where_it_fits() -> None:
     boxes, image = around(YOLOV5.anchors_wh_px, 0.2)
     found = judge_anchors(YOLOV5.anchors_wh_px * 1.1, YOLOV5, boxes, image)
     assert found.keep_default
+    assert found.can_be_told
     assert found.iou_gain < 0
     assert found.text.startswith("Keep the yolov5-p5 anchors: the others do not fit better.")
 
@@ -193,8 +194,10 @@ def test_one_image_is_too_few_to_tell() -> None:
     boxes = np.array([(50.0, 50.0)] * 9)
     found = judge_anchors(np.array([(50.0, 50.0)]), YOLOV5, boxes, np.zeros(9, np.int64))
     assert found.iou_gain > 0.02
-    assert (found.keep_default, found.gain_interval) == (True, None)
-    assert found.text.startswith("Keep the yolov5-p5 anchors: one image is too few to tell. On")
+    assert (found.keep_default, found.can_be_told, found.gain_interval) == (True, False, None)
+    assert found.text.startswith(
+        "Whether to keep the yolov5-p5 anchors cannot be told: one image is too few. On"
+    )
     assert "points; one image has no interval); the best possible recall" in found.text
     assert found.text.endswith("Mind that 1 anchor is compared with 9.")
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.boxes.tables import make_table, write_coco
 from tinysight.boxes.analysis import BoxAnalysis, analyse_boxes
+from tinysight.boxes.choice_of_k import RuleChoice
 from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 from tinysight.cli.anchor_lines import set_lines
@@ -173,6 +174,82 @@ def test_no_class_is_singled_out_where_several_have_the_most_boxes(tmp_path: Pat
     assert "of the boxes are" not in lead_of(0, 1)
     assert lead_of(0, 1, 1).startswith("66.7 % of the boxes are dog.")
     assert lead_of(1).startswith("100.0 % of the boxes are dog.")
+
+
+@pytest.mark.parametrize(
+    ("kneedle", "chord", "silhouette", "gain", "said"),
+    [
+        (3, 3, 3, 3, "The elbow of the log sizes is at 3: every rule says so."),
+        (
+            *(3, 3, 3, 6),
+            "The elbow of the log sizes is at 3, but the gain in mean IoU says 6, so it is not a "
+            "clear one: the blue curve says what each further anchor brings.",
+        ),
+        (
+            *(3, 3, 2, None),
+            "The elbow of the log sizes is at 3, but the silhouette says 2 and the gain in mean "
+            "IoU finds none, so it is not a clear one: the blue curve says what each further "
+            "anchor brings.",
+        ),
+        (
+            *(3, 4, 2, 6),
+            "There is no clear elbow: kneedle says 3, the chord says 4, the silhouette says 2 and "
+            "the gain in mean IoU says 6. Box sizes rarely form clusters. Take as many anchors as "
+            "your detector has places for; the blue curve says what each of them brings.",
+        ),
+        (
+            *(None, None, None, None),
+            "There is no clear elbow: no rule finds one. Box sizes rarely form clusters. Take as "
+            "many anchors as your detector has places for; the blue curve says what each of them "
+            "brings.",
+        ),
+    ],
+)
+def test_rules_that_differ_are_named_with_what_they_say(
+    analysis: BoxAnalysis,
+    kneedle: int | None,
+    chord: int | None,
+    silhouette: int | None,
+    gain: int | None,
+    said: str,
+) -> None:
+    anchors = analysis.anchors
+    assert anchors is not None
+    found = {"kneedle": kneedle, "chord": chord, "silhouette": silhouette, "gain": gain}
+    rules = {name: RuleChoice(k, 1.0) for name, k in found.items()}
+    choice = dataclasses.replace(anchors.choice, rules=rules)
+    section = anchors_section.choice_section(dataclasses.replace(anchors, choice=choice))
+    assert section.lead == said
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        ((5,), "The boxes have 1 size: 1 anchor fits exactly."),
+        ((5, 9, 14), "The boxes have 3 sizes: 3 anchors fit exactly."),
+    ],
+)
+def test_sizes_that_have_an_anchor_each_need_no_rules(
+    sides: tuple[int, ...], said: str, tmp_path: Path
+) -> None:
+    table = make_table([(0, 0, 0, 0, side, 9) for side in sides * 20], image_wh=[(20, 20)])
+    reading = read_boxes(write_coco(table, tmp_path / "same.json"))
+    analysis = analyse_boxes(reading, certify_s=0)
+    assert analysis.anchors is not None
+    section = anchors_section.choice_section(analysis.anchors)
+    assert section.lead == said
+    assert [type(block) for block in section.blocks] == [Figure]
+
+
+def test_what_cannot_be_told_of_one_image_is_a_note(tmp_path: Path) -> None:
+    table = make_table([(0, 0, 0, 0, 5, 9)], image_wh=[(20, 20)])
+    reading = read_boxes(write_coco(table, tmp_path / "one.json"))
+    page = build_boxes_page(analyse_boxes(reading, certify_s=0), name="one")
+    (section,) = (section for section in page.sections if section.name == "anchors")
+    callout = section.blocks[0]
+    assert isinstance(callout, Callout)
+    assert callout.severity == "note"
+    assert "anchors cannot be told: one image is too few." in callout.text
 
 
 def test_asked_sets_are_listed_with_their_bounds(analysis: BoxAnalysis) -> None:

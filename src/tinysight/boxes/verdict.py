@@ -66,6 +66,14 @@ class Verdict:
     """The verdict in plain English."""
 
     @property
+    def can_be_told(self) -> bool:
+        """Whether there is more than one image, so that it shows how much images differ.
+
+        If not, published anchors are kept for want of a reason to change them.
+        """
+        return self.gain_interval is not None
+
+    @property
     def iou_gain(self) -> float:
         """How much higher the mean best IoU of the fitted anchors is."""
         return self.iou_fitted - self.iou_default
@@ -194,10 +202,7 @@ def _verdict_of(
     default = one.default
     gain = one.iou_fitted - one.iou_default
     recall_gain = one.recall_fitted - one.recall_default
-    keep, why = _decide(gain, recall_gain, interval, recall_interval, margin)
-    headline = f"Keep the {default.name} anchors: {why}."
-    if not keep:
-        headline = _change(why, recall_gain, len(one.recall_gain))
+    keep, headline = _headline(one, interval, recall_interval, margin)
     recall = f"{rounded_down(one.recall_fitted, 4)} and {rounded_down(one.recall_default, 4)}"
     if recall_gain:
         recall += f" ({_in_points(recall_gain, recall_interval)})"
@@ -236,6 +241,21 @@ def _verdict_of(
         margin=margin,
         text=" ".join(sentences),
     )
+
+
+def _headline(
+    one: _Comparison, interval: Interval | None, recall_interval: Interval | None, margin: float
+) -> tuple[bool, str]:
+    """Return whether to keep the default, and the sentence that says so."""
+    name = one.default.name
+    if interval is None or recall_interval is None:
+        return True, f"Whether to keep the {name} anchors cannot be told: one image is too few."
+    iou_gain = one.iou_fitted - one.iou_default
+    recall_gain = one.recall_fitted - one.recall_default
+    keep, why = _decide(iou_gain, recall_gain, interval, recall_interval, margin)
+    if keep:
+        return True, f"Keep the {name} anchors: {why}."
+    return False, _change(why, recall_gain, len(one.recall_gain))
 
 
 def _change(why: str, recall_gain: float, num_boxes: int) -> str:
@@ -360,13 +380,11 @@ def _score_preset(
 def _decide(
     iou_gain: float,
     recall_gain: float,
-    interval: Interval | None,
-    recall_interval: Interval | None,
+    interval: Interval,
+    recall_interval: Interval,
     margin: float,
 ) -> tuple[bool, str]:
     """Return whether to keep the default, and the reason as half a sentence."""
-    if interval is None or recall_interval is None:
-        return True, "one image is too few to tell"
     asked = f"the {100 * margin:g} points that make a change worth its cost"
     # In a small set one box is more than the margin: it must be more than chance, too.
     if recall_gain <= -RECALL_MARGIN and recall_interval[1] < 0:

@@ -228,6 +228,7 @@ def _as_json(
         if verdict is None
         else {
             **asdict(verdict),
+            "can_be_told": verdict.can_be_told,
             "iou_gain": verdict.iou_gain,
             "recall_gain": verdict.recall_gain,
         },

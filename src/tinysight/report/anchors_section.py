@@ -24,6 +24,7 @@ from tinysight.report.page import (
 if TYPE_CHECKING:
     from tinysight.boxes.analysis import AnchorAnalysis, BoxAnalysis
     from tinysight.boxes.anchors import AnchorSet
+    from tinysight.boxes.choice_of_k import ChoiceOfK
     from tinysight.boxes.verdict import Verdict
 
 MOST_CLASS_ROWS = 2_000
@@ -34,6 +35,12 @@ _RULE_NAMES = {
     "chord": "farthest from the chord of the log WCSS",
     "silhouette": "largest silhouette",
     "gain": "last k before one more anchor raises the mean IoU by less than 0.02",
+}
+_SHORT_RULE_NAMES = {
+    "kneedle": "kneedle",
+    "chord": "the chord",
+    "silhouette": "the silhouette",
+    "gain": "the gain in mean IoU",
 }
 
 
@@ -54,7 +61,8 @@ def sets_section(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Section:
 
 
 def _verdict_callout(verdict: Verdict) -> Callout:
-    return Callout("good" if verdict.keep_default else "note", verdict.text)
+    is_good = verdict.keep_default and verdict.can_be_told
+    return Callout("good" if is_good else "note", verdict.text)
 
 
 def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
@@ -185,6 +193,11 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         ),
         height_px=320,
     )
+    blocks = (figure,) if _exact_k(anchors) else (figure, _rules_table(choice))
+    return Section("choice", "How many anchors?", blocks, lead=_choice_lead(anchors))
+
+
+def _rules_table(choice: ChoiceOfK) -> Table:
     rows = tuple(
         (_RULE_NAMES.get(name, name), rule.k, rule.share) for name, rule in choice.rules.items()
     )
@@ -193,7 +206,7 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         Column("k", "number"),
         Column("In resampled boxes", "share", digits=0),
     )
-    table = Table(
+    return Table(
         "rules",
         "What the rules say",
         columns,
@@ -201,23 +214,43 @@ def choice_section(anchors: AnchorAnalysis) -> Section:
         caption=f"The share of {choice.num_resamples} bootstrap samples in which the rule says the "
         "same.",
     )
-    return Section("choice", "How many anchors?", (figure, table), lead=_choice_lead(anchors))
 
 
 def _choice_lead(anchors: AnchorAnalysis) -> str:
-    choice = anchors.choice
+    choice, exact_k = anchors.choice, _exact_k(anchors)
+    if exact_k:
+        sizes, own = counted(exact_k, "size"), counted(exact_k, "anchor")
+        return f"The boxes have {sizes}: {own} {'fits' if exact_k == 1 else 'fit'} exactly."
     if choice.k is None:
         return (
-            "There is no clear elbow: box sizes rarely form clusters. Take as many anchors as "
-            "your detector has places for; the blue curve says what each of them brings."
+            f"There is no clear elbow: {_say_rules(choice)}. Box sizes rarely form clusters. Take "
+            "as many anchors as your detector has places for; the blue curve says what each of "
+            "them brings."
         )
-    text = f"The elbow of the log sizes is at {choice.k}."
-    if not choice.is_agreed:
-        text += (
-            " The other rules say something else, so it is not a clear one: the blue "
-            "curve says what each further anchor brings."
-        )
-    return text
+    text = f"The elbow of the log sizes is at {choice.k}"
+    if choice.is_agreed:
+        return f"{text}: every rule says so."
+    return (
+        f"{text}, but {_say_rules(choice)}, so it is not a clear one: the blue curve says what "
+        "each further anchor brings."
+    )
+
+
+def _exact_k(anchors: AnchorAnalysis) -> int:
+    """Return the number of anchors at which every distinct size has its own; 0 if none is there."""
+    num_sizes = len(anchors.points.weights)
+    return num_sizes if any(one.k == num_sizes for one in anchors.sets) else 0
+
+
+def _say_rules(choice: ChoiceOfK) -> str:
+    """Say what the rules say that do not find the elbow of the log sizes."""
+    others = {
+        _SHORT_RULE_NAMES[name]: rule.k for name, rule in choice.rules.items() if rule.k != choice.k
+    }
+    if not others:
+        return "no rule finds one"
+    said = [f"{name} {'finds none' if k is None else f'says {k}'}" for name, k in others.items()]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def published_section(anchors: AnchorAnalysis) -> Section:
