@@ -399,10 +399,8 @@ def test_run_that_was_not_evaluated_names_the_command(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (run / run_folder.METRICS).unlink()
     page = page_of(run)
-    assert page.headline == "55.0 % of the test images recognised so far"
-    assert page.lead == (
-        "After 5 epochs of 5. Predictions of the test images were not written yet."
-    )
+    assert page.headline == "55.0 % of the test images recognised"
+    assert page.lead == "After 5 epochs. Predictions of the test images were not written yet."
     (command,) = [block for block in page.blocks() if isinstance(block, Command)]
     assert command.command == "tinysight evaluate RUN"
     assert command.text == (

@@ -58,6 +58,61 @@ def tune(run: Path) -> Path:
     return run
 
 
+def make_tuned(run: Path, *, accuracy: float, images: int = 200) -> Path:
+    """A run that was trained with a tuning part and not evaluated."""
+    tune(make_run(run, train__tuning_fraction=0.1))
+    (run / run_folder.METRICS).unlink()
+    about = run_folder.read_json(run / run_folder.RUN)
+    run_folder.write_json(run / run_folder.RUN, about | {"tuning_images": images})
+    rows = run_folder.read_records(run / run_folder.HISTORY)
+    last = rows[-1] | {"tuning_accuracy": accuracy, "tuning_loss": 1.5}
+    run_folder.write_records(run / run_folder.HISTORY, [*rows[:-1], last])
+    return run
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chance"),
+    [
+        (0.6, "That may be chance: their 95 % intervals overlap."),
+        (0.8, "That is more than chance: their 95 % intervals do not overlap."),
+    ],
+)
+def test_tuning_runs_are_compared_by_their_tuning_part(
+    tmp_path: Path, accuracy: float, chance: str
+) -> None:
+    page = page_of(
+        make_tuned(tmp_path / "a", accuracy=0.55), make_tuned(tmp_path / "b", accuracy=accuracy)
+    )
+    assert page.headline == f"b is {100 * accuracy - 55:.1f} points ahead of a"
+    assert page.lead == (
+        f"It recognises {100 * accuracy:.1f} % of its tuning images, a 55.0 %. {chance}"
+    )
+    assert [stat.value for stat in page.stats] == ["55.0 %", f"{100 * accuracy:.1f} %"]
+    table = named(page, "metrics")
+    rows = table.rows[2:6]
+    assert [row[:2] for row in rows] == [
+        ("Tuning accuracy", "55.0 %"),
+        ("95 % interval of it", "48.1 % to 61.7 %"),
+        ("Tuning loss", "1.500"),
+        ("Tuning images", "200"),
+    ]
+    assert "the test part stays unseen until one of them is chosen" in table.caption
+
+
+def test_tuning_runs_of_other_images_are_not_compared(tmp_path: Path) -> None:
+    first = make_tuned(tmp_path / "a", accuracy=0.5)
+    for name, other in (
+        ("fewer", make_tuned(tmp_path / "b", accuracy=0.6, images=100)),
+        ("tested", make_run(tmp_path / "c")),
+    ):
+        page = page_of(first, other)
+        assert page.headline == "Runs side by side", name
+        assert page.lead == (
+            "Fewer than two of them were evaluated on their test part, or on one tuning part."
+        )
+        assert "Tuning accuracy" not in [row[0] for row in named(page, "metrics").rows]
+
+
 def test_curves_are_named_after_the_part_that_was_measured(tmp_path: Path) -> None:
     tuned = [tune(make_run(tmp_path / name)) for name in "ab"]
     figure = named(page_of(*tuned), "measured-accuracy")
@@ -91,9 +146,21 @@ def test_runs_whose_images_grew_say_so(tmp_path: Path) -> None:
 def test_equal_runs_are_level(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path / "a"), make_run(tmp_path / "b"))
     assert page.headline == "a and b are level"
+    assert page.lead == "Both recognise 55.0 % of their test images."
     table = named(page, "differences")
     assert table.rows == ()
     assert table.empty == "Every setting of their recipes is the same."
+
+
+def test_every_run_at_the_best_accuracy_is_counted(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name) for name in "abcd"]
+    worse = change_metrics(make_run(tmp_path / "w"), accuracy=0.4)
+    page = page_of(worse, *runs[:3])
+    assert page.headline == "a, b and c are level"
+    assert page.lead == "All 3 recognise 55.0 % of their test images."
+    page = page_of(worse, *runs)
+    assert page.headline == "4 of 5 runs are level"
+    assert page.lead == "a, b, c and d recognise 55.0 % of their test images."
 
 
 def test_only_settings_that_differ_are_listed(tmp_path: Path) -> None:
@@ -212,15 +279,17 @@ def test_accuracies_have_intervals_and_leads_are_counted_image_by_image(tmp_path
     ]
     page = page_of(*runs)
     table = named(page, "metrics")
-    assert table.rows[:5] == (
+    assert table.rows[:6] == (
         ("Test accuracy", "46.7 %", "50.0 %"),
         ("95 % interval of it", "41.1 % to 52.3 %", "44.4 % to 55.6 %"),
         ("Ahead of a, points", None, "+3.3 (-0.3 to +6.9)"),
-        ("Images that it alone recognises : a alone", None, "20 : 10"),
+        ("Recognised by it, not by a", None, "20"),
+        ("Recognised by a, not by it", None, "10"),
         ("So uneven by chance", None, "9.9 %"),
     )
     assert table.shown == len(table.rows)
     assert "Another seed in training changes an accuracy as well" in table.caption
+    assert "“So uneven by chance” is how often two equally good networks" in table.caption
     assert "exact McNemar test" in table.caption
     assert page.headline == "b is 3.3 points ahead of a"
     assert page.lead == (

@@ -138,9 +138,13 @@ def _headline(results: RunResults) -> tuple[str, str]:
         if not was_tested:
             lacking = "The test part was not evaluated yet."
         if accuracy is not None:
+            epochs = results.recipe["train"]["epochs"]
+            is_finished = history[-1]["epoch"] + 1 >= epochs
+            of_all = "" if is_finished else f" of {epochs:,}"
             return (
-                f"{percent(accuracy)} of the {part} images recognised so far",
-                f"After {_epochs(history)} of {results.recipe['train']['epochs']:,}. {lacking}",
+                f"{percent(accuracy)} of the {part} images recognised"
+                f"{'' if is_finished else ' so far'}",
+                f"After {_epochs(history)}{of_all}. {lacking}",
             )
         return (
             f"{percent(history[-1]['train_accuracy'])} of the training images recognised",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tinysight.numerals import counted, duration, in_points, percent
-from tinysight.report.chance import PairedHits, accuracy_interval, pair_hits
+from tinysight.numerals import counted, percent
 from tinysight.report.chart_style import RUN_COLOURS
 from tinysight.report.class_charts import class_change_chart
 from tinysight.report.classify_page import show_setting
+from tinysight.report.compare_measures import build_measures_section, written
+from tinysight.report.compare_scores import (
+    have_other_tests,
+    headline_of,
+    tested_scores,
+    tuning_scores,
+)
 from tinysight.report.page import (
     Block,
-    Callout,
     Cell,
     Column,
     Columns,
@@ -36,17 +41,8 @@ from tinysight.report.training_charts import (
     step_points,
     value_range_of,
 )
-from tinysight.run_facts import read_training_parts
 
 _MOST_RUNS = len(RUN_COLOURS)
-_LEAST_LEAD = 0.001  # of accuracy: in a smaller one percentages may read the same
-
-_CHANCE = 0.05  # of two equally good networks; what is rarer is not put down to chance
-
-Measure = tuple[str, str | None]
-"""The name of a measure, and its value in a run; None where there is none."""
-
-_OTHER_TESTS = "These runs were tested on different images, so their figures do not compare."
 
 
 def build_comparison_page(runs: Sequence[RunResults]) -> Page:
@@ -65,22 +61,20 @@ def build_comparison_page(runs: Sequence[RunResults]) -> Page:
             f"a page must show at most {_MOST_RUNS} runs, got {len(runs)}. Compare fewer at a time."
         )
     names = run_names(runs)
-    sections = [_metrics_section(runs, names), _curves_section(runs, names)]
+    sections = [build_measures_section(runs, names), _curves_section(runs, names)]
     sections.append(_recipe_section(runs, names))
     have_same_classes = len({_classes_of(run) for run in runs}) == 1
-    if have_same_classes and not _have_other_tests(runs) and all(run.metrics for run in runs):
+    if have_same_classes and not have_other_tests(runs) and all(run.metrics for run in runs):
         sections.append(_classes_section(runs, names))
-    headline, lead = _headline(runs, names)
+    tested, tuned = tested_scores(runs, names), tuning_scores(runs, names)
+    scored = [score for score in tested if score] or [score for score in tuned if score]
+    headline, lead = headline_of(runs, names)
     return Page(
         title=f"{' · '.join(names)} · tinysight",
         kicker=f"{len(runs)} runs side by side",
         headline=headline,
         lead=lead,
-        stats=tuple(
-            Stat(percent(run.metrics["accuracy"]), name)
-            for run, name in zip(runs, names, strict=True)
-            if run.metrics
-        ),
+        stats=tuple(Stat(percent(score.accuracy), score.name) for score in scored),
         sections=tuple(sections),
     )
 
@@ -92,153 +86,6 @@ def run_names(runs: Sequence[RunResults]) -> tuple[str, ...]:
         folder if folders.count(folder) == 1 else f"{folder} ({number})"
         for number, folder in enumerate(folders, 1)
     )
-
-
-def _headline(runs: Sequence[RunResults], names: Sequence[str]) -> tuple[str, str]:
-    if _have_other_tests(runs):
-        return "Runs side by side", _OTHER_TESTS
-    scored = [
-        (run.metrics["accuracy"], name, run.metrics["images"], run)
-        for run, name in zip(runs, names, strict=True)
-        if run.metrics
-    ]
-    if len(scored) < 2:
-        return "Runs side by side", "Fewer than two of them were evaluated on their test part."
-    scored.sort(key=lambda score: -score[0])
-    (best, best_name, best_of, best_run), (second, second_name, second_of, second_run) = scored[:2]
-    may_be_chance = _may_be_chance(_paired(best_run, second_run))
-    if best == second:
-        return (
-            f"{best_name} and {second_name} are level",
-            f"Both recognise {percent(best)} of their test images.",
-        )
-    if best - second < _LEAST_LEAD:
-        right, second_right = round(best * best_of), round(second * second_of)
-        return (
-            f"{best_name} is less than {in_points(_LEAST_LEAD)} ahead of {second_name}",
-            f"It recognises {right:,} of its {counted(best_of, 'test image')}, {second_name} "
-            f"{second_right:,} of {second_of:,}.{may_be_chance}",
-        )
-    return (
-        f"{best_name} is {in_points(best - second)} ahead of {second_name}",
-        f"It recognises {percent(best)} of its test images, {second_name} {percent(second)}."
-        f"{may_be_chance}",
-    )
-
-
-def _may_be_chance(paired: PairedHits | None) -> str:
-    if paired is None:
-        return ""
-    verdict = "That may be chance" if paired.chance >= _CHANCE else "That is more than chance"
-    return (
-        f" {verdict}: the probability that two equally good networks differ at least so much on "
-        f"these images is {percent(paired.chance)}."
-    )
-
-
-def _paired(first: RunResults, second: RunResults) -> PairedHits | None:
-    if first.hits is None or second.hits is None:
-        return None
-    return pair_hits(first.hits, second.hits)
-
-
-def _metrics_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
-    blocks: list[Block] = []
-    if _have_other_tests(runs):
-        blocks.append(
-            Callout(
-                "warning",
-                _OTHER_TESTS,
-                "Train them on the same store.",
-            )
-        )
-    leads = [] if _have_other_tests(runs) else list(_lead_rows(runs, names))
-    rows = (*_rows_of(_accuracy, runs), *leads, *_rows_of(_other_measures, runs))
-    caption = _ABOUT_INTERVALS if any(run.metrics for run in runs) else ""
-    if leads:
-        caption += _ABOUT_LEADS
-    # Values of a row have one unit and those of a column many, so they come as texts.
-    columns = (Column("Measure"), *(Column(name) for name in names))
-    blocks.append(Table("metrics", "Measures", columns, rows, caption, shown=len(rows)))
-    return Section("measures", "What came out", tuple(blocks))
-
-
-def _lead_rows(runs: Sequence[RunResults], names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
-    """Yield how far each run is ahead of the first, where any can be compared image by image."""
-    pairs = [None, *(_paired(runs[0], run) for run in runs[1:])]
-    if not any(pairs):
-        return
-    for label, show in (
-        (f"Ahead of {names[0]}, points", _show_lead),
-        (
-            f"Images that it alone recognises : {names[0]} alone",
-            lambda pair: f"{pair.only_second:,} : {pair.only_first:,}",
-        ),
-        ("So uneven by chance", lambda pair: percent(pair.chance)),
-    ):
-        yield (label, *(None if pair is None else show(pair) for pair in pairs))
-
-
-def _show_lead(pair: PairedHits) -> str:
-    low, high = pair.lead_interval
-    return f"{100 * pair.lead:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
-
-
-_ABOUT_INTERVALS = (
-    "An interval holds the accuracy on all images of this kind in 95 % of draws of so many test "
-    "images (Wilson). Another seed in training changes an accuracy as well, which is not in it."
-)
-_ABOUT_LEADS = (
-    " These runs share their test images, so a lead rests on those that only one of two runs "
-    "recognises: its interval (95 %, Agresti and Min) may leave out 0 where the intervals of both "
-    "accuracies overlap. The share below is how often two equally good networks are at least so "
-    "uneven (exact McNemar test); with many runs, some lead is rare by chance."
-)
-
-
-def _have_other_tests(runs: Sequence[RunResults]) -> bool:
-    return len({run.about["split_digest"] for run in runs}) > 1
-
-
-def _rows_of(
-    measures: Callable[[RunResults], Iterator[Measure]], runs: Sequence[RunResults]
-) -> Iterator[tuple[Cell, ...]]:
-    """Yield a row for each measure: its name, and its value in each run."""
-    for same in zip(*map(measures, runs), strict=True):
-        yield (same[0][0], *(value for _, value in same))
-
-
-def _accuracy(run: RunResults) -> Iterator[Measure]:
-    accuracy = interval = None
-    if run.metrics is not None:
-        accuracy = percent(run.metrics["accuracy"])
-        ends = accuracy_interval(run.metrics["accuracy"], run.metrics["images"])
-        interval = " to ".join(map(percent, ends))
-    yield "Test accuracy", accuracy
-    yield "95 % interval of it", interval
-
-
-def _other_measures(run: RunResults) -> Iterator[Measure]:
-    metrics, last = run.metrics or {}, run.history[-1] if run.history else {}
-    yield "Among the first five", _written(metrics.get("top5"), percent)
-    yield "Test loss", _written(metrics.get("loss"), "{:.3f}".format)
-    yield "Calibration error", _written(metrics.get("calibration_error"), percent)
-    yield "Training accuracy", _written(last.get("train_accuracy"), percent)
-    yield "Training loss", _written(last.get("train_loss"), "{:.3f}".format)
-    yield "Epochs", f"{last['epoch'] + 1:,}" if last else None
-    yield "Training time", _written(last.get("seconds"), duration)
-    yield "Images a second", _written(last.get("images_per_s"), "{:,.0f}".format)
-    yield "Training images", f"{read_training_parts(run.about, run.recipe).learned_from:,}"
-    yield "Test images", f"{run.about['test_images']:,}"
-    yield "Classes", f"{len(run.about['classes']):,}"
-    yield "Image side", f"{run.about['size_px']} px"
-    yield "Device", _written(run.environment.get("device"), show_setting)
-    yield "Processor", run.environment.get("processor")
-
-
-def _written(value: Any, write: Callable[[Any], str]) -> str | None:
-    """Write a value as people read it; None where it was not measured in a run."""
-    return None if value is None else write(value)
 
 
 def _curves_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
@@ -378,7 +225,7 @@ def _recipe_section(runs: Sequence[RunResults], names: Sequence[str]) -> Section
 
 def _shown(values: Sequence[Any]) -> Iterator[str | None]:
     """Yield a setting of each run as people read it, with every digit where fewer read the same."""
-    shown = [_written(value, show_setting) for value in values]
+    shown = [written(value, show_setting) for value in values]
     distinct = [value for number, value in enumerate(values) if value not in values[:number]]
     are_alike = len(set(shown)) < len(distinct)
     for value, text in zip(values, shown, strict=True):

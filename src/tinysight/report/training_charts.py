@@ -66,7 +66,18 @@ def measured_accuracy(row: Row, part: str) -> float | None:
         row: A row of ``history.jsonl``.
         part: What :func:`measured_part` said.
     """
-    values = (row.get(f"{prefix}{part}_accuracy") for prefix in ("ema_", ""))
+    return measured_value(row, part, "accuracy")
+
+
+def measured_value(row: Row, part: str, quantity: str) -> float | None:
+    """Return the accuracy or loss on a part that counts: that of averaged weights if there are any.
+
+    Args:
+        row: A row of ``history.jsonl``.
+        part: What :func:`measured_part` said.
+        quantity: "accuracy" or "loss".
+    """
+    values = (row.get(f"{prefix}{part}_{quantity}") for prefix in ("ema_", ""))
     return next((value for value in values if value is not None), None)
 
 
