@@ -362,7 +362,8 @@ def test_run_without_mistakes_and_findings_has_its_page(tmp_path: Path) -> None:
     assert leads["duplicates"] == "No two images of the data set show the same."
     html = render_page(page)
     assert "No image is taken for another class." in html
-    assert "None found." in html
+    bare = {section.name for section in page.sections if not section.blocks}
+    assert bare == {"labels", "duplicates"}
 
 
 def test_stale_explanation_is_said(tmp_path: Path) -> None:
@@ -662,8 +663,9 @@ def test_mistakes_are_counted_in_words(run: Path, shown: int, wrong: int, lead: 
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
     others = len(explanation.gallery["sample_id"]) - shown
+    where = "Beside them" if shown else "Here"
     assert [section.lead for section in page.sections if section.name == "mistakes"] == [
-        f"{lead} Beside them are {others} pictures that it recognised: those it was least sure of, "
+        f"{lead} {where} are {others} pictures that it recognised: those it was least sure of, "
         f"and those with a doubtful label or a duplicate."
     ]
 
@@ -708,7 +710,7 @@ def test_a_limit_on_the_images_looked_at_is_told(
     explanation = dataclasses.replace(results.explanation, gallery_about=about)
     page = build_run_page(dataclasses.replace(results, explanation=explanation), ())
     (found,) = (section.lead for section in page.sections if section.name == "mistakes")
-    assert found.startswith(f"{lead} Beside them are ")
+    assert found.startswith(f"{lead} {'Beside them' if shown else 'Here'} are ")
 
 
 def test_single_pairs_and_labels_are_spoken_of_as_such(run: Path) -> None:

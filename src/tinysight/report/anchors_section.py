@@ -97,7 +97,7 @@ def _widget(analysis: BoxAnalysis, anchors: AnchorAnalysis) -> Widget:
             "shapes_alt": "The anchors to scale in the input of the network.",
             "caption": f"{counted(anchors.num_boxes, 'box', 'boxes')}, drawn as "
             f"{counted(len(anchors.points.weights), 'dot')}; a larger dot stands for more "
-            "boxes. Point at an anchor to see its boxes.",
+            "boxes. Point at an anchor, or press one in the list, to see its boxes.",
         },
     )
 

@@ -177,8 +177,9 @@ def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
 
 def _soundness_section(reading: Reading) -> Section:
     account = (
-        f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as they "
-        f"are, {reading.repaired:,} repaired, {reading.rejected:,} rejected."
+        f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as "
+        f"{'it is' if reading.accepted == 1 else 'they are'}, {reading.repaired:,} repaired, "
+        f"{reading.rejected:,} rejected."
     )
     account = f"{account} {_what_is_unread(reading)}".rstrip()
     severity: Severity = "good"
@@ -308,14 +309,13 @@ def _imbalance(summary: BoxSummary) -> Iterator[Block]:
     if summary.imbalance and summary.imbalance >= _MANY_TIMES:
         yield Callout(
             "note",
-            f"The classes are unbalanced: the largest has {summary.imbalance:,.0f} times the "
-            f"boxes of the smallest.",
+            "The classes are unbalanced.",
             "Look at the results of each class and not only at their mean; sample rare classes "
             "more often, or collect more of them.",
         )
     if rare:
         named = ", ".join(entry.name for entry in rare[:5])
-        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+        more = f" and {len(rare) - 5:,} more" if len(rare) > 5 else ""
         yield Callout(
             "note",
             f"{counted(len(rare), 'class', 'classes')} with fewer than {_FEW_BOXES} boxes: "
@@ -324,15 +324,24 @@ def _imbalance(summary: BoxSummary) -> Iterator[Block]:
         )
 
 
+def _say_repeated(summary: BoxSummary) -> str:
+    """Say how many boxes lie on another one; there are some."""
+    same, other = summary.repeated_boxes, summary.relabelled_boxes
+    number = same or other
+    lie = f"{counted(number, 'box', 'boxes')} {'lies' if number == 1 else 'lie'} almost exactly on"
+    if not same:
+        return f"{lie} a box of another class."
+    and_other = f", {other:,} on one of another class" if other else ""
+    return f"{lie} another box of the same class{and_other}."
+
+
 def _sizes_section(summary: BoxSummary) -> Section:
     blocks: list[Block] = []
     if summary.repeated_boxes or summary.relabelled_boxes:
         blocks.append(
             Callout(
                 "note",
-                f"{counted(summary.repeated_boxes, 'box', 'boxes')} "
-                f"{'lies' if summary.repeated_boxes == 1 else 'lie'} almost exactly on another box "
-                f"of the same class, {summary.relabelled_boxes:,} on one of another class.",
+                _say_repeated(summary),
                 "The same object may be annotated twice. `tinysight boxes summary FILE --csv DIR` "
                 "lists them.",
             )

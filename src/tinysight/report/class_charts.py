@@ -135,7 +135,9 @@ def class_accuracy_chart(
         inside = [
             label for label, share in known if low <= share < high or (is_last and share == 1)
         ]
-        named = ", ".join(inside[:4]) + (f" and {len(inside) - 4} more" if len(inside) > 4 else "")
+        named = ", ".join(inside[:4]) + (
+            f" and {len(inside) - 4:,} more" if len(inside) > 4 else ""
+        )
         rows.append({"low": low, "high": high, "classes": len(inside), "named": named})
     chart = (
         chart_of([row for row in rows if row["classes"]])

@@ -50,6 +50,9 @@ def build_duplicates_section(results: RunResults, shelf: PictureShelf) -> Sectio
                 float(pairs["distance"][row]),
             )
         )
+    title, lead = "Pictures that are there twice", _lead(counts)
+    if not rows:
+        return Section("duplicates", title, (), lead=lead)
     table = Table(
         "duplicate-pairs",
         _title(len(rows), of_pairs=total, found=explanation.duplicates_found),
@@ -67,9 +70,8 @@ def build_duplicates_section(results: RunResults, shelf: PictureShelf) -> Sectio
         caption="Pairs across the split come first, then pairs with two labels, then the closest. "
         "A copied table has the names of the files in place of the pictures."
         + _what_was_cut(total, found=explanation.duplicates_found),
-        empty="No two images show the same.",
     )
-    return Section("duplicates", "Pictures that are there twice", (table,), lead=_lead(counts))
+    return Section("duplicates", title, (table,), lead=lead)
 
 
 def _title(listed: int, *, of_pairs: int, found: int) -> str:

@@ -46,7 +46,7 @@ def build_mistakes_section(results: RunResults, shelf: PictureShelf) -> Section:
     if faithfulness:
         blocks.append(Fold("How far the heat maps can be trusted", (_trust_table(faithfulness),)))
     others = len(explanation.gallery["sample_id"]) - about["mistakes_shown"]
-    lead = f"{_mistakes_lead(about)}{_others_lead(others)}"
+    lead = f"{_mistakes_lead(about)}{_others_lead(others, beside=about['mistakes_shown'])}"
     return Section("mistakes", "The pictures it got wrong", tuple(blocks), lead=lead)
 
 
@@ -71,11 +71,12 @@ def _mistakes_lead(about: Record) -> str:
     return "Its only mistake is here." if wrong else "There are none: it made no mistake."
 
 
-def _others_lead(others: int) -> str:
+def _others_lead(others: int, *, beside: int) -> str:
     if others == 0:
         return ""
+    where = "Beside them" if beside else "Here"
     return (
-        f" Beside them {'is' if others == 1 else 'are'} {counted(others, 'picture')} that it "
+        f" {where} {'is' if others == 1 else 'are'} {counted(others, 'picture')} that it "
         f"recognised: those it was least sure of, and those with a doubtful label or a duplicate."
     )
 

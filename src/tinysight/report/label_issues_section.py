@@ -40,6 +40,9 @@ def build_label_issues_section(results: RunResults, shelf: PictureShelf) -> Sect
         if count
         else "No test image looks as if its label were wrong."
     )
+    title = "Labels that may be wrong"
+    if not rows:
+        return Section("labels", title, (), lead=lead)
     table = Table(
         "label-issues",
         f"The {len(rows)} most suspicious" if count > len(rows) else "Worst first",
@@ -52,7 +55,6 @@ def build_label_issues_section(results: RunResults, shelf: PictureShelf) -> Sect
             Column("Image"),
         ),
         tuple(rows),
-        empty="None found.",
     )
     remark = Text(
         "Found by confident learning: an image is suspicious when the network is surer of another "
@@ -61,7 +63,7 @@ def build_label_issues_section(results: RunResults, shelf: PictureShelf) -> Sect
         "with a right label.",
         is_quiet=True,
     )
-    return Section("labels", "Labels that may be wrong", (table, remark), lead=lead)
+    return Section("labels", title, (table, remark), lead=lead)
 
 
 def _to_whom(results: RunResults) -> str:
