@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
 from tests.report.browser.conftest import Visit, Visitor
 from tests.report.runs import (
@@ -456,6 +457,14 @@ def test_a_shadow_says_on_which_side_a_table_goes_on(visit: Visitor, report_html
     assert shades() == [False, False]
 
 
+def test_the_name_of_a_button_begins_with_what_is_written_on_it(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html)
+    button = seen.page.get_by_role("button", name="Copy table: Most confused pairs", exact=True)
+    assert button.inner_text() == "Copy table"
+
+
 def test_tables_are_copied_with_tabs_and_full_precision(visit: Visitor, report_html: Path) -> None:
     seen = visit(report_html)
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -536,6 +545,61 @@ def test_paper_is_white_whatever_the_screen(visit: Visitor, report_html: Path) -
     seen.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert seen.page.evaluate("document.querySelector('canvas').toDataURL()") != painted["dark"]
     assert seen.page.get_by_role("button", name="Use light colours").is_visible()
+
+
+def test_what_introduces_something_stays_with_it_on_paper(
+    visit: Visitor, report_html: Path
+) -> None:
+    seen = visit(report_html)
+    seen.page.emulate_media(media="print")
+    breaks = seen.page.evaluate(
+        """(() => {
+          const all = (selector, read) =>
+            [...document.querySelectorAll(selector)].map(found => read(getComputedStyle(found)));
+          return {
+            after: all('h2, h3, section > .lead, .table-head, .pager, .keys', s => s.breakAfter),
+            inside: all('p, .figure, .confusion, .callout', s => s.breakInside),
+            lines: all('p', s => `${s.orphans} ${s.widows}`),
+          };
+        })()"""
+    )
+    assert {name: set(found) for name, found in breaks.items()} == {
+        "after": {"avoid"},
+        "inside": {"avoid"},
+        "lines": {"3 3"},
+    }
+
+
+def test_without_scripts_charts_are_words_and_nothing_is_dead(
+    browser: Browser, report_html: Path
+) -> None:
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report_html.as_uri())
+    said = page.locator("main > noscript > p")
+    assert said.inner_text() == (
+        "The drawn charts, filters and pictures of this page need JavaScript; what a chart shows "
+        "stands in words in its place. Nothing leaves this machine."
+    )
+    first = page.locator("main > section").first.bounding_box()
+    place = said.bounding_box()
+    assert first
+    assert place
+    assert place["y"] < first["y"], "it is said before the reader wonders"
+    for selector in (
+        "img",
+        ".gallery",
+        ".confusion",
+        ".copy-table",
+        ".theme",
+        "th:has-text('Picture')",
+    ):
+        assert page.locator(f"{selector}:visible").count() == 0, selector
+    words = "getComputedStyle(document.querySelector('.chart'), '::before').content"
+    assert str(page.locator(".chart").first.get_attribute("aria-label"))[:12] in page.evaluate(
+        words
+    )
+    context.close()
 
 
 def test_a_cut_table_says_so_on_paper_until_all_of_it_is_open(
