@@ -91,9 +91,10 @@ _ABOUT_LEADS = (
 
 
 def _rows_of(measures: Iterable[Iterator[Measure]]) -> Iterator[tuple[Cell, ...]]:
-    """Yield a row for each measure: its name, and its value in each run."""
+    """Yield a row for each measure that a run has: its name, and its value in each run."""
     for same in zip(*measures, strict=True):
-        yield (same[0][0], *(value for _, value in same))
+        if any(value is not None for _, value in same):
+            yield (same[0][0], *(value for _, value in same))
 
 
 def _accuracy(score: Score | None) -> Iterator[Measure]:
