@@ -1,9 +1,11 @@
 """A compiled run is the plain one: the same steps, images of every size, averaged weights."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
@@ -61,6 +63,64 @@ def test_a_compiler_that_is_not_there_is_told() -> None:
         working_compiler(),
     ):
         torch.compile(lambda x: torch.sin(x) + 1)(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx",
+            r"torch must find a C\+\+ compiler that works, and on a GPU the headers of Python as "
+            r"well, but InvalidCxxCompiler: No .*\. Install them \(g\+\+, python3-dev\),",
+        ),
+        (
+            "CppCompileError: C++ compile error\n\nCommand:\ng++ main.cpp",
+            r"torch must find a C\+\+ compiler that works, .* but CppCompileError: C\+\+ compile "
+            r"error\. Install them",
+        ),
+        (
+            "CalledProcessError: Command '['/usr/bin/gcc', 'main.c']' returned exit status 1.",
+            r"torch must find a C\+\+ compiler .* returned exit status 1\. Install them",
+        ),
+        (
+            "Cannot find a working triton installation. Either the package is not installed or it "
+            "is too old.",
+            r"on a GPU torch must find triton and a GPU that triton can compile for, but Cannot "
+            r"find a working .* too old\. Install a triton that fits torch where it is missing,",
+        ),
+        (
+            "Found Tesla P100 which is too old to be supported by the triton GPU compiler",
+            r"on a GPU torch must find triton and .*, but Found Tesla P100 which .* Install a",
+        ),
+        (
+            "AssertionError: a node without users\nset TORCHDYNAMO_VERBOSE=1",
+            r"torch's compiler failed: AssertionError: a node without users\. Try another version "
+            r"of torch,",
+        ),
+    ],
+)
+def test_what_keeps_torch_from_compiling_is_told(words: str, told: str) -> None:
+    way_out = r"or start again in another folder with train\.compile=false\.$"
+    fault = TorchDynamoException(words)
+    with (
+        pytest.raises(TrainingError, match=rf"^train\.compile: {told}.*{way_out}"),
+        working_compiler(),
+    ):
+        raise fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "_dynamo.exc.BackendCompilerFailed",
+        "_inductor.exc.InductorError",
+        "_inductor.exc.TritonMissing",
+        "_inductor.exc.GPUTooOldForTriton",
+    ],
+)
+def test_torchs_own_faults_of_its_compiler_are_known(fault: str) -> None:
+    module, _, name = fault.rpartition(".")
+    assert issubclass(getattr(import_module(f"torch.{module}"), name), TorchDynamoException)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,13 @@ from tinysight.errors import TrainingError
 # Graphs of one function that torch may keep: one for each size of images. Beyond its own limit of 8
 # torch runs the network uncompiled, and whole graphs raise.
 MAX_GRAPHS = 64
+
+# By their texts, because only some of these faults have a type of their own, and those types are
+# not torch's promise. A compiler that cannot read Python's headers is a command that failed.
+_NO_TRITON = re.compile(r"triton installation|triton GPU compiler")
+_NO_COMPILER = re.compile(
+    r"C(\+\+)? compiler|Python\.h|InvalidCxxCompiler|CppCompileError|CalledProcessError"
+)
 
 
 def compile_network(
@@ -66,23 +74,38 @@ def working_compiler() -> Iterator[None]:
     """Turn what torch says where it cannot compile into a fault that says what to do.
 
     Raises:
-        TrainingError: No C compiler for torch, or one that fails.
+        TrainingError: No C++ compiler for torch, or one that fails; no triton, or a GPU that it
+            does not know; or torch's own compiler failed.
     """
     try:
         yield
     except RuntimeError as error:
-        from torch._dynamo.exc import BackendCompilerFailed  # a second of imports
+        from torch._dynamo.exc import TorchDynamoException  # a second of imports
 
-        is_compiler = isinstance(error, BackendCompilerFailed) or "C compiler" in str(error)
+        is_compiler = isinstance(error, TorchDynamoException) or "C compiler" in str(error)
         if not is_compiler or is_want_of_memory(error):
             raise
-        lines = [line for line in str(error).splitlines() if line and "raised:" not in line]
-        reason = lines[0] if lines else type(error).__name__
         raise TrainingError(
-            f"train.compile: torch must find a C++ compiler that works, and on a GPU the headers "
-            f"of Python as well, but {reason.rstrip('.')}. Install them (g++, "
-            f"python3-dev), or start again in another folder with train.compile=false."
+            f"train.compile: {_why_not_compiled(error)} or start again in another folder with "
+            f"train.compile=false."
         ) from error
+
+
+def _why_not_compiled(error: RuntimeError) -> str:
+    text = str(error)
+    lines = [line for line in text.splitlines() if line and "raised:" not in line]
+    reason = (lines[0] if lines else type(error).__name__).rstrip(".")
+    if _NO_TRITON.search(text):
+        return (
+            f"on a GPU torch must find triton and a GPU that triton can compile for, but {reason}. "
+            f"Install a triton that fits torch where it is missing,"
+        )
+    if _NO_COMPILER.search(text):
+        return (
+            f"torch must find a C++ compiler that works, and on a GPU the headers of Python as "
+            f"well, but {reason}. Install them (g++, python3-dev),"
+        )
+    return f"torch's compiler failed: {reason}. Try another version of torch,"
 
 
 def compile_changes(change: Callable[..., Any]) -> Callable[..., Any]:
