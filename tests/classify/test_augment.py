@@ -1,3 +1,5 @@
+from typing import Any
+
 import kornia.geometry.transform as kornia_transform
 import numpy as np
 import pytest
@@ -7,8 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from tinysight.classify.augment import _augment, augment_batch, normalise_batch, shrink_batch
+from tinysight.classify.augment import (
+    _augment,
+    _windows,
+    augment_batch,
+    normalise_batch,
+    shrink_batch,
+)
 from tinysight.classify.draws import AugmentDraws, draw_augmentation
 from tinysight.classify.settings import AugmentSettings
 
@@ -297,6 +307,35 @@ def test_noise_has_the_asked_standard_deviation_and_no_bias() -> None:
     assert noise.mean().item() == pytest.approx(0.0, abs=4.5 * 0.04 / count**0.5)
     for channel in range(3):
         assert noise[..., channel].std().item() == pytest.approx(0.04, rel=0.02)
+
+
+def test_windows_of_noise_are_cut_from_the_bank() -> None:
+    bank, start = torch.randn(40), torch.tensor([0, 7, 30, 7])
+    cut = torch.stack([bank[first : first + 10] for first in start.tolist()])
+    assert torch.equal(_windows(bank, start, 10), cut)
+
+
+def test_an_accelerator_never_holds_all_windows_of_noise() -> None:
+    bank, start = torch.empty(10_000, device="meta"), torch.zeros(4, device="meta").long()
+    with SizesSeen() as seen:
+        assert _windows(bank, start, 300).shape == (4, 300)
+    assert max(seen.sizes) == len(bank)
+
+
+class SizesSeen(TorchDispatchMode):
+    """Notes how many values each tensor has that an operation takes or gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        leaves = tree_leaves((args, found))
+        self.sizes += [leaf.numel() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        return found
 
 
 def test_noise_differs_between_images() -> None:

@@ -249,9 +249,18 @@ def _noise(
     gain: Channels,
 ) -> torch.Tensor:
     num_values = images[0].numel()
-    windows = bank.unfold(0, num_values, 1).index_select(0, start)  # (B, S x S x 3)
+    windows = _windows(bank, start, num_values)  # (B, S x S x 3)
     windows.mul_(sign[:, None]).mul_(_per_value(gain, num_values, images.device))
     return windows.view(images.shape)
+
+
+def _windows(bank: torch.Tensor, start: torch.Tensor, length: int) -> torch.Tensor:
+    """Copy (B, length): that many numbers of the bank from each of the (B,) starts on."""
+    if bank.device.type == "cpu":
+        # Three to six times as fast here as what follows.
+        return bank.unfold(0, length, 1).index_select(0, start)
+    # A device may first copy a view that is not contiguous, as MPS does: all windows are 50 GB.
+    return bank[start[:, None] + torch.arange(length, device=bank.device)]
 
 
 def _per_value(channel: Channels, num_values: int, device: torch.device) -> torch.Tensor:
