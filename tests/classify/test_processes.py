@@ -16,7 +16,8 @@ from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import StopAtLook
 from tinysight import run_folder
 from tinysight.classify.models import build_model
-from tinysight.classify.processes import Processes, joined_processes
+from tinysight.classify.placement import choose_device
+from tinysight.classify.processes import Processes, joined_processes, started_processes
 from tinysight.classify.run import RunResult, _require_same_step, train_run
 from tinysight.classify.run_writer import RunWriter
 from tinysight.classify.stopping import StopRequest
@@ -142,21 +143,50 @@ def test_processes_that_found_other_checkpoints_are_refused(
 def test_each_process_takes_the_gpu_of_its_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, int]] = []
+    asked: list[tuple[str, Processes]] = []
 
-    def choose(name: str, local_rank: int) -> torch.device:
-        asked.append((name, local_rank))
+    def choose(name: str, processes: Processes) -> torch.device:
+        asked.append((name, processes))
         raise RunError("no device")
 
     monkeypatch.setattr("tinysight.classify.run.choose_device", choose)
+    this = Processes(rank=3, count=4, local_rank=1)
     with pytest.raises(RunError, match="no device"):
-        train_run(
-            make_store(tmp_path / "store"),
-            make_recipe(),
-            tmp_path / "run",
-            processes=Processes(rank=3, count=4, local_rank=1),
-        )
-    assert asked == [("auto", 1)]
+        train_run(make_store(tmp_path / "store"), make_recipe(), tmp_path / "run", processes=this)
+    assert asked == [("auto", this)]
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "alone", "together"),
+    [
+        (False, False, "cpu", "cpu"),
+        (False, True, "mps", "cpu"),
+        (True, False, "cuda:0", "cuda:1"),
+    ],
+)
+def test_several_processes_leave_a_device_without_sums_alone(
+    has_cuda: bool, has_mps: bool, alone: str, together: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    second = Processes(rank=1, count=2, local_rank=1)
+    assert str(choose_device("auto")) == alone
+    assert str(choose_device("auto", second)) == together
+    text = (
+        "--device: 2 processes must train where torch can add up their gradients, but it cannot on "
+        "mps. Train with --device cpu, or without torchrun."
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
+        choose_device("mps", second)
+
+
+def test_torchrun_says_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert started_processes() == Processes()
+    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert started_processes() == Processes(rank=5, count=8, local_rank=1)
 
 
 def test_what_two_processes_saved_is_right_for_any_number(monkeypatch: pytest.MonkeyPatch) -> None:

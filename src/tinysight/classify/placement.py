@@ -13,27 +13,35 @@ from tinysight.errors import RunError
 _BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
+def choose_device(name: str, processes: Processes | None = None) -> torch.device:
     """Return the device of a name.
 
     Args:
         name: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the first of CUDA, MPS and the CPU that
-            is there.
-        local_rank: Number of this process on its machine; each takes the GPU of its number.
+            is there; torch cannot add up over several processes what is on MPS.
+        processes: Those that train together; each takes the GPU of its number on its machine.
+            Alone when not given.
 
     Raises:
-        RunError: The device is not there.
+        RunError: The device is not there, or several processes cannot train on it.
     """
+    processes = processes or Processes()
     has_mps = torch.backends.mps.is_available()
     is_there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": has_mps}
     if name == "auto":
-        name = next(name for name in ("cuda", "mps", "cpu") if is_there[name])
+        order = ("cuda", "cpu") if processes.count > 1 else ("cuda", "mps", "cpu")
+        name = next(name for name in order if is_there[name])
+    if name == "mps" and processes.count > 1:
+        raise RunError(
+            f"--device: {processes.count} processes must train where torch can add up their "
+            f"gradients, but it cannot on mps. Train with --device cpu, or without torchrun."
+        )
     if not is_there[name]:
         raise RunError(
             f"--device: {name} must be present on this machine, but torch {torch.__version__} "
             f"finds none. Use --device auto."
         )
-    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+    return torch.device(name, processes.local_rank) if name == "cuda" else torch.device(name)
 
 
 def place_model(model: nn.Module, settings: TrainSettings, device: torch.device) -> nn.Module:

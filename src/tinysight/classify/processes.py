@@ -76,6 +76,17 @@ class Processes:
             )
 
 
+def started_processes() -> Processes:
+    """Return what torchrun says of this process before it has joined the others."""
+    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+        return Processes()
+    return Processes(
+        rank=int(os.environ["RANK"]),
+        count=int(os.environ["WORLD_SIZE"]),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+
+
 @contextmanager
 def joined_processes(backend: str) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone, yield a single one.
@@ -92,7 +103,7 @@ def joined_processes(backend: str) -> Iterator[Processes]:
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield Processes()
         return
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_rank = started_processes().local_rank
     own_gpu = None
     if backend == "nccl":
         # Otherwise whatever is asked of "the GPU" goes to the first one, from every process.

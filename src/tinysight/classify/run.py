@@ -130,7 +130,7 @@ def train_run(
     """
     run = Path(run)
     processes = processes or Processes()
-    device = device or choose_device("auto", processes.local_rank)
+    device = device or choose_device("auto", processes)
     heard = listener if listener and processes.is_first else Silence()
     recipe = _admit(store, recipe, run, device, processes, resume=resume)
     with ExitStack() as held:

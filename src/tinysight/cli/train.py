@@ -75,7 +75,7 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, write the run folder and its curves, and print how it ended."""
     from tinysight.classify.placement import choose_device
-    from tinysight.classify.processes import joined_processes
+    from tinysight.classify.processes import joined_processes, started_processes
     from tinysight.classify.run import train_run
     from tinysight.classify.stopping import StopRequest
     from tinysight.classify.store import load_store
@@ -87,9 +87,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     prepare_memory()
     recipe = _recipe_of(arguments)
     store = load_store(arguments.store)
-    backend = "nccl" if choose_device(arguments.device).type == "cuda" else "gloo"
-    with joined_processes(backend) as processes:
-        device = choose_device(arguments.device, processes.local_rank)
+    device = choose_device(arguments.device, started_processes())
+    with joined_processes("nccl" if device.type == "cuda" else "gloo") as processes:
         if processes.is_first:
             say_if_slow(recipe.train, device)
         stop = StopRequest()
