@@ -85,6 +85,27 @@ def test_output_and_gradients_are_those_of_torchs_convolution(
     )
 
 
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_single_image_is_convolved_as_torch_does(is_training: bool, stride: int) -> None:
+    layer = convolution(2, 3, stride).train(is_training)
+    image = random_tensor(2, 4, 4)
+    upstream = random_tensor(*torchs_own(layer)(image).shape, seed=2)
+    torch.testing.assert_close(
+        gradients(layer, image, upstream), gradients(torchs_own(layer), image, upstream)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.func uses torch.jit
+def test_a_layer_in_evaluation_mode_can_be_mapped_and_pushed_forward() -> None:
+    layer = convolution(2, 3, 1).eval()
+    batches = random_tensor(3, 2, 2, 2, 2)
+    mapped = torch.func.vmap(layer)(batches)
+    torch.testing.assert_close(mapped, torch.stack([layer(batch) for batch in batches]))
+    _, moved = torch.func.jvp(layer, (batches[0],), (batches[1],))
+    torch.testing.assert_close(moved, layer(batches[1]))
+
+
 # Square maps, and the reference in float64: in bf16 torch's own gradients hold values of memory
 # never written to where a strided convolution leaves a single column (torch 2.13, oneDNN).
 @settings(deadline=None, max_examples=50)
