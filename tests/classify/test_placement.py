@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from tinysight.classify.picture_predictions import predict_images
 from tinysight.classify.placement import (
     autocast,
     multiplies_bf16,
+    place_model,
     settings_to_look,
     settle_precision,
 )
@@ -31,7 +33,7 @@ from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
 from tinysight.classify.run import train_run
 from tinysight.classify.run_settings import read_settings
-from tinysight.classify.settings import TrainSettings
+from tinysight.classify.settings import ModelSettings, TrainSettings
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.training_images import training_data
@@ -145,6 +147,19 @@ def test_a_trained_network_looks_in_its_own_format_where_that_is_quick(
     settings = TrainSettings.model_validate({"precision": trained_in, "seed": 7})
     looking = settings_to_look(settings, CPU)
     assert (looking.precision, looking.seed) == (looks_in, 7)
+
+
+# Otherwise DistributedDataParallel warns of the strides of 1x1 filters, which have two forms for
+# the same order (https://github.com/pytorch/pytorch/issues/157862).
+@pytest.mark.parametrize("name", get_args(ModelSettings.model_fields["name"].annotation))
+def test_gradients_lie_in_memory_as_their_parameters(name: str) -> None:
+    model = build_model(ModelSettings(name=name), 3, seed=0)
+    model = place_model(model, TrainSettings(), CPU).train()
+    images = torch.zeros(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    model(images).sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.stride() == parameter.stride()
 
 
 @pytest.mark.parametrize(("found", "settled"), [(WITH_UNITS, "bf16"), (WITHOUT_UNITS, "fp32")])
