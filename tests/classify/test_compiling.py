@@ -1,5 +1,6 @@
 """A compiled run is the plain one: the same steps, images of every size, averaged weights."""
 
+import copy
 from importlib import import_module
 from pathlib import Path
 
@@ -9,14 +10,20 @@ from torch._dynamo.exc import TorchDynamoException
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
+from tinysight.classify.batches import Batch
 from tinysight.classify.compiling import (
     MAX_GRAPHS,
     compile_changes,
     compile_mode,
+    compile_network,
     working_compiler,
 )
+from tinysight.classify.models import build_model
+from tinysight.classify.placement import place_model
 from tinysight.classify.run import train_run
 from tinysight.classify.settings import Recipe, TrainSettings
+from tinysight.classify.stopping import StopRequest
+from tinysight.classify.training import forward_backward
 from tinysight.errors import TrainingError
 
 
@@ -134,6 +141,38 @@ def test_torchs_own_faults_of_its_compiler_are_known(fault: str) -> None:
 def test_only_the_want_of_a_compiler_is_told_so(words: str, fault: type[Exception]) -> None:
     with pytest.raises(fault, match=words), working_compiler():
         raise RuntimeError(words)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param("cpu", marks=pytest.mark.slow),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's compiler uses torch.jit
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")  # its advice on newer GPUs
+def test_every_gradient_of_a_compiled_network_is_the_plain_one(device: str) -> None:
+    recipe = make_recipe(train={"compile": True, "precision": "fp32"})
+    place = torch.device(device)
+    plain = place_model(build_model(recipe.model, 3, seed=0), recipe.train, place).train()
+    twin = copy.deepcopy(plain)
+    compiled = compile_network(twin, recipe.train, place, num_processes=1)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):  # on CUDA a warm-up, the recording of a graph, and replays of it
+        images = torch.randn(8, 3, 32, 32, generator=generator).to(place)
+        images = images.contiguous(memory_format=torch.channels_last)
+        batch = Batch(images, torch.randint(3, (8,), generator=generator).to(place))
+        for network in (plain, compiled):
+            forward_backward(network, batch, recipe, stop=StopRequest())
+        for (name, own), other in zip(plain.named_parameters(), twin.parameters(), strict=True):
+            assert own.grad is not None
+            assert other.grad is not None
+            apart = float((own.grad - other.grad).norm() / own.grad.norm().clamp(min=1e-3))
+            assert apart < 1e-2, name
+            own.data -= 0.01 * own.grad
+            other.data.copy_(own.data)
+            own.grad = other.grad = None
 
 
 def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:
