@@ -3,8 +3,9 @@
 Peer: the public results on the 70/30 split that docs/speedrun.md lists. Prints what the protocol
 there asks for: the split's digest, hardware, and for each run accuracy and seconds of training,
 then mean and standard deviation. Runs that saw the test images before their last epoch, held
-images back for tuning, share a seed, differ in more than the seed or are not of one machine are
-refused. Fewer than three runs are shown, and the last line then says that a record needs three.
+images back for tuning, share a seed, differ in more than the seed, are not of one machine or found
+the cache of their compiler cold and warm are refused. Fewer than three runs are shown, and the last
+line then says that a record needs three.
 
     tinysight train STORE --recipe speed-cpu --set train.seed=N --out RUN-N    for N = 0, 1, 2
     tinysight evaluate RUN-N --flip
@@ -38,6 +39,7 @@ class Entry:
     recipe: dict[str, Any]
     split_digest: str
     machine: str
+    compiler_cache: str | None
 
 
 def main() -> None:
@@ -54,10 +56,17 @@ def main() -> None:
                 f"the runs must be of one machine, or their times have no mean, but one is of "
                 f"{first.machine} and one of {entry.machine}"
             )
+        if entry.compiler_cache != first.compiler_cache:
+            sys.exit(
+                f"the runs must all have a cold or all a warm cache of their compiler, but one is "
+                f"{first.compiler_cache} and one {entry.compiler_cache}"
+            )
     if len({entry.seed for entry in entries}) < len(entries):
         sys.exit("every run must have a seed of its own")
     print(first.machine)
     print(f"split {first.split_digest}")
+    if first.compiler_cache:
+        print(f"compiled, with a {first.compiler_cache} cache")
     print(f"{'seed':>4} {'test':>8} {'with flip':>10} {'training':>10}")
     for entry in entries:
         flip = "-" if entry.flip_accuracy is None else f"{entry.flip_accuracy:.2%}"
@@ -85,6 +94,9 @@ def read_entry(run: Path) -> Entry:
     metrics = json.loads((run / run_folder.METRICS).read_text())
     environment = json.loads((run / run_folder.ENVIRONMENT).read_text())
     seed = recipe["train"].pop("seed")
+    cache = environment.get("compiler_cache", "unknown") if recipe["train"]["compile"] else None
+    if cache not in (None, "cold", "warm"):
+        sys.exit(f"{run}: the cache of the compiler must be cold or warm, but is {cache}")
     with_flip = metrics.get("with_flip")
     return Entry(
         seed=seed,
@@ -96,6 +108,7 @@ def read_entry(run: Path) -> Entry:
         machine=f"{environment['processor']}, {environment['cores']} cores, device "
         f"{environment['device']}, Python {environment['python']}, "
         f"torch {environment['packages']['torch']}",
+        compiler_cache=cache,
     )
 
 

@@ -10,12 +10,14 @@ from torch._dynamo.exc import TorchDynamoException
 
 from tests.classify.conftest import make_recipe, make_store
 from tinysight import run_folder
+from tinysight.classify import training
 from tinysight.classify.batches import Batch
 from tinysight.classify.compiling import (
     MAX_GRAPHS,
     compile_changes,
     compile_mode,
     compile_network,
+    compiler_cache,
     working_compiler,
 )
 from tinysight.classify.models import build_model
@@ -173,6 +175,40 @@ def test_every_gradient_of_a_compiled_network_is_the_plain_one(device: str) -> N
             own.data -= 0.01 * own.grad
             other.data.copy_(own.data)
             own.grad = other.grad = None
+
+
+@pytest.mark.parametrize(
+    ("found", "cache"),
+    [
+        ({}, "unknown"),
+        ({"fxgraph_cache_miss": 3}, "cold"),
+        ({"fxgraph_cache_bypass": 1}, "cold"),
+        ({"fxgraph_cache_hit": 3}, "warm"),
+        ({"fxgraph_cache_hit": 3, "fxgraph_cache_miss": 1}, "mixed"),
+    ],
+)
+def test_where_graphs_came_from_is_told(
+    found: dict[str, int], cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._dynamo.utils, "counters", {"inductor": found})
+    assert compiler_cache() == cache
+    monkeypatch.delattr(torch._dynamo.utils, "counters")
+    assert compiler_cache() == "unknown"
+
+
+def test_a_compiled_run_writes_down_where_its_graphs_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "compile_network", lambda network, *_, **__: network)
+    monkeypatch.setattr(training, "compile_changes", lambda change: change)
+    monkeypatch.setattr(torch._dynamo.utils, "counters", {"inductor": {"fxgraph_cache_hit": 2}})
+    store = make_store(tmp_path / "store")
+    for is_compiled in (False, True):
+        run = tmp_path / f"compiled-{is_compiled}"
+        recipe = make_recipe(train={"epochs": 1, "compile": is_compiled})
+        train_run(store, recipe, run, device=torch.device("cpu"))
+        environment = run_folder.read_json(run / run_folder.ENVIRONMENT)
+        assert environment.get("compiler_cache") == ("warm" if is_compiled else None)
 
 
 def growing_recipe(accumulate: int, *, is_compiled: bool) -> Recipe:

@@ -108,6 +108,25 @@ def _why_not_compiled(error: RuntimeError) -> str:
     return f"torch's compiler failed: {reason}. Try another version of torch,"
 
 
+def compiler_cache() -> str:
+    """Say where the graphs of this process came from.
+
+    Returns:
+        ``cold`` where all were compiled anew, ``warm`` where all came from torch's cache, ``mixed``
+        where some did, and ``unknown`` where torch does not say.
+    """
+    # torch's own notes, which it promises to nobody.
+    counters = getattr(getattr(torch._dynamo, "utils", None), "counters", {})
+    found = counters.get("inductor", {})
+    hits = found.get("fxgraph_cache_hit", 0)
+    others = found.get("fxgraph_cache_miss", 0) + found.get("fxgraph_cache_bypass", 0)
+    if not hits and not others:
+        return "unknown"
+    if hits and others:
+        return "mixed"
+    return "warm" if hits else "cold"
+
+
 def compile_changes(change: Callable[..., Any]) -> Callable[..., Any]:
     """Compile the changes of a batch; a part that cannot be in one graph raises."""
     _allow_graphs()

@@ -15,7 +15,7 @@ import tinysight
 from tinysight import run_folder
 from tinysight.classify.batches import require_equal_parts
 from tinysight.classify.checkpoint import load_checkpoint
-from tinysight.classify.compiling import working_compiler
+from tinysight.classify.compiling import compiler_cache, working_compiler
 from tinysight.classify.device_memory import enough_memory
 from tinysight.classify.draws import require_dropout_fits
 from tinysight.classify.environment import describe_environment
@@ -167,6 +167,8 @@ def train_run(
                     on_step=heard.on_step,
                     on_epoch=on_epoch,
                 )
+            if recipe.train.compile and processes.is_first and state.step > steps_before:
+                _note_compiler_cache(run, steps_before)
             # A run that had ended keeps its file: what was made of it names its checksum.
             had_ended = state.step == steps_before and (run / run_folder.MODEL).exists()
             if is_finished and not had_ended:
@@ -295,6 +297,13 @@ def _begin_run(
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
     run_folder.write_json(run / run_folder.RUN, about)
+
+
+def _note_compiler_cache(run: Path, steps_before: int) -> None:
+    """Write down whether the graphs were in torch's cache; of a resumed run that says nothing."""
+    path = run / run_folder.ENVIRONMENT
+    cache = "mixed" if steps_before else compiler_cache()
+    run_folder.write_json(path, run_folder.read_json(path) | {"compiler_cache": cache})
 
 
 def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:
