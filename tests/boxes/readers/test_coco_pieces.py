@@ -17,6 +17,7 @@ from tinysight.boxes.readers import coco, coco_pieces
 from tinysight.boxes.readers.coco_annotations import AnnotationColumns, sound_columns
 from tinysight.boxes.readers.coco_pieces import SoundCoco, read_in_pieces
 from tinysight.boxes.reading import read_boxes
+from tinysight.errors import DataError
 
 TRAPS = st.sampled_from(
     ["cat", "}, {", '"annotations": [', '], "annotations": [', "]}", "\\", 'a "quoted" {', "é{},{"]
@@ -124,7 +125,6 @@ def test_only_what_cannot_be_read_in_pieces_is_left_to_the_whole(tmp_path: Path)
         text[: len(text) // 2],
         text + "x",
         text.replace('"annotations"', '"notes"'),
-        text[:-1] + ', "annotations": []}',  # twice: the last one counts
         "\ufeff" + text,
         "[" + text + "]",
         text.replace('"bbox": [', '"bbox": [1, ', 1),
@@ -136,6 +136,31 @@ def test_only_what_cannot_be_read_in_pieces_is_left_to_the_whole(tmp_path: Path)
     assert read_in_pieces(path, len(text)) is None  # small enough to be read at once
     assert read_in_pieces(path, len(text) - 1) is not None
     assert read_in_pieces(path, 1) is None  # a record of many pieces
+
+
+@pytest.mark.parametrize("name", ["annotations", "images", "categories"])
+@pytest.mark.parametrize("piece_bytes", [60, coco_pieces.PIECE_BYTES])
+def test_a_list_that_is_there_twice_is_refused(
+    name: str, piece_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "boxes.json"
+    content = make_coco()
+    path.write_text(f'{json.dumps(content)[:-1]}, "{name}": {json.dumps(content[name])}}}')
+    monkeypatch.setattr(
+        coco, "read_in_pieces", lambda path: read_in_pieces(path, piece_bytes=piece_bytes)
+    )
+    with pytest.raises(DataError, match=f"must have the list `{name}` once, but has it 2 times"):
+        read_boxes(path)
+
+
+def test_keys_within_records_may_be_those_of_the_lists(tmp_path: Path) -> None:
+    content = make_coco()
+    content["info"] = {"images": 3, "annotations": [{"images": '"images": []'}]}
+    for record in content["categories"]:
+        record["images"] = record["categories"] = 7
+    path = write_json(tmp_path / "boxes.json", content)
+    assert read_in_pieces(path, 60) is not None
+    assert read_boxes(path).boxes_read == len(content["annotations"])
 
 
 def test_a_large_file_goes_through_pieces_and_gives_the_same_table(

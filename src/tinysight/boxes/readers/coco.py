@@ -31,7 +31,7 @@ from tinysight.boxes.readers.coco_lists import (
     read_images,
     unlisted_name,
 )
-from tinysight.boxes.readers.coco_pieces import SoundCoco, read_in_pieces
+from tinysight.boxes.readers.coco_pieces import LISTS, SoundCoco, read_in_pieces
 from tinysight.boxes.readers.file_bytes import read_head
 from tinysight.boxes.readers.ids import Join, join_ids
 from tinysight.boxes.readers.json_text import load_json
@@ -56,7 +56,7 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         options: Not used; a COCO file states the sizes of its images.
 
     Raises:
-        DataError: The file is not JSON or has no list of annotations.
+        DataError: The file is not JSON, has no list of annotations, or has a list twice.
     """
     (path,) = paths
     pieces = read_in_pieces(path)
@@ -73,7 +73,7 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
             )
         coco: SoundCoco | Coco = Coco(annotations=annotations)
     else:
-        coco, mendings = load_json(path, (SoundCoco, Coco))
+        coco, mendings = load_json(path, (SoundCoco, Coco), unique=LISTS)
     if coco.annotations is None:
         has = "only a list of images" if coco.images is not None else "none"
         raise DataError(

@@ -25,11 +25,14 @@ from tinysight.boxes.readers.coco_annotations import (
 from tinysight.boxes.readers.coco_lists import AnyJson, Category, Image
 from tinysight.boxes.readers.file_bytes import check_file
 from tinysight.boxes.readers.json_text import check_density
+from tinysight.boxes.readers.repeated_keys import refuse_repeated_keys
 
 PIECE_BYTES = 2**20
 """Text that is parsed at a time; a smaller file is parsed at once."""
 
-_KEY = b'"annotations"'
+LISTS = ("annotations", "images", "categories")
+"""The keys of a file that are read; each counts once."""
+
 _LIST_START = re.compile(rb'"annotations"[ \t\r\n]*:[ \t\r\n]*\[')
 _LONGEST_LIST_START = 256
 _BETWEEN = re.compile(rb"\}([ \t\r\n]*,[ \t\r\n]*)\Z")
@@ -105,10 +108,9 @@ def _read_in_pieces(
             text[1 : 1 + end - following] = text[following:end]
             end -= following - 1
         tail = bytes(view[1:end]) + file.read()
-    if _KEY in tail:
-        return None  # twice in one object: which of them counts is for the parser to say
     check_density(tail, path)
     rest = _parse_file(b'{"annotations":[' + tail)
+    refuse_repeated_keys(head + b'"annotations":[' + tail, LISTS, path)
     columns.add(rest.annotations)
     lists = SoundCoco(
         annotations=[],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
 from tinysight.boxes.readers.file_bytes import check_file, read_annotation_bytes, read_head
+from tinysight.boxes.readers.repeated_keys import refuse_repeated_keys
 from tinysight.errors import DataError
 
 NOT_A_NUMBER = "\x7f"
@@ -47,14 +48,25 @@ _TOKEN = re.compile(rb'(?P<string>"(?:[^"\\]|\\.)*+"?)|[\[\]{}:,]', re.DOTALL)
 _BYTE_OF_MESSAGE = re.compile(r"\(byte (\d+)\)")
 
 
-def load_json(path: Path, kinds: Sequence[Any]) -> tuple[Any, tuple[FindingGroup, ...]]:
-    """Read a JSON file, plain or gzipped, see :func:`decode_json`."""
+def load_json(
+    path: Path, kinds: Sequence[Any], *, unique: Collection[str] = ()
+) -> tuple[Any, tuple[FindingGroup, ...]]:
+    """Read a JSON file, plain or gzipped, see :func:`decode_json`.
+
+    Args:
+        path: The file.
+        kinds: Types, the strictest first.
+        unique: Keys that the object may have once only.
+    """
     if check_file(path).st_size > _READ_AT_ONCE_BYTES:
         # Before a file of nothing but brackets is read, which may have gigabytes of them.
         check_nesting(read_head(path), path)
     data = read_annotation_bytes(path)
     check_nesting(bytes(data[: 2 * _DEEPEST]), path)
-    return decode_json(data, kinds, path)
+    decoded = decode_json(data, kinds, path)
+    if unique:
+        refuse_repeated_keys(data, unique, path)
+    return decoded
 
 
 def check_nesting(head: bytes, path: Path) -> None:
