@@ -1,13 +1,19 @@
-"""Boxes that were drawn twice: pairs in one image that overlap almost entirely."""
+"""Boxes that were drawn twice: pairs in one image that overlap almost entirely.
+
+Images of few boxes are swept from left to right, all in one; each of many boxes is put in cells
+(``box_cells``), as boxes one above the other would all be met in a sweep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinysight.boxes.box_cells import CellBoxes, Hits, Rows, earlier_partners, overlap_shares
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable
@@ -18,10 +24,7 @@ NEAR_DUPLICATE_IOU = 0.9
 MOST_LISTED = 100_000
 """Pairs that are listed: a box drawn n times gives n * (n - 1) / 2 of them."""
 
-_MANY_BOXES = 500  # of an image: from there on copies to the bit are told apart first
-
-Rows = NDArray[np.int64]
-Hits = Iterator[tuple[Rows, Rows, NDArray[np.float64]]]
+_MANY_BOXES = 500  # of an image: from there on copies to the bit are told apart, and cells used
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def find_near_duplicates(
     rows = np.flatnonzero(~table.is_crowd)
     found = [(rows[:0], rows[:0], np.zeros(0))]
     num_found = 0
-    for hits in _hits(table, rows, iou):
+    is_crowded = _is_crowded(table, rows)
+    every = _swept(table, rows[~is_crowded], iou), _in_cells(table, rows[is_crowded], iou)
+    for hits in chain.from_iterable(every):
         found.append(hits)
         num_found += len(hits[0])
         if num_found > most:
@@ -87,26 +92,46 @@ def find_near_duplicates(
 def count_repeats(table: BoxTable, iou: float = NEAR_DUPLICATE_IOU) -> RepeatCounts:
     """Count the boxes that overlap an earlier one; arguments as :func:`find_near_duplicates`.
 
-    Pairs are not kept, so that memory does not grow with their number.
+    Pairs are not kept, so that memory does not grow with their number. In an image of many boxes
+    the search for a box ends with its earliest partner of the same and of another class, so that
+    the time grows as n log n also where all are nearly equal.
     """
     rows = np.flatnonzero(~table.is_crowd)
-    original = _originals(table, rows)
+    is_crowded = _is_crowded(table, rows)
+    original = _originals(table, rows, is_crowded)
     earliest_same, earliest_other = np.full((2, table.num_boxes), table.num_boxes)
-    for one, other, _ in _hits(table, rows[original == rows], iou):
+    for one, other, _ in _swept(table, rows[~is_crowded], iou):
         is_same = table.class_index[one] == table.class_index[other]
         for own, partner in ((one, other), (other, one)):
             for earliest, chosen in ((earliest_same, is_same), (earliest_other, ~is_same)):
                 own_rows = own[chosen]  # distinct
                 earliest[own_rows] = np.minimum(earliest[own_rows], partner[chosen])
+    crowded = rows[is_crowded & (original == rows)]
+    # Copies count as relabelled too if the partner comes before them, so the last one tells.
+    last = np.arange(table.num_boxes)
+    last[original] = rows
+    boxes = _cell_boxes(table, crowded)
+    for earliest, before, is_same_class in (
+        (earliest_same, crowded.copy(), True),
+        (earliest_other, last[crowded], False),
+    ):
+        for own, partner, _ in earlier_partners(boxes, iou, before, is_same_class=is_same_class):
+            before[own] = crowded[partner]
+        earliest[crowded] = before
     is_repeated = (original < rows) | (earliest_same[original] < rows)
     is_relabelled = earliest_other[original] < rows
     return RepeatCounts(int(is_repeated.sum()), int(is_relabelled.sum()))
 
 
-def _originals(table: BoxTable, rows: Rows) -> Rows:
-    """Return for each row, in images of many boxes, the first of the same image, box and class."""
+def _is_crowded(table: BoxTable, rows: Rows) -> NDArray[np.bool_]:
+    """Return for each row whether its image has many boxes."""
     image = table.image_index[rows]
-    places = np.flatnonzero(np.bincount(image, minlength=1)[image] >= _MANY_BOXES)
+    return np.bincount(image, minlength=1)[image] >= _MANY_BOXES
+
+
+def _originals(table: BoxTable, rows: Rows, is_crowded: NDArray[np.bool_]) -> Rows:
+    """Return for each row, in images of many boxes, the first of the same image, box and class."""
+    places = np.flatnonzero(is_crowded)
     original = rows.copy()
     if not len(places):
         return original
@@ -119,8 +144,19 @@ def _originals(table: BoxTable, rows: Rows) -> Rows:
     return original
 
 
-def _hits(table: BoxTable, rows: Rows, iou: float) -> Hits:
-    """Yield pairs of rows that overlap by at least ``iou``.
+def _cell_boxes(table: BoxTable, rows: Rows) -> CellBoxes:
+    xywh_px = np.ascontiguousarray(table.xywh_px[rows].T)
+    return CellBoxes(rows, xywh_px, table.image_index[rows], table.class_index[rows])
+
+
+def _in_cells(table: BoxTable, rows: Rows, iou: float) -> Hits:
+    """Yield the pairs of rows of images of many boxes that overlap by at least ``iou``."""
+    for own, partner, share in earlier_partners(_cell_boxes(table, rows), iou, rows):
+        yield rows[own], rows[partner], share
+
+
+def _swept(table: BoxTable, rows: Rows, iou: float) -> Hits:
+    """Yield the pairs of rows of images of few boxes that overlap by at least ``iou``.
 
     In each part a row is the one at most once, and the other at most once.
     """
@@ -135,8 +171,8 @@ def _hits(table: BoxTable, rows: Rows, iou: float) -> Hits:
     blur_px = 4 * np.spacing(key.max() + abs(least_px))
     rows = rows[np.argsort(key)]
     image_index = table.image_index[rows]
-    left_px, top_px, width_px, height_px = np.ascontiguousarray(table.xywh_px[rows].T)
-    area = width_px * height_px
+    xywh_px = np.ascontiguousarray(table.xywh_px[rows].T)
+    left_px, width_px = xywh_px[0], xywh_px[2]
 
     # From the left: the second box of a pair begins at most (1 - iou) of the first one's width
     # after it, or the parts of the x axis alone would overlap too little.
@@ -147,13 +183,7 @@ def _hits(table: BoxTable, rows: Rows, iou: float) -> Hits:
         other = current + step
         close = (image_index[other] == image_index[current]) & (left_px[other] <= reach_px[current])
         current, other = current[close], other[close]
-        overlap_wh = [
-            np.minimum(start[current] + side[current], start[other] + side[other])
-            - np.maximum(start[current], start[other])
-            for start, side in ((left_px, width_px), (top_px, height_px))
-        ]
-        intersection = np.clip(overlap_wh[0], 0, None) * np.clip(overlap_wh[1], 0, None)
-        share = intersection / (area[current] + area[other] - intersection)
+        share = overlap_shares(xywh_px, current, other)
         hit = share >= iou
         yield rows[current[hit]], rows[other[hit]], share[hit]
         step += 1
