@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -23,7 +24,9 @@ from tinysight.boxes.anchors import (
     fit_anchor_sets,
     fit_anchors,
     fit_sets_to_sizes,
+    with_proof,
 )
+from tinysight.boxes.certificate import Certificate
 from tinysight.boxes.geometry import best_possible_recall, mean_best_iou, pairwise_ratio
 from tinysight.errors import DataError
 
@@ -172,6 +175,14 @@ def test_a_certificate_is_attached_where_time_is_given() -> None:
     assert euclidean.upper_bound == pytest.approx(proved.upper_bound, rel=1e-3)
     assert euclidean.gap is not None
     assert euclidean.gap > proved.gap
+
+
+def test_a_bound_of_one_for_want_of_time_is_no_bound() -> None:
+    plain = fit(drawn_sizes(60), 2)
+    nothing = with_proof(plain, Certificate(1.0, plain.mean_best_iou, False, 0.1))
+    assert (nothing.upper_bound, nothing.gap, nothing.is_proof_finished) == (None, None, False)
+    perfect = with_proof(replace(plain, mean_best_iou=1.0), Certificate(1.0, 1.0, False, 0.1))
+    assert (perfect.upper_bound, perfect.gap) == (1, 0)
 
 
 def test_a_table_is_scaled_to_the_input_and_crowds_are_left_out() -> None:

@@ -105,6 +105,17 @@ def test_a_proof_that_ran_out_of_time_says_so(drawn: Path, capsys: Capture) -> N
     assert "time ran out: --certify SECONDS for more" in capsys.readouterr().out
 
 
+def test_a_proof_that_proved_nothing_claims_nothing() -> None:
+    nothing = one_set(upper_bound=None, gap=None, is_proof_finished=False)
+    (line,) = [
+        line
+        for line in set_lines([nothing], None, 9, 0)
+        if line.endswith("nothing proved yet (time ran out: --certify SECONDS for more)")
+    ]
+    assert "0.6100" in line
+    assert "best possible" not in line
+
+
 def test_structured_anchors_are_sizes_by_level_and_ratios(drawn: Path, capsys: Capture) -> None:
     words = ["boxes", "anchors", str(drawn), "--k", "1", "--certify", "0", "--structured", "3x2x2"]
     assert main([*words, "--json"]) == 0

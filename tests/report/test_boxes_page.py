@@ -23,7 +23,7 @@ from tinysight.report.page_html import render_page
 
 @pytest.fixture(scope="module")
 def analysis(drawn_reading: Reading) -> BoxAnalysis:
-    return analyse_boxes(drawn_reading, (2, 3), certify_s=0.2)
+    return analyse_boxes(drawn_reading, (2, 3), certify_s=20)
 
 
 def table_named(page: Page, name: str) -> Table:
@@ -273,7 +273,7 @@ def test_the_table_of_sets_rounds_bounds_and_gaps_up(analysis: BoxAnalysis) -> N
     assert exact[3:5] == ["0.81231", "0.00121"], "a copied table has all digits"
 
 
-@pytest.mark.parametrize("certify_s", [0.0, 0.2])
+@pytest.mark.parametrize("certify_s", [0.0, 20.0])
 def test_the_key_has_the_proved_bound_only_where_there_is_one(
     certify_s: float, drawn_reading: Reading
 ) -> None:
@@ -348,6 +348,12 @@ def test_a_proof_is_said_with_what_it_proves(analysis: BoxAnalysis) -> None:
     assert describe_proof(single).startswith(
         "No 1 anchor can reach more than 0.8124 on these boxes: this one is within 0.121 %"
     )
+    nothing = dataclasses.replace(one, upper_bound=None, gap=None, is_proof_finished=False)
+    assert describe_proof(nothing) == (
+        "Nothing is proved yet of how good anchors can be, as the time ran out; "
+        "--certify SECONDS gives more."
+    )
+    assert describe_proof(dataclasses.replace(nothing, is_proof_finished=None)) == ""
     assert ("More time would bring" in text) == (one.is_proof_finished is False)
 
 

@@ -87,13 +87,13 @@ class AnchorSet:
     """Share of boxes with an anchor no side of which differs by the factor 4 or more."""
 
     upper_bound: float | None = None
-    """No k anchors have a larger mean best IoU on these boxes; None if not asked for."""
+    """No k anchors have a larger mean best IoU on these boxes; None if none was proved."""
 
     gap: float | None = None
     """(upper_bound - mean_best_iou) / upper_bound."""
 
     is_proof_finished: bool | None = None
-    """False if more time would make the bound smaller."""
+    """False if more time would make the bound smaller, or give one."""
 
     @property
     def k(self) -> int:
@@ -243,6 +243,8 @@ class AnchorFitter:
 
 def with_proof(one: AnchorSet, certificate: Certificate) -> AnchorSet:
     """Return a set with what was proved about its number of anchors."""
+    if certificate.is_empty:
+        return replace(one, is_proof_finished=False)
     return replace(
         one,
         upper_bound=certificate.upper_bound,

@@ -89,6 +89,11 @@ class Certificate:
     """Processor time taken."""
 
     @property
+    def is_empty(self) -> bool:
+        """Whether time ran out before anything was proved: no IoU is larger than 1 anyway."""
+        return not self.is_finished and self.upper_bound >= 1 > self.mean_best_iou
+
+    @property
     def gap(self) -> float:
         """Share of the bound by which the anchors at hand may miss the best possible ones."""
         return max(0.0, (self.upper_bound - self.mean_best_iou) / self.upper_bound)

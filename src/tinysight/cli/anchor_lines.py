@@ -55,9 +55,9 @@ def set_lines(
 
 
 def _proof(anchors: AnchorSet) -> str:
-    if anchors.gap is None:
-        return ""
     loose = "" if anchors.is_proof_finished else " (time ran out: --certify SECONDS for more)"
+    if anchors.gap is None:
+        return "" if anchors.is_proof_finished is None else f"nothing proved yet{loose}"
     return f"within {gap_percent(anchors.gap)} of the best possible{loose}"
 
 

@@ -112,15 +112,18 @@ def _said(one: AnchorSet) -> str:
         f"Mean best IoU {one.mean_best_iou:.4f}; best possible recall "
         f"{rounded_down(one.best_possible_recall, 4)}."
     )
-    if one.upper_bound is None or one.gap is None:
-        return text
-    return f"{text} {describe_proof(one)}"
+    return f"{text} {describe_proof(one)}".rstrip()
 
 
 def describe_proof(one: AnchorSet) -> str:
-    """Return what was proved of a set, in a sentence; it has an upper bound."""
-    assert one.upper_bound is not None
-    assert one.gap is not None
+    """Return what was proved of a set, in a sentence; nothing where no proof was asked for."""
+    if one.upper_bound is None or one.gap is None:
+        if one.is_proof_finished is None:
+            return ""
+        return (
+            "Nothing is proved yet of how good anchors can be, as the time ran out; "
+            "--certify SECONDS gives more."
+        )
     text = (
         f"No {one.k} anchor{'' if one.k == 1 else 's'} can reach more than "
         f"{rounded_up(one.upper_bound, 4)} on these boxes: "
