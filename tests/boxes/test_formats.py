@@ -266,3 +266,42 @@ def test_list_of_jfif_images_is_no_annotation(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a.jfif\nb.JFIF\n")
     with pytest.raises(DataError, match="it is a list of images without boxes"):
         find_annotations(tmp_path / "a.txt")
+
+
+_OTHERS: dict[str, tuple[Any, str]] = {
+    "supervisely": (
+        {"size": {"width": 9}, "objects": [{"classTitle": "a", "geometryType": "rectangle"}]},
+        "it is Supervisely's own JSON. Export from Supervisely as COCO, YOLO or Pascal VOC.",
+    ),
+    "superannotate": (
+        {"metadata": {"name": "a.jpg"}, "instances": [{"type": "bbox", "points": {"x1": 1}}]},
+        "it is SuperAnnotate's own JSON. Export from SuperAnnotate as COCO.",
+    ),
+    "via 3": (
+        {"project": {"via_fid_list": ["1"]}, "metadata": {"x": {"xy": [2, 1, 1, 5, 5]}}},
+        "it is of VGG Image Annotator 3, of which 1 and 2 are read. Export from it as COCO.",
+    ),
+    "bdd100k": (
+        [{"name": "a.jpg", "labels": [{"category": "car", "box2d": {"x1": 1}}]}],
+        "it is a list with `labels` and `box2d`, as BDD100K and Scalabel have it. Convert it to "
+        "COCO, with `python -m bdd100k.label.to_coco` or a script.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "said"), _OTHERS.values(), ids=_OTHERS)
+def test_json_of_other_programs_is_named(value: Any, said: str, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", value)
+    text = f"{path}: must be of a known format, but {said}"
+    with pytest.raises(DataError, match=re.escape(text)):
+        find_annotations(path)
+    write_json(tmp_path / "b.json", value)
+    with pytest.raises(DataError, match=re.escape(said)):
+        find_annotations(tmp_path)
+
+
+def test_the_table_of_via_3_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("# Exported using VGG Image Annotator (http://x)\n# CSV_HEADER = metadata_id\n")
+    with pytest.raises(DataError, match=r"it is of VGG Image Annotator 3.*Export from it as COCO"):
+        find_annotations(path)

@@ -204,7 +204,7 @@ def test_annotation_without_box_and_outline_has_none(segmentation: Any, tmp_path
 
 
 def test_list_of_something_else_is_refused(tmp_path: Path) -> None:
-    image = {"name": "a.jpg", "labels": [{"category": "car", "box2d": {"x1": 1, "y1": 2}}]}
+    image = {"name": "a.jpg", "things": [{"kind": "car", "corners": {"x1": 1, "y1": 2}}]}
     path = write_json(tmp_path / "a.json", [image, 3])
     text = (
         f"{path}: must be a list of annotations with `bbox` and `image_id`, but none of its 2 "
@@ -212,3 +212,16 @@ def test_list_of_something_else_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=re.escape(text)):
         read_boxes(path)
+
+
+@pytest.mark.parametrize(
+    ("width", "must"), [(1e-9, "at least 0.001"), (0, "> 0"), (-1e-9, "> 0"), (-3, "> 0")]
+)
+def test_a_side_that_is_too_small_is_told_how_large_it_must_be(
+    width: float, must: str, tmp_path: Path
+) -> None:
+    content = make_coco()
+    content["annotations"][0]["bbox"] = [1, 1, width, 5]
+    reading = read_boxes(write_json(tmp_path / "boxes.json", content))
+    (finding,) = (f for f in reading.findings if f.kind in ("zero_size", "negative_size"))
+    assert f"width and height must be {must} pixels, got {width:.10g} x 5." in finding.message

@@ -10,6 +10,12 @@ from pathlib import Path
 from tinysight.boxes.findings import COLUMNS
 from tinysight.boxes.folder_walk import walk_folders
 from tinysight.boxes.image_sizes import is_image_name
+from tinysight.boxes.other_programs import (
+    KEY,
+    VIA_KEYS,
+    refuse_other_json,
+    refuse_other_table,
+)
 from tinysight.boxes.readers.file_bytes import plain_path, read_head
 from tinysight.boxes.readers.json_text import check_nesting
 from tinysight.boxes.readers.xml_text import root_tag
@@ -57,22 +63,14 @@ _HEAD_CHARACTERS = 16 * 1024
 _HEAD_OF_MANY_BYTES = 4 * 1024
 _MOST_XML_FILES_LOOKED_INTO = 100
 
-_KEY = re.compile(r'"((?:[^"\\]|\\.)*+)"\s*:')
 _KEYS = {
     "coco": {"annotations", "images", "categories", "bbox", "licenses", "info"},
-    "via": {"_via_img_metadata", "regions", "_via_settings", "region_attributes"},
+    "via": {"regions", *VIA_KEYS},
     "labelme": {"shapes", "shape_type", "imageData"},
 }
 """Keys of each format whose files are JSON objects, at any depth."""
 _NAMES = {"coco": "COCO", "via": "VGG Image Annotator", "labelme": "LabelMe"}
 _CREATEML_KEYS = {"imagefilename", "coordinates"}
-_LABEL_STUDIO_KEYS = {"from_name", "total_annotations"} | {
-    f"{shape}labels" for shape in ("rectangle", "polygon", "ellipse", "brush")
-}
-
-_VIA_KEYS = _KEYS["via"] - {"regions"}
-_VOTT_KEYS = {"assets", "videoSettings"}
-
 # How PNG, JPEG, GIF and TIFF begin.
 _IMAGE_MARKS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 # No bracket within the brackets: each one that is never closed would be followed to the end.
@@ -139,7 +137,7 @@ def _format_of_file(path: Path) -> str | None:
         return None
     if body.startswith(("{", "[")):
         check_nesting(head, path)
-        _refuse_other_json(body, path)
+        refuse_other_json(body, path)
     if body.startswith("{"):
         return _format_of_json(text, path)
     if body.startswith("[") and not _PLAIN_ROW.match(body):
@@ -176,31 +174,14 @@ def _format_of_json(text: str, path: Path) -> str:
     return found[0] if found else "coco"
 
 
-def _refuse_other_json(text: str, path: Path) -> None:
-    """Refuse the JSON of programs whose keys would pass for those of another format."""
-    keys = set(_KEY.findall(text))
-    if "bbox" in keys:
-        return
-    if keys & _LABEL_STUDIO_KEYS or {"annotations", "result"} <= keys:
-        raise DataError(
-            f"{path}: must be of a known format, but it is Label Studio's own JSON. Export from "
-            f"Label Studio as COCO, YOLO or Pascal VOC."
-        )
-    if ({"asset", "regions"} <= keys and not keys & _VIA_KEYS) or _VOTT_KEYS <= keys:
-        raise DataError(
-            f"{path}: must be of a known format, but it is VoTT's own JSON. Export from VoTT as "
-            f"CSV or Pascal VOC."
-        )
-
-
 def _formats_by_keys(text: str) -> list[str]:
     """Return the formats of which a JSON object has keys."""
-    keys = set(_KEY.findall(text))
+    keys = set(KEY.findall(text))
     return [format for format, known in _KEYS.items() if keys & known]
 
 
 def _format_of_list(text: str) -> str:
-    keys = set(_KEY.findall(text))
+    keys = set(KEY.findall(text))
     is_coco = keys & {"bbox", "image_id"}
     is_createml = keys & _CREATEML_KEYS or {"image", "annotations"} <= keys
     return "createml" if is_createml and not is_coco else "coco"
@@ -219,6 +200,7 @@ def _format_of_text(text: str, path: Path) -> str | None:
             f"{path}: must hold box annotations, but it is a list of images without boxes. Name "
             f"the file or folder with the boxes."
         )
+    refuse_other_table(lines[0], path)
     if _PLAIN_ROW.match(lines[0]):
         return "plain-rows"
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -286,6 +268,8 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
             f"{folder}: must hold box annotations, but of its {counted(looked_at, 'file')} none is "
             f"one: no .json, .xml, .csv, .parquet or YOLO .txt. Name the file or folder that does."
         )
+    if not found:
+        _refuse_other_programs(others[:_LISTED_FILES])
     listed = ", ".join(str(path.relative_to(folder)) for path in others[:_LISTED_FILES])
     more = f" and {len(others) - _LISTED_FILES:,} more" if len(others) > _LISTED_FILES else ""
     trees = f"a tree of {' and one of '.join(found)}" if found else ""
@@ -295,6 +279,13 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
         f"{folder}: must hold one set of annotations, but it holds {parts}. "
         f"{advice} the file that is meant."
     )
+
+
+def _refuse_other_programs(paths: Sequence[Path]) -> None:
+    """Refuse the files of a program that is not read, one an image or project."""
+    for path in paths:
+        if plain_path(path).suffix.lower() == ".json":
+            refuse_other_json(_head_of_many(path), path)
 
 
 def _formats_of_xml(paths: Sequence[Path]) -> list[str]:
@@ -326,14 +317,18 @@ def _json_formats(path: Path) -> set[str] | None:
     """Return the formats of which a json file has keys, and None for a file of another kind."""
     if plain_path(path).suffix.lower() != ".json":
         return None
-    try:
-        text = read_head(path, _HEAD_OF_MANY_BYTES).decode("utf-8", errors="replace")
-    except DataError:  # a finding of the reader
-        return set()
-    body = text.lstrip("\ufeff").lstrip()
+    body = _head_of_many(path).lstrip("\ufeff").lstrip()
     if body.startswith("["):
-        return {_format_of_list(body)} if _KEY.search(body) else set()
+        return {_format_of_list(body)} if KEY.search(body) else set()
     return set(_formats_by_keys(body))
+
+
+def _head_of_many(path: Path) -> str:
+    """Return the begin of one of many files, empty where it cannot be read."""
+    try:
+        return read_head(path, _HEAD_OF_MANY_BYTES).decode("utf-8", errors="replace")
+    except DataError:  # a finding of the reader
+        return ""
 
 
 def _is_of_check(path: Path) -> bool:

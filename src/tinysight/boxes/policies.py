@@ -168,6 +168,7 @@ def _geometry_marks(
         is_unseen = has_wh & (seen_wh.min(axis=1) < LEAST_SIDE_PX)
         is_over_edge = has_wh & ~is_inside(box, image, EDGE_TOLERANCE_PX)
     size = "width and height must be > 0 pixels, got {2} x {3}."
+    least = f"width and height must be at least {LEAST_SIDE_PX:g} pixels, got {{2}} x {{3}}."
     place = "left {0}, top {1}, width {2}, height {3}"
     take(
         is_huge,
@@ -176,7 +177,8 @@ def _geometry_marks(
         f"numbers must be at most {LARGEST_SIDE_PX:,.0f} pixels, got {place}.",
     )
     take(side <= -LEAST_SIDE_PX, "negative_size", "unusable", size)
-    take(side < LEAST_SIDE_PX, "zero_size", "unusable", size)
+    take(side <= 0, "zero_size", "unusable", size)
+    take(side < LEAST_SIDE_PX, "zero_size", "unusable", least)
     place += " in an image of {4} x {5} pixels"
     take(
         is_unseen,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinysight.boxes.readers.json_text import decode_json
+from tinysight.boxes.readers.json_text import decode_json, shown_number
 from tinysight.errors import DataError
 
 PATH = Path("a.json")
@@ -102,3 +102,21 @@ def test_seventy_megabytes_of_brackets_are_refused_before_they_are_parsed() -> N
     data = b'{"annotations": [' + b"[]," * (24 * 2**20) + b"[]]}"
     with pytest.raises(DataError, match="33% of its 75,497,493 bytes are opening brackets"):
         read(data)
+
+
+@pytest.mark.parametrize("between", ["\n", "", "\r\n\r\n"])
+def test_json_lines_are_called_so(between: str, tmp_path: Path) -> None:
+    text = f'{{"a": 1}}{between}{{"a": 2}}'
+    at = text.rindex("{")
+    with pytest.raises(DataError, match="must be one JSON value, but a second begins at") as caught:
+        decode_json(text.encode(), (Any,), tmp_path)
+    assert f"(byte {at})" in str(caught.value)
+    assert str(caught.value).endswith(
+        "as in JSON lines, which are not read. Export the annotations in a format that is, such as "
+        "COCO."
+    )
+
+
+def test_what_is_cut_in_a_message_ends_in_dots() -> None:
+    assert shown_number({"x": 1}) == "{'x': 1}"
+    assert shown_number({"x": "y" * 99}) == "{'x': '" + "y" * 33 + "…"

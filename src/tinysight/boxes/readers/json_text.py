@@ -27,6 +27,7 @@ NOT_A_NUMBER = "\x7f"
 _LARGEST_TRACED_BYTES = 64 * 2**20
 _DEEPEST = 1000
 _SHOWN_BYTES = 30
+_SHOWN_CHARACTERS = 40
 _MOST_PARTS_SHOWN = 6
 _READ_AT_ONCE_BYTES = 2**20
 _BRACKET_SAMPLES = 64
@@ -45,6 +46,7 @@ _LONE_SURROGATE = re.compile(
     rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 _TOKEN = re.compile(rb'(?P<string>"(?:[^"\\]|\\.)*+"?)|[\[\]{}:,]', re.DOTALL)
+_NEXT_VALUE = re.compile(rb"\s*([\[{])")
 _BYTE_OF_MESSAGE = re.compile(r"\(byte (\d+)\)")
 
 
@@ -152,8 +154,12 @@ def shown_number(value: object) -> str:
     return (
         {None: "null", True: "true", False: "false"}.get(value, str(value))
         if (value is None or isinstance(value, bool))
-        else str(value)[:40]
+        else _cut(str(value))
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _decode_mended(
@@ -244,6 +250,13 @@ def _not_json(path: Path, data: bytes, error: Exception) -> str:
         )
     at = int(said[1])
     reason = str(error).removeprefix("JSON is malformed: ").partition(" (byte")[0]
+    # The parser may stand after the bracket.
+    if reason == "trailing characters" and (begin := _NEXT_VALUE.match(data, max(0, at - 1))):
+        return (
+            f"{path}: must be one JSON value, but a second begins at "
+            f"{_place_of(data, begin.start(1))}, as in JSON lines, which are not read. Export the "
+            f"annotations in a format that is, such as COCO."
+        )
     hint = "Export the annotations again or mend that place."
     if data[at : at + 1] == b"'" or re.match(rb"\s*\{\s*'", data):
         hint = "It looks like a printed Python dict: write it with json.dump."
