@@ -225,3 +225,24 @@ def test_a_side_that_is_too_small_is_told_how_large_it_must_be(
     reading = read_boxes(write_json(tmp_path / "boxes.json", content))
     (finding,) = (f for f in reading.findings if f.kind in ("zero_size", "negative_size"))
     assert f"width and height must be {must} pixels, got {width:.10g} x 5." in finding.message
+
+
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [({"caption": "a cat"}, "captions"), ({"segments_info": [{"id": 3}]}, "panoptic segments")],
+)
+def test_coco_files_without_boxes_are_named(
+    field: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    content = make_coco()
+    boxes = content["annotations"]
+    content["annotations"] = [{"id": n, "image_id": 1, **field} for n in range(3)]
+    path = write_json(tmp_path / "a.json", content)
+    text = (
+        f"{path}: must have annotations with `bbox`, but they are {what} without boxes. Take the "
+        f"file of instances of the same images, such as instances_val2017.json."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(path)
+    content["annotations"] += boxes
+    assert read_boxes(write_json(path, content)).accepted

@@ -80,6 +80,7 @@ def read_coco(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
             f"{path}: must have the list `annotations` of a COCO file, but has {has}. Check that "
             f"this is a file of boxes, or name its format with --format."
         )
+    _refuse_other_coco(coco.annotations, path)
     columns = (
         sound_columns(coco.annotations)
         if isinstance(coco, SoundCoco)
@@ -94,6 +95,20 @@ def _is_of_image(record: object) -> bool:
     """Whether a record of a bare list looks like the annotation of an image."""
     return isinstance(record, Annotation) and (
         record.bbox is not None or record.image_id is not None
+    )
+
+
+def _refuse_other_coco(annotations: Sequence[Any], path: Path) -> None:
+    """Refuse the files of COCO that have captions or panoptic segments and no box at all."""
+    first = annotations[0] if annotations else None
+    if not isinstance(first, Annotation) or not (first.caption or first.segments_info):
+        return
+    if any(isinstance(r, Annotation) and (r.bbox or r.segmentation) for r in annotations):
+        return
+    what = "captions" if first.caption else "panoptic segments"
+    raise DataError(
+        f"{path}: must have annotations with `bbox`, but they are {what} without boxes. Take the "
+        f"file of instances of the same images, such as instances_val2017.json."
     )
 
 

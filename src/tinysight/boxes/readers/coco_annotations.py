@@ -39,6 +39,9 @@ class Annotation(msgspec.Struct, gc=False):
     iscrowd: Any = 0
     segmentation: msgspec.Raw = msgspec.Raw()
     """A view of the file, which is parsed where there is no box."""
+    caption: msgspec.Raw = msgspec.Raw()
+    segments_info: msgspec.Raw = msgspec.Raw()
+    """As the one before, what stands in the place of boxes in other files of COCO."""
 
 
 @dataclass(frozen=True)

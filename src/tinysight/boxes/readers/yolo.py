@@ -179,6 +179,8 @@ def _parse(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[Mark], list[NDArray[np.float64]]]:
     """Return (n, 4) numbers, (n,) class numbers with -1 for none, the marks, and the outlines.
 
+    Among the outlines are lines of numbers that are rejected, as they are too many for a box.
+
     Args:
         lines: The n lines.
         keypoint_numbers: (n,) how many numbers of keypoints follow the box of a line, 0 where none
@@ -219,6 +221,8 @@ def _parse(
             boxes.append(_around_points(points.reshape(-1, 2)))
         else:
             boxes.append(values[1:5] if is_box else values[1:])
+            if not is_box and len(values) >= 8 and all(isinstance(v, float) for v in values):
+                outlines.append(np.array(values[1:], np.float64))
     numbers, marks = box_columns(boxes)
     unknown = np.flatnonzero(classes < 0).astype(np.int64)
     found = [fields[row][0].decode("utf-8", errors="replace") for row in unknown.tolist()]
@@ -228,7 +232,12 @@ def _parse(
 
 
 def _doubt_about(outlines: Sequence[NDArray[np.float64]], path: Path) -> list[FindingGroup]:
-    """Return a finding if the outlines may all be boxes with keypoints in them."""
+    """Return a finding if the outlines may all be boxes with keypoints in them.
+
+    Args:
+        outlines: Numbers of the lines without the class; an odd number is no outline.
+        path: Name of the source, for the message.
+    """
     if len(outlines) < _LEAST_TO_DOUBT or len(set(map(len, outlines))) > 1:
         return []
     numbers = np.stack(outlines)
@@ -240,8 +249,9 @@ def _doubt_about(outlines: Sequence[NDArray[np.float64]], path: Path) -> list[Fi
         is_in_box = (np.abs(places[..., :2] - centre) <= size / 2).all(axis=2)
         is_absent = (places[..., :2] == 0).all(axis=2)
         if (is_in_box | is_absent).all() and np.isin(places[..., 2:], (0, 1, 2)).all():
+            done = "rejected as neither boxes nor" if numbers.shape[1] % 2 else "read as"
             message = (
-                f"lines of {numbers.shape[1] + 1} numbers are read as outlines, but in all "
+                f"lines of {numbers.shape[1] + 1} numbers are {done} outlines, but in all "
                 f"{len(numbers):,} of them the points after the first two lie in the box of centre "
                 f"and size that the first four numbers would be. If they are keypoints, state "
                 f"kpt_shape: [{places.shape[1]}, {width}] in the yaml of their folder."
