@@ -773,3 +773,15 @@ def test_ids_of_a_table_are_checked_as_those_of_coco(tmp_path: Path) -> None:
             "the id of a box must be its own, but 1 was used before. Kept as it is.",
         ),
     ]
+
+
+def test_rows_of_numbers_alone_are_not_only_told_to_have_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "gt.txt"
+    path.write_text("1,-1,20,66,217,235,0.028,-1,-1,-1\n")
+    text = (
+        f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
+        f"ymax; got '1, -1, 20, 66, 217, 235, 0.028, -1, -1, -1'. If the name of the file is that "
+        f"of the image, as in MOT and VisDrone, convert the files to COCO; else add a header."
+    )
+    with pytest.raises(DataError, match=re.escape(text)):
+        read_boxes(path)

@@ -221,9 +221,15 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
     expected = [False, True, True, True, True, False, True, True]
     if len(row) in (6, 8) and are_numbers[1:5] == expected[1:5] and not are_numbers[0]:
         return names[: len(row)], False
+    advice = "Add a header."
+    if all(are_numbers):
+        advice = (
+            "If the name of the file is that of the image, as in MOT and VisDrone, convert the "
+            "files to COCO; else add a header."
+        )
     raise DataError(
         f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
-        f"ymax; got {', '.join(row)[:80]!r}. Add a header."
+        f"ymax; got {', '.join(row)[:80]!r}. {advice}"
     )
 
 
