@@ -305,3 +305,9 @@ def test_the_table_of_via_3_is_named(tmp_path: Path) -> None:
     path.write_text("# Exported using VGG Image Annotator (http://x)\n# CSV_HEADER = metadata_id\n")
     with pytest.raises(DataError, match=r"it is of VGG Image Annotator 3.*Export from it as COCO"):
         find_annotations(path)
+
+
+def test_a_folder_of_json_lines_is_told_that_they_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "metadata.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(DataError, match=r"YOLO .txt\. JSON lines are not read\. Name the file or"):
+        find_annotations(tmp_path)

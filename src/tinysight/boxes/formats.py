@@ -57,6 +57,7 @@ TREE_FORMATS = frozenset({"yolo", "voc", "labelme", "cvat"})
 
 _MOST_FILES_LOOKED_AT = 200_000
 _ANNOTATION_SUFFIXES = (".json", ".json.gz", ".csv", ".csv.gz", ".tsv", ".parquet")
+_JSON_LINES_SUFFIXES = (".jsonl", ".ndjson", ".manifest")
 _LISTED_FILES = 5
 _LINES_LOOKED_AT = 50
 _HEAD_CHARACTERS = 16 * 1024
@@ -229,7 +230,7 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
     xml: list[Path] = []
     others: list[Path] = []
     faults: list[str] = []
-    looked_at = 0
+    looked_at = num_lines = 0
     for below in walk_folders(folder):
         if below.fault:
             faults.append(f"{below.path}: {below.fault}")
@@ -243,6 +244,7 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
             if lower.endswith(".xml"):
                 xml.append(below.path / name)
             text += lower.endswith(".txt")
+            num_lines += lower.endswith(_JSON_LINES_SUFFIXES)
             if lower.endswith(_ANNOTATION_SUFFIXES):
                 others.append(below.path / name)
         if looked_at > _MOST_FILES_LOOKED_AT:
@@ -264,9 +266,11 @@ def _format_of_folder(folder: Path) -> tuple[str | None, Path]:
     if not found and not others and faults:
         raise DataError(faults[0])
     if not found and not others:
+        lines = " JSON lines are not read." if num_lines else ""
         raise DataError(
             f"{folder}: must hold box annotations, but of its {counted(looked_at, 'file')} none is "
-            f"one: no .json, .xml, .csv, .parquet or YOLO .txt. Name the file or folder that does."
+            f"one: no .json, .xml, .csv, .parquet or YOLO .txt.{lines} Name the file or folder "
+            f"that does."
         )
     if not found:
         _refuse_other_programs(others[:_LISTED_FILES])

@@ -780,8 +780,8 @@ def test_rows_of_numbers_alone_are_not_only_told_to_have_a_header(tmp_path: Path
     path.write_text("1,-1,20,66,217,235,0.028,-1,-1,-1\n")
     text = (
         f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
-        f"ymax; got '1, -1, 20, 66, 217, 235, 0.028, -1, -1, -1'. If the name of the file is that "
-        f"of the image, as in MOT and VisDrone, convert the files to COCO; else add a header."
+        f"ymax; got '1, -1, 20, 66, 217, 235, 0.028, -1, -1, -1'. Add a header; if no column "
+        f"names the image or the class, as in MOT and VisDrone, convert the files to COCO."
     )
     with pytest.raises(DataError, match=re.escape(text)):
         read_boxes(path)

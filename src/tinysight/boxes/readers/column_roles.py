@@ -224,8 +224,8 @@ def columns_without_header(row: Sequence[str], path: Path) -> tuple[list[str], b
     advice = "Add a header."
     if all(are_numbers):
         advice = (
-            "If the name of the file is that of the image, as in MOT and VisDrone, convert the "
-            "files to COCO; else add a header."
+            "Add a header; if no column names the image or the class, as in MOT and VisDrone, "
+            "convert the files to COCO."
         )
     raise DataError(
         f"{path}: the first row must name the columns, such as image, class, xmin, ymin, xmax, "
