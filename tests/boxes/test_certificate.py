@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from itertools import combinations
 
 import numpy as np
@@ -168,3 +169,18 @@ def test_sizes_beyond_all_measure_get_a_valid_bound_in_time(num_boxes: int) -> N
     proof = prove(sizes, anchors, 2)
     assert mean_best_iou(sizes, anchors) <= proof.upper_bound <= 1
     assert proof.seconds < 8
+
+
+def test_a_search_that_ends_late_leaves_time_for_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*args: object, deadline_s: float, finest: int) -> object:
+        found = find(*args, deadline_s=deadline_s, finest=finest)  # type: ignore[arg-type]
+        while time.thread_time() < deadline_s + 1:
+            pass
+        return found
+
+    find = certificate.find_thresholds
+    monkeypatch.setattr(certificate, "find_thresholds", late)
+    sizes = drawn_sizes(400)
+    anchors = fit(sizes, 2)
+    proof = prove(sizes, anchors, budget_s=2)
+    assert mean_best_iou(sizes, anchors) < proof.upper_bound < 1

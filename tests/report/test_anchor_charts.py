@@ -23,7 +23,7 @@ from tinysight.report.chart_style import render_svg
 
 @pytest.fixture(scope="module")
 def anchors(drawn_reading: Reading) -> AnchorAnalysis:
-    found = analyse_boxes(drawn_reading, (2, 3), certify_s=20).anchors
+    found = analyse_boxes(drawn_reading, (2, 3), certify_s=2).anchors
     assert found is not None
     return found
 

@@ -70,6 +70,8 @@ _TOLERANCE = 2e-5  # share of the bound below which more precision is not looked
 # Shares of the budget after which the search for thresholds ends: for boxes, for cells, and that
 # for those of few boxes.
 _END_OF_SEARCH, _END_FOR_CELLS, _END_OF_FEW = 0.7, 0.55, 0.9
+# Share that is left for the bound though the search ended late: without it nothing is proved.
+_LEAST_FOR_BOUND = 0.2
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _certify(
         deadline_s=start_s + (_END_OF_SEARCH if is_exact else _END_FOR_CELLS) * budget_s,
         finest=_FINEST_OF_FEW if has_few else _FINEST,
     )
-    tolerance, deadline_s = _TOLERANCE * reached / k, start_s + budget_s
+    tolerance = _TOLERANCE * reached / k
+    deadline_s = max(start_s + budget_s, time.thread_time() + _LEAST_FOR_BOUND * budget_s)
     if is_exact:
         logs = np.log(sizes.wh)
         at_boxes = interpolate(thresholds, grid, logs)
