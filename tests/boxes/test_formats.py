@@ -279,12 +279,12 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     ),
     "via 3": (
         {"project": {"via_fid_list": ["1"]}, "metadata": {"x": {"xy": [2, 1, 1, 5, 5]}}},
-        "it is of VGG Image Annotator 3, of which 1 and 2 are read. Export from it as COCO.",
+        "it is of VGG Image Annotator 3, of which 1 and 2 are read. Convert it to COCO.",
     ),
     "bdd100k": (
         [{"name": "a.jpg", "labels": [{"category": "car", "box2d": {"x1": 1}}]}],
         "it is a list with `labels` and `box2d`, as BDD100K and Scalabel have it. Convert it to "
-        "COCO, with `python -m bdd100k.label.to_coco` or a script.",
+        "COCO.",
     ),
 }
 
@@ -303,7 +303,7 @@ def test_json_of_other_programs_is_named(value: Any, said: str, tmp_path: Path) 
 def test_the_table_of_via_3_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("# Exported using VGG Image Annotator (http://x)\n# CSV_HEADER = metadata_id\n")
-    with pytest.raises(DataError, match=r"it is of VGG Image Annotator 3.*Export from it as COCO"):
+    with pytest.raises(DataError, match=r"it is of VGG Image Annotator 3.*Convert it to COCO"):
         find_annotations(path)
 
 

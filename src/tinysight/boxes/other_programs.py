@@ -18,7 +18,7 @@ _LABEL_STUDIO_KEYS = {"from_name", "total_annotations"} | {
     f"{shape}labels" for shape in ("rectangle", "polygon", "ellipse", "brush")
 }
 _VIA_3_TABLE = "# Exported using VGG Image Annotator"
-_VIA_3_ADVICE = "it is of VGG Image Annotator 3, of which 1 and 2 are read. Export from it as COCO."
+_VIA_3_ADVICE = "it is of VGG Image Annotator 3, of which 1 and 2 are read. Convert it to COCO."
 
 
 def refuse_other_json(text: str, path: Path) -> None:
@@ -60,6 +60,6 @@ def _advice_on(keys: Set[str]) -> str:
     if {"labels", "box2d"} <= keys:
         return (
             "it is a list with `labels` and `box2d`, as BDD100K and Scalabel have it. Convert it "
-            "to COCO, with `python -m bdd100k.label.to_coco` or a script."
+            "to COCO."
         )
     return ""
