@@ -132,7 +132,7 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"augment.resizemix_max_side \(=0.05\) must be 0 or at least 0.1\.",
         ),
         (
-            ["schedule.first_image_px=16"],
+            ["schedule.first_image_px=16", "schedule.full_size_epoch=2"],
             r"schedule.first_image_px \(=16\) must be 0 or at least 32, the smallest image",
         ),
         (
@@ -140,7 +140,11 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
             r"schedule.last_image_px \(=16\) must be 0 or at least 32, the smallest image",
         ),
         (
-            ["schedule.first_image_px=48", "schedule.last_image_px=40"],
+            [
+                "schedule.first_image_px=48",
+                "schedule.last_image_px=40",
+                "schedule.full_size_epoch=2",
+            ],
             r"schedule.last_image_px \(=40\) must be 0 or at least first_image_px \(=48\)\.",
         ),
         (
@@ -160,7 +164,8 @@ def test_all_faults_are_said_at_once_with_the_nearest_name(tmp_path: Path) -> No
         (
             ["schedule.full_size_epoch=10"],
             r"schedule.full_size_epoch \(=10\) must be below train.epochs \(=10\), so that "
-            r"training ends at the last size",
+            r"training ends at the last size; of a shorter run lower it too, for instance "
+            r"schedule.full_size_epoch=6\.",
         ),
         (
             ["schedule.max_lr=1e300"],
@@ -192,6 +197,63 @@ def test_an_impossible_value_is_named_with_its_bound(overrides: list[str], messa
     with pytest.raises(RecipeError, match=message) as caught:
         load_recipe("smoke", overrides)
     assert str(caught.value).startswith("recipe smoke with --set: 1 fault.")
+
+
+def faults_of(name: str, overrides: list[str]) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(name, overrides)
+    head, *faults = str(caught.value).splitlines()
+    assert head.endswith(f" {len(faults)} fault{'s' * (len(faults) > 1)}.")
+    return [fault.strip() for fault in faults]
+
+
+PEAK = (
+    "schedule.peak_epoch (=4.0) must be at most train.epochs (=3); of a shorter run lower it too, "
+    "for instance schedule.peak_epoch=0.75."
+)
+FULL_SIZE = (
+    "schedule.full_size_epoch (=12) must be below train.epochs (=3), so that training ends at the "
+    "last size; of a shorter run lower it too, for instance schedule.full_size_epoch=2."
+)
+BATCH = "train.batch_size: must be greater than or equal to 2, got 0."
+
+
+def test_a_shorter_run_is_told_all_that_it_must_shorten() -> None:
+    assert faults_of("cpu", ["train.epochs=3"]) == [PEAK, FULL_SIZE]
+    shorter = ["train.epochs=3", "schedule.peak_epoch=0.75", "schedule.full_size_epoch=2"]
+    assert load_recipe("cpu", shorter).train.epochs == 3
+
+
+def test_a_run_of_one_epoch_is_told_to_let_no_images_grow() -> None:
+    (fault,) = faults_of("cpu", ["train.epochs=1", "schedule.peak_epoch=0.25"])
+    advice = ["schedule.full_size_epoch=0", "schedule.first_image_px=0"]
+    assert fault.endswith(f"for instance {' with '.join(advice)}.")
+    load_recipe("cpu", ["train.epochs=1", "schedule.peak_epoch=0.25", *advice])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "faults"),
+    [
+        (["train.batch_size=0"], [BATCH, PEAK, FULL_SIZE]),
+        (["schedule.peak_epoch=-1"], ["schedule.peak_epoch: must be greater than or equal to 0,"]),
+        (["train=3"], ["train: must be a table of settings, got 3."]),
+        (
+            ["train.batch_size=7", "train.loss=nll", "schedule.min_momentum=0.95"],
+            [
+                "schedule.min_momentum (=0.95) must be at most max_momentum (=0.9).",
+                "train.batch_size (=7) must be a multiple of 2 x accumulate (=2).",
+                "train.label_smoothing (=0.1) must be 0 with loss nll; use cross-entropy.",
+                PEAK,
+                FULL_SIZE,
+            ],
+        ),
+    ],
+)
+def test_no_fault_hides_another(overrides: list[str], faults: list[str]) -> None:
+    table = [override for override in overrides if override == "train=3"]
+    found = faults_of("cpu", table or ["train.epochs=3", *overrides])
+    assert len(found) == len(faults)
+    assert all(each.startswith(fault) for each, fault in zip(found, faults, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tinysight.classify.settings import Recipe
+from tinysight.classify.settings import Recipe, SettingsError, faults_of_length
 from tinysight.errors import RecipeError
 
 
@@ -100,7 +100,9 @@ def parse_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        faults = [_describe(fault["loc"], fault) for fault in error.errors()]
+        found = error.errors()
+        faults = [text for fault in found for text in _describe(fault["loc"], fault)]
+        faults += _faults_between_tables(values, {fault["loc"] for fault in found})
         count = f"{len(faults)} fault" + ("s" if len(faults) > 1 else "")
         lines = "".join(f"\n  {fault}" for fault in faults)
         raise RecipeError(f"{where}: {count}.{lines}") from error
@@ -160,15 +162,39 @@ def _apply(values: dict[str, Any], override: str) -> None:
     table[parts[-1]] = value
 
 
-def _describe(location: Sequence[int | str], fault: Any) -> str:
+def _faults_between_tables(
+    values: Mapping[str, Any], faulty: Set[tuple[int | str, ...]]
+) -> Iterator[str]:
+    """Yield what pydantic looks for only where each table is faultless by itself.
+
+    Args:
+        values: Tables of settings.
+        faulty: Where a fault was found, the key of a setting or of a table.
+    """
+    keys = (("train", "epochs"), ("schedule", "peak_epoch"), ("schedule", "full_size_epoch"))
+    tables = {name: values.get(name, {}) for name, _ in keys}
+    are_tables = all(isinstance(table, Mapping) for table in tables.values())
+    if () in faulty or not are_tables or not faulty.isdisjoint(keys):
+        return  # found already, or not to be judged
+    defaults = Recipe().model_dump()
+    length = {key: tables[name].get(key, defaults[name][key]) for name, key in keys}
+    yield from (f"{fault}." for fault in faults_of_length(**length))
+
+
+def _describe(location: Sequence[int | str], fault: Any) -> Iterator[str]:
+    if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], SettingsError):
+        table = "".join(f"{part}." for part in location)
+        yield from (f"{table}{text}." for text in fault["ctx"]["error"].faults)
+    else:
+        yield _describe_setting(location, fault)
+
+
+def _describe_setting(location: Sequence[int | str], fault: Any) -> str:
     key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
         siblings = _fields_of(location[:-1])
         hint = _did_you_mean(str(location[-1]), siblings) or _elsewhere(str(location[-1]))
         return f"{key}: unknown key{hint or '.'} Known here: {', '.join(siblings)}."
-    if fault["type"] == "value_error":
-        where = f"{key}." if key else ""
-        return f"{where}{fault['ctx']['error']}."
     rule = fault["msg"].removeprefix("Input should be ").removeprefix("Input ")
     found = fault["input"]
     hint = ""

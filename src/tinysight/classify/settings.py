@@ -6,7 +6,8 @@ them. No torch here, so that a recipe can be read and checked without it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,12 +20,63 @@ _MOST_LR = 1e30
 _MOST_FACTOR = 1e6
 
 
+class SettingsError(ValueError):
+    """Settings that do not go together.
+
+    Attributes:
+        faults: All of them, each a sentence without its full stop.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
+def faults_of_length(*, epochs: int, peak_epoch: float, full_size_epoch: int) -> list[str]:
+    """Return what keeps a schedule from fitting into the epochs of a run.
+
+    Args:
+        epochs: ``train.epochs``.
+        peak_epoch: ``schedule.peak_epoch``.
+        full_size_epoch: ``schedule.full_size_epoch``.
+
+    Returns:
+        Sentences without their full stops; none where it fits.
+    """
+    faults = []
+    if peak_epoch > epochs:
+        faults.append(
+            f"schedule.peak_epoch (={peak_epoch}) must be at most train.epochs (={epochs}); of a "
+            f"shorter run lower it too, for instance schedule.peak_epoch={epochs / 4:g}"
+        )
+    if full_size_epoch >= epochs:
+        advice = f"schedule.full_size_epoch={max(1, epochs * 2 // 3)}"
+        if epochs == 1:  # no epoch would be left for smaller images
+            advice = "schedule.full_size_epoch=0 with schedule.first_image_px=0"
+        faults.append(
+            f"schedule.full_size_epoch (={full_size_epoch}) must be below train.epochs "
+            f"(={epochs}), so that training ends at the last size; of a shorter run lower it too, "
+            f"for instance {advice}"
+        )
+    return faults
+
+
 class _Settings(BaseModel):
     """Frozen, typed, closed: an unknown key is a fault, not a wish."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what does not go together, each a sentence without its full stop."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if faults := list(self._faults()):
+            raise SettingsError(faults)
+        return self
 
 
 class ModelSettings(_Settings):
@@ -86,30 +138,26 @@ class AugmentSettings(_Settings):
     """Longest side of the partner that is pasted whole into the image (resizemix, Qin et al.
     2020), as a share of the image's side, at least 0.1; 0 turns resizemix off."""
 
-    @model_validator(mode="after")
-    def _check_together(self) -> AugmentSettings:
+    def _faults(self) -> Iterator[str]:
         if self.dropout_min_px > self.dropout_max_px:
-            raise ValueError(
+            yield (
                 f"dropout_min_px (={self.dropout_min_px}) must be at most "
                 f"dropout_max_px (={self.dropout_max_px})"
             )
         if self.mix_probability > 0 and not (
             self.mixup_alpha or self.cutmix_alpha or self.resizemix_max_side
         ):
-            raise ValueError(
+            yield (
                 f"mix_probability (={self.mix_probability}) must be 0 when mixup_alpha, "
                 f"cutmix_alpha and resizemix_max_side are all 0"
             )
         if self.alternate_flips and self.flip_probability != 0.5:
-            raise ValueError(
+            yield (
                 f"flip_probability (={self.flip_probability}) must be 0.5 with alternate_flips, "
                 f"which shows each image both ways; set alternate_flips = false for any other"
             )
         if 0 < self.resizemix_max_side < 0.1:
-            raise ValueError(
-                f"resizemix_max_side (={self.resizemix_max_side}) must be 0 or at least 0.1"
-            )
-        return self
+            yield (f"resizemix_max_side (={self.resizemix_max_side}) must be 0 or at least 0.1")
 
 
 class OptimizerSettings(_Settings):
@@ -167,31 +215,29 @@ class ScheduleSettings(_Settings):
     than tests do, which smaller images set right (Touvron et al. 2019), unless sharpness differs
     as well (docs/speedrun.md)."""
 
-    @model_validator(mode="after")
-    def _check_together(self) -> ScheduleSettings:
+    def _faults(self) -> Iterator[str]:
         if self.min_momentum > self.max_momentum:
-            raise ValueError(
+            yield (
                 f"min_momentum (={self.min_momentum}) must be at most "
                 f"max_momentum (={self.max_momentum})"
             )
         for name in ("first_image_px", "last_image_px"):
             if 0 < getattr(self, name) < LEAST_IMAGE_PX:
-                raise ValueError(
+                yield (
                     f"{name} (={getattr(self, name)}) must be 0 or at least {LEAST_IMAGE_PX}, "
                     f"the smallest image that the networks take"
                 )
         if 0 < self.last_image_px < self.first_image_px:
-            raise ValueError(
+            yield (
                 f"last_image_px (={self.last_image_px}) must be 0 or at least first_image_px "
                 f"(={self.first_image_px})"
             )
         if self.first_image_px > 0 and self.full_size_epoch == 0:
-            raise ValueError(
+            yield (
                 f"full_size_epoch (=0) must be above 0 with first_image_px "
                 f"(={self.first_image_px}), or no epoch has images of that size; "
                 f"say with which epoch they have their last size"
             )
-        return self
 
 
 class TrainSettings(_Settings):
@@ -229,19 +275,17 @@ class TrainSettings(_Settings):
     evaluate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
 
-    @model_validator(mode="after")
-    def _check_together(self) -> TrainSettings:
+    def _faults(self) -> Iterator[str]:
         if self.batch_size % (2 * self.accumulate):
-            raise ValueError(
+            yield (
                 f"batch_size (={self.batch_size}) must be a multiple of 2 x accumulate "
                 f"(={2 * self.accumulate})"
             )
         if self.loss == "nll" and self.label_smoothing > 0:
-            raise ValueError(
+            yield (
                 f"label_smoothing (={self.label_smoothing}) must be 0 with loss nll; "
                 f"use cross-entropy"
             )
-        return self
 
 
 class Recipe(_Settings):
@@ -253,17 +297,9 @@ class Recipe(_Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     train: TrainSettings = TrainSettings()
 
-    @model_validator(mode="after")
-    def _check_together(self) -> Recipe:
-        if self.schedule.peak_epoch > self.train.epochs:
-            raise ValueError(
-                f"schedule.peak_epoch (={self.schedule.peak_epoch}) must be at most "
-                f"train.epochs (={self.train.epochs}); of a shorter run lower it too, for instance "
-                f"schedule.peak_epoch={self.train.epochs / 4:g}"
-            )
-        if self.schedule.full_size_epoch >= self.train.epochs:
-            raise ValueError(
-                f"schedule.full_size_epoch (={self.schedule.full_size_epoch}) must be below "
-                f"train.epochs (={self.train.epochs}), so that training ends at the last size"
-            )
-        return self
+    def _faults(self) -> Iterator[str]:
+        yield from faults_of_length(
+            epochs=self.train.epochs,
+            peak_epoch=self.schedule.peak_epoch,
+            full_size_epoch=self.schedule.full_size_epoch,
+        )
