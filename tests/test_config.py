@@ -269,6 +269,15 @@ def test_an_override_that_is_not_one_is_explained(override: str, message: str) -
         load_recipe("smoke", [override])
 
 
+def test_of_two_overrides_the_one_that_makes_a_value_of_a_table_is_blamed() -> None:
+    with pytest.raises(
+        RecipeError,
+        match=r"^--set train=3: train must be a table of settings, got a value\. Name one of its "
+        r"settings\.$",
+    ):
+        load_recipe("smoke", ["train=3", "train.batch_size=0"])
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(
         RecipeError,

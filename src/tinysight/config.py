@@ -82,8 +82,8 @@ def override_recipe(values: dict[str, Any], overrides: Sequence[str], *, where: 
         RecipeError: Unknown keys or impossible values; all of them at once.
     """
     values = copy.deepcopy(values)
-    for override in overrides:
-        _apply(values, override)
+    for number, override in enumerate(overrides):
+        _apply(values, override, earlier=overrides[:number])
     return parse_recipe(values, where=f"{where} with --set" if overrides else where)
 
 
@@ -138,7 +138,7 @@ def _find(name_or_path: str) -> tuple[str, str]:
         ) from error
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], override: str, *, earlier: Sequence[str]) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -151,9 +151,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text
     table = values
-    for part in parts[:-1]:
+    for depth, part in enumerate(parts[:-1], 1):
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
+            for other in earlier:
+                if other.partition("=")[0].strip().split(".") == parts[:depth]:
+                    raise RecipeError(
+                        f"--set {other}: {part} must be a table of settings, got a value. Name "
+                        f"one of its settings."
+                    )
             raise RecipeError(
                 f"--set {override}: {part} must be a table of settings, but it is a value. "
                 f"Write one dot less."

@@ -51,6 +51,31 @@ def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
         load_manifest(tmp_path / "nowhere")
 
 
+def test_what_is_no_store_yet_is_to_be_packed_first(tmp_path: Path) -> None:
+    photos = tmp_path / "my photos"
+    (photos / "cat").mkdir(parents=True)
+    archive = tmp_path / "photos.zip"
+    archive.touch()
+    for path, command in (
+        (photos, rf"tinysight data pack '{photos}' --out STORE$"),
+        (archive, rf"tinysight data pack {archive} --out STORE$"),
+    ):
+        with pytest.raises(DataError, match=rf"found none\. Pack it first: {command}"):
+            load_manifest(path)
+    with pytest.raises(DataError, match=rf"tinysight data pack SOURCE --out {tmp_path}/none$"):
+        load_manifest(tmp_path / "none")
+
+
+def test_a_run_is_not_taken_for_images_to_pack(tmp_path: Path) -> None:
+    (tmp_path / "run.json").touch()
+    with pytest.raises(
+        DataError,
+        match=r"a store must hold store\.json, found none\. It is the folder of a run; name the "
+        r"store that the run was trained on, which is in its run\.json\.$",
+    ):
+        load_manifest(tmp_path)
+
+
 def test_a_manifest_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "store.json").mkdir()  # root may read every file, but not a folder
     with pytest.raises(

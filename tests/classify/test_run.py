@@ -388,7 +388,7 @@ def test_a_batch_that_no_machine_could_hold_is_a_fault(store: Store, tmp_path: P
     with pytest.raises(
         TrainingError,
         match=r"^train\.batch_size \(=100000000000000\): this machine must have room for a batch, "
-        r"but has not\. Choose a smaller one\.$",
+        r"but has not\. Start again in another folder with a smaller one\.$",
     ):
         run(store, recipe, tmp_path / "run")
 
@@ -456,6 +456,14 @@ def test_a_recipe_that_does_not_fit_leaves_the_folder_for_the_next_try(
     assert not list((tmp_path / "run").glob("*"))
 
 
+def test_a_tuning_part_that_cannot_be_held_back_leaves_no_folder(
+    store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"train\.tuning_fraction \(=0\.001\) must hold back"):
+        run(store, make_recipe(train={"tuning_fraction": 0.001}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("count", "settings", "message"),
     [
@@ -495,7 +503,11 @@ def test_a_run_that_has_no_folder_says_so(store: Store, recipe: Recipe, tmp_path
 
 
 def test_resuming_needs_a_run(store: Store, recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"run\.json: must be a readable file"):
+    with pytest.raises(
+        RunError,
+        match=r"run: a run that is resumed must have been begun, but no run\.json is seen in it\. "
+        r"Leave out --resume to begin it, or name the folder of the run\.$",
+    ):
         run(store, recipe, tmp_path / "run", resume=True)
 
 

@@ -109,6 +109,21 @@ def test_a_class_too_small_for_the_split_is_named() -> None:
         stratified_split(ids, targets, WNIDS[:2], train_fraction=Fraction(7, 10), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("counts", "others"),
+    [
+        ([10, 1, 1], "1 other class has too few as well"),
+        ([1, 1, 1], "2 other classes have too few"),
+    ],
+)
+def test_all_classes_too_small_for_the_split_are_counted(counts: list[int], others: str) -> None:
+    ids, targets = ids_and_targets(counts)
+    with pytest.raises(DataError, match=rf"and 0 to test\. {others}.*\. Add images or choose"):
+        stratified_split(ids, targets, WNIDS[:3], train_fraction=Fraction(7, 10), seed=0)
+    with pytest.raises(DataError, match=r"none to test\. 1 other class has too few as well\. Add"):
+        official_split(["train", "val", "train", "train"], np.array([0, 0, 1, 2]), WNIDS[:3])
+
+
 def test_official_split_tests_on_val_where_test_has_no_labels() -> None:
     is_train = official_split(["train", "val", "train", "val"], np.array([0, 0, 1, 1]), WNIDS[:2])
     assert is_train.tolist() == [True, False, True, False]

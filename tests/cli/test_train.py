@@ -144,7 +144,9 @@ def test_a_finished_run_that_is_resumed_keeps_its_files(
     resume = ["train", str(packed_shapes), "--out", str(finished), "--resume", "--json"]
     capsys.readouterr()
     assert main(resume) == 0
-    steps = json.loads(capsys.readouterr().out)["steps"]
+    captured = capsys.readouterr()
+    assert f"{finished}: was finished already; nothing was trained\n" in captured.err
+    steps = json.loads(captured.out)["steps"]
     assert [(finished / name).read_bytes() for name in kept] == before
     (finished / run_folder.MODEL).unlink()
     assert main(resume) == 0
@@ -152,6 +154,38 @@ def test_a_finished_run_that_is_resumed_keeps_its_files(
     ours, theirs = load_model_weights(finished)[0], load_safetensors(before[0])
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_batch_of_more_than_all_images_is_told_before_it_is_trained_on(
+    packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", str(packed_shapes), "--out", str(tmp_path / "run"), "--recipe", "smoke"]
+    short = ["--set", "train.epochs=1", "--set", "schedule.peak_epoch=0.25"]
+    assert main([*train, *short, "--set", "train.batch_size=84"]) == 0
+    told = (
+        "train.batch_size (=84): there are only 42 training images, so an epoch is one step in "
+        "which each is seen 2.0 times on average. Lower train.batch_size.\n"
+    )
+    captured = capsys.readouterr()
+    assert captured.err.startswith(told)
+    assert captured.err.count("train.batch_size") == 2
+    assert "--recipe: none" not in captured.err
+
+
+def test_a_processor_without_a_named_recipe_is_told_which_is_taken(
+    packed_shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = (*QUICK[2:], "--set", "model.name=compact10", "--set", "schedule.peak_epoch=0.5")
+    out = tmp_path / "run"
+    assert main(["train", str(packed_shapes), "--out", str(out), "--device", "cpu", *quick]) == 0
+    told = (
+        "--recipe: none is named, so baseline is taken, a recipe for GPUs. For a processor take "
+        "--recipe cpu; `tinysight recipes` lists all.\n"
+    )
+    assert capsys.readouterr().err.startswith(told)
+    resume = ["train", str(packed_shapes), "--out", str(out), "--resume", "--device", "cpu"]
+    assert main(resume) == 0
+    assert "--recipe" not in capsys.readouterr().err
 
 
 def test_evaluate_says_it_in_words(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +279,8 @@ def test_a_tuning_run_prints_no_test_accuracy(
         (["train", "STORE", "--out", "RUN", "--recipe", "smoke", "--set", "train.epochs=0"],
          "train.epochs: must be greater than or equal to 1, got 0."),
         (["train", "STORE", "--out", "RUN", "--recipe", "smok"], "did you mean smoke?"),
-        (["train", "STORE", "--out", "RUN", "--resume"], "recipe.toml: must be a readable file"),
+        (["train", "STORE", "--out", "RUN", "--resume"],
+         "a run that is resumed must have been begun"),
         (["train", "NONE", "--out", "RUN"], "tinysight: "),
         (["evaluate", "NONE"], "run.json: must be a readable file"),
         (["train", "STORE", "--out", "FINISHED"], "a new run must start in an empty folder"),
@@ -274,7 +309,7 @@ def test_a_fault_is_one_message_and_exit_code_1(
         "FILE": str(finished / run_folder.RUN),
         "NONE": str(tmp_path / "none"),
     }
-    recipe = ["--set", "model.name=compact", "--set", "train.batch_size=8"]
+    recipe = ["--recipe", "baseline", "--set", "model.name=compact", "--set", "train.batch_size=8"]
     extra = recipe if words[0] == "lr-find" else []
     assert main([places.get(word, word) for word in words] + extra) == 1
     captured = capsys.readouterr()

@@ -47,7 +47,7 @@ def enough_memory(
     except MemoryError as error:  # of a list of images that no machine could hold
         raise TrainingError(
             f"train.batch_size (={settings.batch_size}): this machine must have room for a batch, "
-            f"but has not. Choose a smaller one."
+            f"but has not. Start again in another folder with a smaller one."
         ) from error
 
 

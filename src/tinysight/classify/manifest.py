@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tinysight import run_folder
 from tinysight.classify.file_positions import read_at
 from tinysight.errors import DataError
 
@@ -118,8 +119,7 @@ def load_manifest(store: Path) -> Manifest:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            f"{store}: a store must hold {MANIFEST}, found none. "
-            f"Make a store with: tinysight data pack SOURCE --out {quote(str(store))}"
+            f"{store}: a store must hold {MANIFEST}, found none. {_how_to_get_a_store(store)}"
         ) from error
     except OSError as error:
         raise unreadable_file(path, error) from error
@@ -144,6 +144,22 @@ def load_manifest(store: Path) -> Manifest:
             f"The file was changed or damaged; pack the source again."
         )
     return manifest
+
+
+def _how_to_get_a_store(path: Path) -> str:
+    """What to do about a path that is none: what stands there may be what is to be packed."""
+    if os.path.exists(path / run_folder.RUN):
+        return (
+            f"It is the folder of a run; name the store that the run was trained on, which is in "
+            f"its {run_folder.RUN}."
+        )
+    try:
+        is_taken = os.path.isfile(path) or bool(os.listdir(path))
+    except OSError:
+        is_taken = False
+    if is_taken:
+        return f"Pack it first: tinysight data pack {quote(str(path))} --out STORE"
+    return f"Make a store with: tinysight data pack SOURCE --out {quote(str(path))}"
 
 
 def save_manifest(manifest: Manifest, store: Path) -> None:

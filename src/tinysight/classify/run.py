@@ -23,7 +23,7 @@ from tinysight.classify.models import build_model
 from tinysight.classify.placement import choose_device, settle_precision
 from tinysight.classify.processes import Processes
 from tinysight.classify.run_lock import sole_training
-from tinysight.classify.run_settings import read_settings
+from tinysight.classify.run_settings import read_settings, require_begun
 from tinysight.classify.run_writer import RunWriter
 from tinysight.classify.schedule import require_sizes_fit
 from tinysight.classify.settings import Recipe
@@ -31,7 +31,7 @@ from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store
 from tinysight.classify.trained_run import require_same_store
 from tinysight.classify.training import train
-from tinysight.classify.training_images import training_data
+from tinysight.classify.training_images import rows_to_learn_from, training_data
 from tinysight.classify.training_records import EpochRecord, StepRecord
 from tinysight.classify.training_state import TrainingState
 from tinysight.errors import RunError
@@ -200,6 +200,7 @@ def _admit(
     """
     _require_fitting_recipe(recipe, store, processes)
     if resume:
+        processes.first_does(lambda: require_begun(run), device)
         processes.first_does(lambda: _require_same_run(store, recipe, run), device)
     settled = _settle(recipe, device, processes, resumed=run if resume else None)
     if not resume:
@@ -216,6 +217,7 @@ def _require_fitting_recipe(recipe: Recipe, store: Store, processes: Processes) 
     )
     require_sizes_fit(recipe.schedule, own_px=store.size_px)
     require_dropout_fits(recipe.augment, size_px=store.size_px)
+    rows_to_learn_from(store, recipe.train)
 
 
 def _settle(

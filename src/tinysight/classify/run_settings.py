@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,23 @@ def read_settings(run: Path) -> Recipe:
             f"{'; '.join(faults)}. Use the version that {run_folder.RUN} names, or undo what was "
             f"changed in the file."
         ) from error
+
+
+def require_begun(run: Path) -> None:
+    """Refuse to resume a run that is not there.
+
+    Args:
+        run: What should be its folder.
+
+    Raises:
+        RunError: No run was begun in it.
+    """
+    # Unlike Path.exists this takes folders that may not be looked into.
+    if not os.path.exists(run / run_folder.RUN):
+        raise RunError(
+            f"{run}: a run that is resumed must have been begun, but no {run_folder.RUN} is seen "
+            f"in it. Leave out --resume to begin it, or name the folder of the run."
+        )
 
 
 def as_trained(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 OFFICIAL = "official"
 
@@ -90,19 +91,37 @@ def stratified_split(
     is_train = np.zeros(len(sample_ids), dtype=np.bool_)
     by_class = np.argsort(targets, kind="stable")
     bounds = np.searchsorted(targets[by_class], np.arange(len(wnids) + 1))
-    for class_index, wnid in enumerate(wnids):
+    counts = np.diff(bounds).tolist()
+    nums_train = [round(train_fraction * count) for count in counts]
+    _require_both_parts(counts, nums_train, wnids, train_fraction)
+    for class_index, num_train in enumerate(nums_train):
         members = by_class[bounds[class_index] : bounds[class_index + 1]]
-        num_train = round(train_fraction * len(members))
-        if not 0 < num_train < len(members):
-            raise DataError(
-                f"class {wnid!r}: must have enough images for both parts of the split "
-                f"({float(train_fraction):.0%} train), has {len(members)}: {num_train} to train "
-                f"and {len(members) - num_train} to test. Add images or choose another --split."
-            )
         keys = [_key(seed, sample_ids[member]) for member in members]
         order = sorted(range(len(members)), key=keys.__getitem__)
         is_train[members[order[:num_train]]] = True
     return is_train
+
+
+def _require_both_parts(
+    counts: Sequence[int], nums_train: Sequence[int], wnids: Sequence[str], train_fraction: Fraction
+) -> None:
+    pairs = enumerate(zip(counts, nums_train, strict=True))
+    small = [index for index, (count, num_train) in pairs if not 0 < num_train < count]
+    if small:
+        count, num_train = counts[small[0]], nums_train[small[0]]
+        raise DataError(
+            f"class {wnids[small[0]]!r}: must have enough images for both parts of the split "
+            f"({float(train_fraction):.0%} train), has {count}: {num_train} to train and "
+            f"{count - num_train} to test.{_others(small)} Add images or choose another --split."
+        )
+
+
+def _others(classes: Sequence[int]) -> str:
+    """Say how many classes have the fault that is told of the first of them."""
+    num_others = len(classes) - 1
+    verb = "has" if num_others == 1 else "have"
+    others = counted(num_others, "other class", "other classes")
+    return f" {others} {verb} too few as well." if num_others else ""
 
 
 def official_split(
@@ -129,10 +148,10 @@ def official_split(
     for name, mask in (("train", is_train), ("test", ~is_train)):
         counts = np.bincount(targets[mask], minlength=len(wnids))
         if not counts.all():
-            wnid = wnids[int(np.argmin(counts))]
+            empty = np.flatnonzero(counts == 0).tolist()
             raise DataError(
-                f"class {wnid!r}: must have images in both parts of --split official, has none "
-                f"to {name}. Add images or use --split 70/30."
+                f"class {wnids[empty[0]]!r}: must have images in both parts of --split official, "
+                f"has none to {name}.{_others(empty)} Add images or use --split 70/30."
             )
     return is_train
 

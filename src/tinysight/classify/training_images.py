@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tinysight.classify.batches import LabelledImages, place_images
-from tinysight.classify.settings import Recipe
+from tinysight.classify.settings import Recipe, TrainSettings
 from tinysight.classify.split import stratified_split
 from tinysight.classify.store import Store
 from tinysight.errors import DataError, RecipeError
@@ -42,6 +42,25 @@ class TrainingData:
 def training_data(store: Store, recipe: Recipe, device: torch.device) -> TrainingData:
     """Return the images of a store, on the device, with the rows that train, test and tune.
 
+    Raises:
+        RecipeError: A class has too few training images for the tuning part.
+    """
+    train_rows, tuning_rows = rows_to_learn_from(store, recipe.train)
+    return TrainingData(
+        images=LabelledImages(
+            place_images(store.images_u8, device), store.targets, store.mean, store.std
+        ),
+        train_rows=train_rows,
+        test_rows=np.flatnonzero(~store.is_train),
+        tuning_rows=tuning_rows,
+    )
+
+
+def rows_to_learn_from(
+    store: Store, settings: TrainSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to train on, and those of the training part that are held back to tune by.
+
     The tuning rows are the same for every seed of the recipe, so that runs can be compared.
 
     Raises:
@@ -49,13 +68,13 @@ def training_data(store: Store, recipe: Recipe, device: torch.device) -> Trainin
     """
     train_rows = np.flatnonzero(store.is_train)
     is_kept = np.ones(len(train_rows), dtype=np.bool_)
-    if recipe.train.tuning_fraction > 0:
+    if settings.tuning_fraction > 0:
         try:
             is_kept = stratified_split(
                 [str(store.sample_ids[row]) for row in train_rows],
                 store.targets[train_rows],
                 store.wnids,
-                train_fraction=1 - Fraction(str(recipe.train.tuning_fraction)),
+                train_fraction=1 - Fraction(str(settings.tuning_fraction)),
                 seed=store.split_seed,
             )
         except DataError as error:
@@ -63,21 +82,14 @@ def training_data(store: Store, recipe: Recipe, device: torch.device) -> Trainin
             least = counts.min()
             if least < 2:
                 raise RecipeError(
-                    f"train.tuning_fraction (={recipe.train.tuning_fraction:g}) must hold back and "
+                    f"train.tuning_fraction (={settings.tuning_fraction:g}) must hold back and "
                     f"leave at least 1 training image of every class, but class "
                     f"{store.class_names[counts.argmin()]!r} has {least} in all. Add images to it "
                     f"or leave the class out, or choose 0 for no tuning part."
                 ) from error
             raise RecipeError(
-                f"train.tuning_fraction (={recipe.train.tuning_fraction:g}) must hold back and "
+                f"train.tuning_fraction (={settings.tuning_fraction:g}) must hold back and "
                 f"leave at least 1 training image of every class, but the smallest class has "
                 f"{least}. Choose a fraction nearer to one half, or 0 for no tuning part."
             ) from error
-    return TrainingData(
-        images=LabelledImages(
-            place_images(store.images_u8, device), store.targets, store.mean, store.std
-        ),
-        train_rows=train_rows[is_kept],
-        test_rows=np.flatnonzero(~store.is_train),
-        tuning_rows=train_rows[~is_kept],
-    )
+    return train_rows[is_kept], train_rows[~is_kept]

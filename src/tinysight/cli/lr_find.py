@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tinysight.cli.output import print_json, print_lines
+from tinysight.cli.output import print_faults, print_json, print_lines
+from tinysight.cli.recipe_notes import DEFAULT_RECIPE, notes_on_recipe
 
 RESULT = "lr_range.json"
 CURVE = "lr_range.png"
@@ -21,10 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--recipe",
-        default="baseline",
-        metavar="R",
-        help="shipped name or TOML file (default: baseline)",
+        "--recipe", metavar="R", help=f"shipped name or TOML file (default: {DEFAULT_RECIPE})"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting"
@@ -59,11 +57,13 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     from tinysight.report.charts import lr_range_chart, save_png
     from tinysight.run_folder import make_folder, write_json
 
-    recipe = load_recipe(arguments.recipe, arguments.set)
+    recipe = load_recipe(arguments.recipe or DEFAULT_RECIPE, arguments.set)
     store = load_store(arguments.store)
     make_folder(arguments.out)
     device = choose_device(arguments.device)
     say_if_slow(recipe.train, device)
+    is_chosen = arguments.recipe is not None
+    print_faults(notes_on_recipe(recipe.train, store, device, is_chosen=is_chosen))
     bar = progress_bar("learning rates", unit="steps")
     with enough_memory(recipe.train, device), working_compiler(), bar as report:
         found = lr_range_test(

@@ -11,7 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.cli.output import print_json, print_lines
+from tinysight.cli.output import print_faults, print_json, print_lines
+from tinysight.cli.recipe_notes import DEFAULT_RECIPE, notes_on_recipe
 from tinysight.numerals import counted, percent
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from tinysight.classify.settings import Recipe
     from tinysight.classify.stopping import StopRequest
 
-_DEFAULT_RECIPE = "baseline"
-
 
 def add_parser(commands: Any) -> None:
     """Add both commands to the parser."""
@@ -29,7 +28,7 @@ def add_parser(commands: Any) -> None:
     train.add_argument("store", type=Path, metavar="STORE", help="folder that `data pack` wrote")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder to write")
     train.add_argument(
-        "--recipe", metavar="R", help=f"shipped name or TOML file (default: {_DEFAULT_RECIPE})"
+        "--recipe", metavar="R", help=f"shipped name or TOML file (default: {DEFAULT_RECIPE})"
     )
     train.add_argument(
         "--set",
@@ -92,7 +91,9 @@ def run_train(arguments: argparse.Namespace) -> int:
         if processes.is_first:
             say_if_slow(recipe.train, device)
         stop = StopRequest()
-        progress = TrainingProgress(recipe.train.epochs)
+        is_chosen = arguments.recipe is not None or arguments.resume
+        notes = notes_on_recipe(recipe.train, store, device, is_chosen=is_chosen)
+        progress = TrainingProgress(recipe.train.epochs, notes)
         shown = progress if processes.is_first else nullcontext()
         with _signals_make(stop, is_told=processes.is_first), shown:
             result = train_run(
@@ -104,13 +105,15 @@ def run_train(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 stop=stop,
                 listener=progress,
-                recipe_name=arguments.recipe or _DEFAULT_RECIPE,
+                recipe_name=arguments.recipe or DEFAULT_RECIPE,
             )
     if not processes.is_first:
         return 0
     if not result.is_finished:
         _say_how_to_go_on(arguments, result.steps, processes)
         return 130
+    if result.new_steps == 0:
+        print_faults([f"{arguments.out}: was finished already; nothing was trained"])
     _draw_curves(arguments.out)
     is_evaluated = result.new_steps == 0 and (arguments.out / METRICS).exists()
     if recipe.train.tuning_fraction == 0 and not is_evaluated:
@@ -167,17 +170,19 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _recipe_of(arguments: argparse.Namespace) -> Recipe:
     from tinysight import run_folder
-    from tinysight.classify.run_settings import as_trained
+    from tinysight.classify.run_settings import as_trained, require_begun
     from tinysight.config import load_recipe, override_recipe
 
     overrides = list(arguments.set)
     if arguments.tuning_fraction is not None:
         overrides.append(f"train.tuning_fraction={arguments.tuning_fraction!r}")
+    if arguments.resume:
+        require_begun(arguments.out)
     if arguments.resume and arguments.recipe is None:
         path = arguments.out / run_folder.RECIPE
         values = as_trained(run_folder.read_recipe(arguments.out))
         return override_recipe(values, overrides, where=str(path))
-    return load_recipe(arguments.recipe or _DEFAULT_RECIPE, overrides)
+    return load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides)
 
 
 @contextmanager

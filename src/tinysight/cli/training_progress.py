@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,10 +20,16 @@ PLAIN_LINE_EVERY_S = 30.0
 
 
 class TrainingProgress:
-    """Shows epoch, step, images a second, loss, accuracy, learning rate and time left."""
+    """Shows epoch, step, images a second, loss, accuracy, learning rate and time left.
 
-    def __init__(self, epochs: int) -> None:
+    Args:
+        epochs: Those of the whole run.
+        notes: Said once, when nothing was refused and the work begins.
+    """
+
+    def __init__(self, epochs: int, notes: Iterable[str] = ()) -> None:
         self._epochs = epochs
+        self._notes = notes
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._next_line = time.monotonic()
@@ -53,6 +60,8 @@ class TrainingProgress:
 
     def on_start(self, first_step: int, num_steps: int) -> None:
         """Training is about to go on from a step."""
+        for note in self._notes:
+            self._say(note)
         if first_step:
             self._say(f"going on from step {first_step:,} of {num_steps:,}")
 

@@ -87,6 +87,24 @@ def test_a_store_inside_a_source_is_not_taken_for_it(tmp_path: Path) -> None:
     assert (again.layout, len(again.images)) == ("image folder", len(before.images))
 
 
+def test_a_store_and_a_run_are_no_images_to_pack(tmp_path: Path) -> None:
+    source = write_tree(tmp_path / "photos", image_folder_files())
+    pack_store(open_source(source), tmp_path / "store", num_workers=1)
+    with pytest.raises(
+        DataError,
+        match=r"store: a source must be images to pack, but this is a packed store already\. "
+        r"Train on it with: tinysight train .*store --out RUN$",
+    ):
+        open_source(tmp_path / "store")
+    run = write_tree(tmp_path / "run", {"run.json": b"{}", "recipe.toml": b"", "curves.png": b""})
+    with pytest.raises(
+        DataError,
+        match=r"run: a source must be images to pack, but this is the folder of a run\. Name the "
+        r"folder or archive that holds the images\.$",
+    ):
+        open_source(run)
+
+
 def test_parquet_that_holds_no_images_is_told_where_nothing_else_does(tmp_path: Path) -> None:
     pq.write_table(pa.table({"file_name": ["cat/0.png"]}), tmp_path / "metadata.parquet")
     with pytest.raises(DataError, match=r"metadata\.parquet: must have one column of image bytes"):

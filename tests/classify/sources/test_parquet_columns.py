@@ -92,6 +92,11 @@ def test_a_split_or_name_that_is_no_text_is_left_alone() -> None:
     assert (columns.split, columns.name) == (None, None)
 
 
+def test_of_several_columns_of_bytes_the_one_called_image_is_taken() -> None:
+    columns = find_columns("p", schema(("mask", pa.binary()), LABEL, ("image", pa.binary())))
+    assert columns.image == "image"
+
+
 def test_labels_may_be_dictionary_encoded_text() -> None:
     kind = pa.dictionary(pa.int32(), pa.string())
     assert find_columns("p", schema(BYTES, ("label", kind))).label == "label"
@@ -101,8 +106,15 @@ def test_labels_may_be_dictionary_encoded_text() -> None:
     ("columns", "message"),
     [
         ([LABEL], r"p: must have one column of image bytes, found none among label: int64. Write"),
-        ([LABEL, BYTES, ("png", pa.binary())], "one column of image bytes, found 2 among label: "),
-        ([BYTES], r"p: must have a label column \(wnid, label, .*\), found none among jpeg: bin"),
+        (
+            [LABEL, BYTES, ("png", pa.binary())],
+            r"one column of image bytes, or one of them called image or img, found 2 among label: ",
+        ),
+        (
+            [BYTES],
+            r"p: must have a label column, which is called wnid, label, .* or fine_label, found "
+            r"none among jpeg: binary\. Rename the label column to one of these\.$",
+        ),
         (
             [BYTES, ("label", pa.float32())],
             "must have whole numbers or text in its label column label, found none among jpeg: ",

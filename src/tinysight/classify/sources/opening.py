@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
+from tinysight import run_folder
+from tinysight.classify.manifest import IMAGES, MANIFEST
 from tinysight.classify.sources.cifar import index_cifar, is_cifar_folder
 from tinysight.classify.sources.file_tree import FileTree, FolderTree, SubTree
 from tinysight.classify.sources.image_folder import has_images, index_image_folder
@@ -63,6 +66,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
+    _require_images_to_pack(path)
     tree = FolderTree(path)
     if is_cifar_folder(tree.names):
         return index_cifar(path, num_classes=num_classes)
@@ -74,6 +78,20 @@ def _open_folder(path: Path, num_classes: int | None) -> ImageIndex:
         beside = (name for name in tree.names if not name.endswith(".parquet"))
         return replace(index, ignored=tuple(name for name in beside if name not in lists))
     return _open_tree(tree, num_classes)
+
+
+def _require_images_to_pack(path: Path) -> None:
+    """Refuse a folder that this package wrote: the Parquet files in it hold no images to pack."""
+    if (path / MANIFEST).is_file() and (path / IMAGES).is_file():
+        raise DataError(
+            f"{path}: a source must be images to pack, but this is a packed store already. "
+            f"Train on it with: tinysight train {quote(str(path))} --out RUN"
+        )
+    if (path / run_folder.RUN).is_file() and (path / run_folder.RECIPE).is_file():
+        raise DataError(
+            f"{path}: a source must be images to pack, but this is the folder of a run. Name the "
+            f"folder or archive that holds the images."
+        )
 
 
 def _open_tree(tree: FileTree, num_classes: int | None) -> ImageIndex:

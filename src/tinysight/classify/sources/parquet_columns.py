@@ -12,6 +12,7 @@ import pyarrow as pa
 from tinysight.errors import DataError
 
 IMAGE_COLUMNS = ("image", "img")
+_ONE_CALLED = f"one of them called {' or '.join(IMAGE_COLUMNS)}"
 LABEL_COLUMNS = (
     "wnid", "label", "labels", "class", "class_name", "category", "target", "fine_label",
 )  # fmt: skip
@@ -48,7 +49,14 @@ def find_columns(file: str, schema: pa.Schema) -> Columns:
     image, name = _image_in_struct(file, schema) or _image_column(file, schema)
     label = next((column for column in LABEL_COLUMNS if column in schema.names), None)
     if label is None:
-        raise _fault(file, schema, f"a label column ({', '.join(LABEL_COLUMNS)})", 0)
+        wanted = f"a label column, which is called {', '.join(LABEL_COLUMNS[:-1])} or "
+        raise _fault(
+            file,
+            schema,
+            f"{wanted}{LABEL_COLUMNS[-1]}",
+            0,
+            advice="Rename the label column to one of these.",
+        )
     if not _is_text(schema, label) and not pa.types.is_integer(schema.field(label).type):
         raise _fault(file, schema, f"whole numbers or text in its label column {label}", 0)
     return Columns(
@@ -112,15 +120,17 @@ def _image_among(file: str, schema: pa.Schema, structs: Sequence[pa.Field]) -> p
     for candidates in (named, declared):
         if len(candidates) == 1:
             return candidates[0]
-    wanted = f"one column of images, or one of them called {' or '.join(IMAGE_COLUMNS)}"
-    raise _fault(file, schema, wanted, len(structs))
+    raise _fault(file, schema, f"one column of images, or {_ONE_CALLED}", len(structs))
 
 
 def _image_column(file: str, schema: pa.Schema) -> tuple[str, str | None]:
     binary = [field.name for field in schema if _is_bytes(field.type)]
-    if len(binary) != 1:
-        raise _fault(file, schema, "one column of image bytes", len(binary))
-    return binary[0], next((column for column in NAME_COLUMNS if _is_text(schema, column)), None)
+    named = [name for name in binary if name in IMAGE_COLUMNS]
+    image = binary if len(binary) == 1 else named
+    if len(image) != 1:
+        wanted = "one column of image bytes" + (f", or {_ONE_CALLED}" if binary else "")
+        raise _fault(file, schema, wanted, len(binary))
+    return image[0], next((column for column in NAME_COLUMNS if _is_text(schema, column)), None)
 
 
 def _has_bytes(kind: pa.DataType) -> bool:
@@ -154,9 +164,15 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-def _fault(file: str, schema: pa.Schema, wanted: str, num_found: int) -> DataError:
+def _fault(
+    file: str,
+    schema: pa.Schema,
+    wanted: str,
+    num_found: int,
+    *,
+    advice: str = "Write the images with such a column.",
+) -> DataError:
     columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
     return DataError(
-        f"{file}: must have {wanted}, found {num_found or 'none'} among {columns}. "
-        f"Write the images with such a column."
+        f"{file}: must have {wanted}, found {num_found or 'none'} among {columns}. {advice}"
     )
