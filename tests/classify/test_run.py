@@ -611,6 +611,16 @@ def test_a_resumed_run_keeps_its_store(store: Store, recipe: Recipe, tmp_path: P
         run(other, recipe, tmp_path / "run", resume=True)
 
 
+def test_a_resumed_run_knows_where_its_store_is_now(
+    store: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    run(store, recipe, tmp_path / "run")
+    before = run_folder.read_run(tmp_path / "run")
+    moved = tmp_path / "moved"
+    run(dataclasses.replace(store, path=moved), recipe, tmp_path / "run", resume=True)
+    assert run_folder.read_run(tmp_path / "run") == {**before, "store": str(moved.resolve())}
+
+
 def test_a_tuning_part_keeps_the_test_part_unseen(store: Store, tmp_path: Path) -> None:
     recipe = make_recipe(train={"tuning_fraction": 0.25})
     result = run(store, recipe, tmp_path / "run")

@@ -52,11 +52,18 @@ def test_run_that_is_not_finished_gets_a_page_and_the_command_that_goes_on(
     for name in (run_folder.MODEL, run_folder.METRICS):
         (run / name).unlink()
     assert main(["report", str(run)]) == OK
-    store = run_folder.read_run(run)["store"]
+    moved = run_folder.read_run(run)["store"]
     assert (
-        f"the run is not finished; go on with: tinysight train {store} --out {run} --resume\n"
+        f"the run is not finished; go on with: tinysight train STORE --out {run} --resume; "
+        f"{moved}, where its store was, is no longer there\n"
     ) in capsys.readouterr().out
     assert "tinysight evaluate" not in (run / "report.html").read_text(encoding="utf-8")
+    about = run_folder.read_run(run) | {"store": str(tmp_path)}
+    run_folder.write_json(run / run_folder.RUN, about)
+    assert main(["report", str(run)]) == OK
+    assert (
+        f"the run is not finished; go on with: tinysight train {tmp_path} --out {run} --resume\n"
+    ) in capsys.readouterr().out
 
 
 def test_commands_can_be_typed_where_names_have_blanks(
@@ -68,8 +75,8 @@ def test_commands_can_be_typed_where_names_have_blanks(
     assert shlex.split(command) == ["tinysight", "explain", str(run)]
     (run / run_folder.MODEL).unlink()
     assert main(["report", str(run)]) == OK
-    words = shlex.split(capsys.readouterr().out.partition("go on with: ")[2])
-    assert words[-3:] == ["--out", str(run), "--resume"]
+    command = capsys.readouterr().out.partition("go on with: ")[2].partition(";")[0]
+    assert shlex.split(command)[-3:] == ["--out", str(run), "--resume"]
     (run / run_folder.METRICS).write_text("{")
     with pytest.raises(RunError) as fault:
         run_folder.read_metrics(run)
@@ -123,7 +130,7 @@ def test_no_word_of_a_run_steers_the_terminal(
     (run / run_folder.MODEL).unlink()
     assert main(["report", str(run)]) == OK
     said = capsys.readouterr().out
-    assert "tinysight train '/data/ ]0;title  rm -rf x' --out" in said
+    assert "; /data/ ]0;title  rm -rf x, where its store was, is no longer there\n" in said
     assert said.count("\n") == 2
 
 

@@ -93,11 +93,12 @@ def test_one_row_by_hand(capsys: Capture) -> None:
         (["resnet50"], "argument MODEL: invalid choice: 'resnet50' (choose from "),
         (
             ["compact", "--input", "64x64"],
-            "argument --input: must be 3xHEIGHTxWIDTH with both from 32 px up, got '64x64'. "
+            "argument --input: must be 3xHEIGHTxWIDTH with both from 32 to 99999 px, got '64x64'. "
             "Example: 3x64x64.",
         ),
-        (["compact", "--input", "3x64x31"], "must be 3xHEIGHTxWIDTH with both from 32 px up"),
-        (["compact", "--input", "1x64x64"], "must be 3xHEIGHTxWIDTH with both from 32 px up"),
+        (["compact", "--input", "3x64x31"], "must be 3xHEIGHTxWIDTH with both from 32 to 99999 px"),
+        (["compact", "--input", "3x64x100000"], "got '3x64x100000'. Example: 3x64x64."),
+        (["compact", "--input", "1x64x64"], "must be 3xHEIGHTxWIDTH with both from 32 to 99999 px"),
         (["compact", "--classes", "0"], "argument --classes: must be a whole number from 1 to"),
         (
             ["compact", "--classes", "100000000000"],

@@ -109,7 +109,16 @@ def test_five_guesses_are_a_figure_where_there_are_more_classes(tmp_path: Path) 
     metrics = run_folder.read_json(run / run_folder.METRICS)
     metrics |= {"top5": 0.9, "classes": 2 * metrics["classes"]}
     run_folder.write_json(run / run_folder.METRICS, metrics)
-    assert "| right class among the first five | 90.0 % ± 1.2 |" in render_model_card(run)
+    assert "| right class among the first five | 90.0 % (87.3 % to 92.2 %) |" in render_model_card(
+        run
+    )
+
+
+def test_no_accuracy_is_certain(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    metrics = run_folder.read_json(run / run_folder.METRICS)
+    run_folder.write_json(run / run_folder.METRICS, metrics | {"accuracy": 1.0, "images": 27})
+    assert "| test accuracy | 100.0 % (87.5 % to 100.0 %) |" in render_model_card(run)
 
 
 def test_the_card_has_what_a_reader_must_know(tmp_path: Path) -> None:
@@ -129,7 +138,7 @@ def test_the_card_has_what_a_reader_must_know(tmp_path: Path) -> None:
         "| training time | 2 min (499 images/s in the last epoch) |",
         "| hardware | Some Processor, 2 cores |",
         "| software | Python 3.11.7, torch 2.13.0, numpy 2.4.6 |",
-        "| test accuracy | 75.0 % ± 1.8 |",
+        "| test accuracy | 75.0 % (71.4 % to 78.3 %) |",
         "| test loss (cross entropy) | 0.812 |",
         "| expected calibration error | 3.5 points |",
         "| weights | averaged over the steps (EMA) |",

@@ -295,6 +295,9 @@ def _begin_run(
     """Make the folder ready: that of a new run says what is trained on what."""
     run_folder.remove_unfinished_files(run)
     if resume:
+        before = run_folder.read_run(run)
+        if before["store"] != about["store"]:  # the same images in another place
+            run_folder.write_json(run / run_folder.RUN, before | {"store": about["store"]})
         return
     run_folder.write_recipe(run, recipe.model_dump())
     run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def _what_is_missing(run: Path) -> str:
     if (run / run_folder.MODEL).exists():
         command = shlex.join(["tinysight", "explain", str(run)])
         return f"without pictures of mistakes; add them with: {command}"
-    store = run_folder.read_run(run)["store"]
-    command = shlex.join(["tinysight", "train", str(store), "--out", str(run), "--resume"])
-    return f"the run is not finished; go on with: {command}"
+    store = str(run_folder.read_run(run)["store"])
+    where = ""
+    if not os.path.exists(store):
+        store, where = "STORE", f"; {store}, where its store was, is no longer there"
+    command = shlex.join(["tinysight", "train", store, "--out", str(run), "--resume"])
+    return f"the run is not finished; go on with: {command}{where}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # The words of classify.settings.ModelSettings, repeated so that --help needs no pydantic.
 MODELS = ("resnet18", "resnet34", "compact", "compact10", "compact12", "compact14", "compact20")
 STEMS = ("3x3", "7x7")
-SMALLEST_INPUT_PX = 32
+SMALLEST_INPUT_PX, LARGEST_INPUT_PX = 32, 99_999
 TABLE_COLUMNS = 99
 _MOST_CLASSES = 10**9  # beyond some thousand times more, torch cannot count the bytes
 
@@ -121,10 +121,13 @@ def _layer_json(layer: LayerSummary) -> dict[str, Any]:
 
 
 def _input_chw(text: str) -> tuple[int, int, int]:
-    match = re.fullmatch(r"3x(\d{1,5})x(\d{1,5})", text)
-    if match and min(int(size) for size in match.groups()) >= SMALLEST_INPUT_PX:
-        return 3, int(match[1]), int(match[2])
+    match = re.fullmatch(r"3x([0-9]{1,9})x([0-9]{1,9})", text)
+    if match:
+        height, width = map(int, match.groups())
+        sides = SMALLEST_INPUT_PX <= min(height, width), max(height, width) <= LARGEST_INPUT_PX
+        if all(sides):
+            return 3, height, width
     raise argparse.ArgumentTypeError(
-        f"must be 3xHEIGHTxWIDTH with both from {SMALLEST_INPUT_PX} px up, got {text!r}. "
-        f"Example: 3x64x64."
+        f"must be 3xHEIGHTxWIDTH with both from {SMALLEST_INPUT_PX} to {LARGEST_INPUT_PX} "
+        f"px, got {text!r}. Example: 3x64x64."
     )

@@ -10,7 +10,6 @@ Source:
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from tinysight import run_folder
 from tinysight.errors import RunError
 from tinysight.numerals import counted, duration, percent
+from tinysight.report.chance import accuracy_interval
 from tinysight.run_facts import read_training_parts, without_folders
 from tinysight.writable_names import writable
 
@@ -171,8 +171,8 @@ def _metrics_lines(
     yield from _table(_score_rows(metrics, history, recipe), ("figure", "value"))
     yield ""
     yield (
-        "± is one standard error, √(p(1 − p)/n): what another draw of as many test images would "
-        "change."
+        "In brackets is the interval that covers the share of all images of the kind in 95 % of "
+        "the draws of as many test images (Wilson's)."
     )
     known = [entry for entry in metrics["classes"] if entry["accuracy"] is not None]
     ranked = sorted(known, key=lambda entry: (entry["accuracy"], entry["index"]))
@@ -195,9 +195,9 @@ def _metrics_lines(
 def _score_rows(
     metrics: Record, history: Sequence[Record], recipe: Record
 ) -> Iterator[tuple[str, str]]:
-    yield "test accuracy", _with_error(metrics["accuracy"], metrics["images"])
+    yield "test accuracy", _with_interval(metrics["accuracy"], metrics["images"])
     if len(metrics["classes"]) > 5:
-        yield "right class among the first five", _with_error(metrics["top5"], metrics["images"])
+        yield "right class among the first five", _with_interval(metrics["top5"], metrics["images"])
     yield "test loss (cross entropy)", f"{metrics['loss']:.3f}"
     yield "expected calibration error", f"{100 * metrics['calibration_error']:.1f} points"
     weights = {"ema": "averaged over the steps (EMA)", "raw": "of the last step"}
@@ -277,8 +277,9 @@ def _limits(
         yield f"- {escape_markdown(finding)}"
 
 
-def _with_error(share: float, images: int) -> str:
-    return f"{percent(share)} ± {100 * math.sqrt(share * (1 - share) / images):.1f}"
+def _with_interval(share: float, images: int) -> str:
+    low, high = accuracy_interval(share, images)
+    return f"{percent(share)} ({percent(low)} to {percent(high)})"
 
 
 def _table(
