@@ -48,6 +48,7 @@ from typing import IO, Any
 from tinysight.errors import RunError
 from tinysight.overwriting import require_other_file
 from tinysight.required_keys import FACTS, FINDINGS, RESULTS, SETTINGS, require_keys
+from tinysight.writable_folders import why_not_writable
 
 FORMAT_VERSION = 1
 
@@ -143,11 +144,8 @@ def require_writable(
     Raises:
         RunError: It is one.
     """
-    if not os.access(run, os.W_OK | os.X_OK):
-        raise RunError(
-            f"{run}: must be a folder that can be written to, but {os.strerror(errno.EACCES)}. "
-            f"{advice}"
-        )
+    if reason := why_not_writable(run):
+        raise RunError(f"{run}: must be a folder that can be written to, but {reason}. {advice}")
 
 
 def require_outside_run(run: Path, out: Path) -> None:
@@ -375,7 +373,7 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+        reason = why_not_writable(path)
     except OSError as error:
         # Unlike Path.is_file this takes a name that no file can have, or that cannot be looked at.
         reason = "it is a file" if os.path.isfile(path) else str(error.strerror)

@@ -71,7 +71,7 @@ def test_a_folder_that_may_not_be_written_into_is_told(
             check_file_to_write(tmp_path / name)
         assert str(fault.value) == (
             f"{tmp_path / name}: --out must be in a folder that can be written to, but for "
-            f"{tmp_path}: Permission denied. Change its permissions or choose another folder."
+            f"{tmp_path}: Permission denied. Mend that or choose another folder."
         )
 
 

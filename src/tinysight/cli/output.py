@@ -6,7 +6,6 @@ its exit code, stay what they are.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 
 from tinysight.errors import RunError
 from tinysight.run_folder import finite_or_null
+from tinysight.writable_folders import why_not_writable
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -93,8 +93,8 @@ def check_file_to_write(
             f"{out}: {option} must be in a folder that exists, and none is seen at {out.parent}. "
             f"Make it or choose another."
         )
-    if not os.access(out.parent, os.W_OK | os.X_OK):  # a file that is there is replaced as well
+    if reason := why_not_writable(out.parent):  # a file that is there is replaced as well
         raise RunError(
             f"{out}: {option} must be in a folder that can be written to, but for {out.parent}: "
-            f"{os.strerror(errno.EACCES)}. Change its permissions or choose another folder."
+            f"{reason}. Mend that or choose another folder."
         )
