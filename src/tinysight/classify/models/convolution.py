@@ -61,7 +61,7 @@ class SameConv2d(nn.Conv2d):
 
         A single image, (in_channels, H, W), goes torch's own way.
         """
-        if self.training and input.ndim == 4:
+        if self.training:
             return _convolve(input, self.weight, self.stride[0])
         return super().forward(input)
 
@@ -69,7 +69,7 @@ class SameConv2d(nn.Conv2d):
 @fx.wrap  # torch.fx takes it as one step: which way it goes depends on the input's shape
 def _convolve(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
     own = partial(functional.conv2d, stride=stride, padding=weight.shape[2] // 2)
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or x.ndim != 4:
         return own(x, weight)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     if dtype == torch.float32 and stride == 1 and _winograd_pays(x, weight):
