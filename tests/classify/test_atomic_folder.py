@@ -20,7 +20,17 @@ def test_the_folder_appears_when_all_is_written(tmp_path: Path) -> None:
     write(tmp_path / "store", "one")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     assert (tmp_path / "store" / "store.json").read_text() == "one"
-    assert (tmp_path / "store").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_folder_is_open_to_whom_umask_leaves_it(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write(tmp_path / "store", "one")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "store").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_a_store_is_replaced_when_told_to(tmp_path: Path) -> None:

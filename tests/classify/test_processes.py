@@ -181,12 +181,14 @@ def test_several_processes_leave_a_device_without_sums_alone(
 
 
 def test_torchrun_says_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert started_processes() == Processes()
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     assert started_processes() == Processes(rank=5, count=8, local_rank=1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert not started_processes().are_on_one_machine
 
 
 def test_what_two_processes_saved_is_right_for_any_number(monkeypatch: pytest.MonkeyPatch) -> None:

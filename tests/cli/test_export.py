@@ -56,6 +56,33 @@ def test_export_prints_one_json_object(
         assert result["out"] == str(out)
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"), [("card.MD", b"# Model card"), ("net.safetensors", None)]
+)
+def test_export_writes_what_the_name_of_the_file_says(
+    name: str, begin: bytes | None, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / name
+    assert main(["export", str(finished), "--out", str(out)]) == 0
+    if begin:
+        assert out.read_bytes().startswith(begin)
+    else:
+        with safe_open(out, framework="pt") as weights:
+            assert "classes" in weights.metadata()
+
+
+def test_export_refuses_the_suffix_of_another_format(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net.onnx"
+    assert main(["export", str(finished), "--format", "card", "--out", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"tinysight: {out}: the file must not end as that of another format does, but --format is "
+        "card. Let it end with .md, or pass --format onnx.\n"
+    )
+    assert not out.exists()
+
+
 def test_export_of_safetensors_and_card_are_the_library_calls(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

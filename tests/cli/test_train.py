@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -405,6 +406,41 @@ def test_a_signal_saves_and_the_run_can_go_on(
         assert process.stderr is not None
         assert process.stderr.readline().startswith("going on from step ")
         process.kill()
+
+
+@pytest.mark.parametrize(
+    ("processes", "words"),
+    [
+        (Processes(), "Go on with:\n  tinysight train STORE --out RUN --resume\n"),
+        (
+            Processes(count=2),
+            "Go on with:\n"
+            "  torchrun --nproc-per-node=2 -m tinysight train STORE --out RUN --resume\n",
+        ),
+        (
+            Processes(count=16, are_on_one_machine=False),
+            "Go on with torchrun on every machine, its options as before, and:\n"
+            "  -m tinysight train STORE --out RUN --resume\n",
+        ),
+    ],
+)
+def test_stopped_run_says_how_all_its_processes_go_on(
+    processes: Processes,
+    words: str,
+    packed_shapes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = tmp_path / "run"
+    stopped = RunResult(False, epochs=0, steps=5, new_steps=5, last={}, seconds=1.0, run=run)
+    monkeypatch.setattr("tinysight.classify.run.train_run", lambda *_, **__: stopped)
+    monkeypatch.setattr(
+        "tinysight.classify.processes.joined_processes", lambda _: nullcontext(processes)
+    )
+    assert main(["train", str(packed_shapes), "--out", str(run)]) == 130
+    said = capsys.readouterr().err.replace(str(packed_shapes), "STORE").replace(str(run), "RUN")
+    assert said.endswith(f"Stopped after step 5; the state is saved. {words}")
 
 
 def test_two_processes_equal_one_with_the_same_global_batch(

@@ -13,7 +13,7 @@ from tinysight.boxes.findings import Reading
 from tinysight.boxes.reading import read_boxes
 from tinysight.cli.anchor_lines import set_lines
 from tinysight.numerals import rounded_down
-from tinysight.report import anchors_section, boxes_page
+from tinysight.report import anchors_section, box_classes_section
 from tinysight.report.anchors_section import describe_proof
 from tinysight.report.boxes_page import ExamplePicture, build_boxes_page
 from tinysight.report.chart_style import VERMILLION
@@ -118,7 +118,7 @@ def test_of_very_many_classes_the_tables_have_the_largest(
     assert (whole.title, len(whole.rows)) == ("All classes", 5)
     assert "tables/classes.csv" not in whole.caption
     assert whole_groups.caption == ""
-    for module in (boxes_page, anchors_section):
+    for module in (box_classes_section, anchors_section):
         monkeypatch.setattr(module, "MOST_CLASS_ROWS", 2)
     cut, groups = tables()
     assert cut.title == "The 2 largest of 5 classes"

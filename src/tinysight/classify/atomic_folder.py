@@ -33,15 +33,16 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
     place = Path(os.path.realpath(out))  # a link would be moved aside instead of its store
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        hidden = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     except OSError as error:
         raise DataError(
             f"{place.parent}: must be a folder that can be written to, {error.strerror}. "
             f"Mend that or choose another --out."
         ) from error
     try:
+        folder = hidden / "store"  # the hidden one is closed to others, this is as umask has it
+        folder.mkdir()
         yield folder
-        folder.chmod(0o755)
         _put_in_place(folder, place, replace=replace)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,7 +51,7 @@ def whole_or_nothing(out: Path, *, replace: bool) -> Iterator[Path]:
             f"{'Free some space' if is_full else 'Mend that'} or choose another --out."
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _check_the_way(out: Path, *, replace: bool) -> None:
@@ -90,7 +91,7 @@ def _put_in_place(folder: Path, out: Path, *, replace: bool) -> None:
     if not out.exists():
         os.replace(folder, out)
         return
-    aside = folder.with_name(f"{folder.name}.old")
+    aside = folder.parent.with_name(f"{folder.parent.name}.old")
     try:
         os.replace(out, aside)
         os.replace(folder, out)

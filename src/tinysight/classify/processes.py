@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -24,11 +24,13 @@ class Processes:
         rank: Number of this process, from 0.
         count: How many there are.
         local_rank: Number of this process on its machine, from 0.
+        are_on_one_machine: Whether no process is on another machine.
     """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    are_on_one_machine: bool = True
 
     @property
     def is_first(self) -> bool:
@@ -80,10 +82,12 @@ def started_processes() -> Processes:
     """Return what torchrun says of this process before it has joined the others."""
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         return Processes()
+    count = int(os.environ["WORLD_SIZE"])
     return Processes(
         rank=int(os.environ["RANK"]),
-        count=int(os.environ["WORLD_SIZE"]),
+        count=count,
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        are_on_one_machine=int(os.environ.get("LOCAL_WORLD_SIZE", count)) == count,
     )
 
 
@@ -103,19 +107,19 @@ def joined_processes(backend: str) -> Iterator[Processes]:
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield Processes()
         return
-    local_rank = started_processes().local_rank
+    started = started_processes()
     own_gpu = None
     if backend == "nccl":
         # Otherwise whatever is asked of "the GPU" goes to the first one, from every process.
         num_gpus = torch.cuda.device_count()
-        if local_rank >= num_gpus:
+        if started.local_rank >= num_gpus:
             raise RunError(
-                f"LOCAL_RANK (={local_rank}): every process must have a GPU of its own, but this "
-                f"machine has {num_gpus}. Start torchrun with --nproc-per-node={max(num_gpus, 1)}, "
-                f"or train with --device cpu."
+                f"LOCAL_RANK (={started.local_rank}): every process must have a GPU of its own, "
+                f"but this machine has {num_gpus}. Start torchrun with "
+                f"--nproc-per-node={max(num_gpus, 1)}, or train with --device cpu."
             )
-        own_gpu = torch.device("cuda", local_rank)
+        own_gpu = torch.device("cuda", started.local_rank)
         torch.cuda.set_device(own_gpu)
     dist.init_process_group(backend, device_id=own_gpu)
-    yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), local_rank=local_rank)
+    yield replace(started, rank=dist.get_rank(), count=dist.get_world_size())
     dist.destroy_process_group()

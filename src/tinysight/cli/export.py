@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tinysight.cli.output import check_file_to_write, print_json, print_lines
+from tinysight.errors import RunError
 
-FORMATS = ("onnx", "safetensors", "card")
+SUFFIXES = {"onnx": ".onnx", "safetensors": ".safetensors", "card": ".md"}
+"""What files of each format usually end with."""
 
 
 def add_parser(commands: Any) -> None:
@@ -21,7 +23,9 @@ def add_parser(commands: Any) -> None:
         "compared with torch on 100 test images before the file appears.",
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder `train` wrote")
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
+    parser.add_argument(
+        "--format", choices=tuple(SUFFIXES), help="default: what FILE ends with, else onnx"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     parser.add_argument(
         "--store", type=Path, help="the run's store, if it was moved (default: where it was)"
@@ -32,15 +36,30 @@ def add_parser(commands: Any) -> None:
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
+    from tinysight.run_folder import require_outside_run
+
     out: Path = arguments.out
+    require_outside_run(arguments.run_folder, out)
+    format = _format_of(out, arguments.format)
     check_file_to_write(out)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "card": _write_card}
-    result, sentence = write[arguments.format](arguments.run_folder, out, arguments.store)
+    result, sentence = write[format](arguments.run_folder, out, arguments.store)
     if arguments.json:
-        print_json({"run": str(arguments.run_folder), "format": arguments.format} | result)
+        print_json({"run": str(arguments.run_folder), "format": format} | result)
     else:
         print_lines([f"{out}: {sentence}"])
     return 0
+
+
+def _format_of(out: Path, stated: str | None) -> str:
+    by_suffix = {suffix: format for format, suffix in SUFFIXES.items()}
+    by_name = by_suffix.get(out.suffix.lower())
+    if stated and by_name and by_name != stated:
+        raise RunError(
+            f"{out}: the file must not end as that of another format does, but --format is "
+            f"{stated}. Let it end with {SUFFIXES[stated]}, or pass --format {by_name}."
+        )
+    return stated or by_name or "onnx"
 
 
 def _write_onnx(run: Path, out: Path, store: Path | None) -> tuple[dict[str, Any], str]:
@@ -78,9 +97,8 @@ def _write_safetensors(run: Path, out: Path, _: Path | None) -> tuple[dict[str, 
 def _write_card(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.model_card import render_model_card
-    from tinysight.run_folder import require_outside_run, write_text
+    from tinysight.run_folder import write_text
 
-    require_outside_run(run, out)
     findings = [each.sentence for each in diagnose_run(run) if each.severity == "warning"]
     write_text(out, render_model_card(run, findings=findings))
     size = out.stat().st_size

@@ -206,14 +206,19 @@ def _signals_make(stop: StopRequest, *, is_told: bool) -> Iterator[None]:
 
 
 def _say_how_to_go_on(arguments: argparse.Namespace, step: int, processes: Processes) -> None:
-    program = ["tinysight"]
-    if processes.count > 1:
+    program, where = ["tinysight"], ""
+    if not processes.are_on_one_machine:
+        program, where = (
+            ["-m", "tinysight"],
+            " torchrun on every machine, its options as before, and",
+        )
+    elif processes.count > 1:
         program = ["torchrun", f"--nproc-per-node={processes.count}", "-m", "tinysight"]
     words = [*program, "train", str(arguments.store), "--out", str(arguments.out), "--resume"]
     if arguments.device != "auto":
         words += ["--device", arguments.device]
     print(
-        f"Stopped after step {step}; the state is saved. Go on with:\n  {shlex.join(words)}",
+        f"Stopped after step {step}; the state is saved. Go on with{where}:\n  {shlex.join(words)}",
         file=sys.stderr,
     )
 

@@ -8,30 +8,22 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from tinysight.numerals import counted, percent
-from tinysight.report.anchors_section import (
-    MOST_CLASS_ROWS,
-    choice_section,
-    published_section,
-    sets_section,
-)
+from tinysight.report.anchors_section import choice_section, published_section, sets_section
+from tinysight.report.box_classes_section import called, classes_section
 from tinysight.report.boxes_charts import (
-    MOST_CLASSES,
     MOST_PAIRED,
     ROW_PX,
     aspect_chart,
     boxes_per_image_chart,
     centres_chart,
-    class_boxes_chart,
     class_pairs_chart,
     side_lengths_chart,
     side_shares_chart,
 )
-from tinysight.report.chart_style import BLUE, VERMILLION
+from tinysight.report.chart_style import VERMILLION
 from tinysight.report.page import (
     Block,
     Callout,
-    Cell,
-    Column,
     Columns,
     Facts,
     Figure,
@@ -40,20 +32,15 @@ from tinysight.report.page import (
     Picture,
     Pictures,
     Section,
-    Severity,
     Stat,
-    Table,
     Text,
 )
+from tinysight.report.soundness_section import soundness_section, verdict
 
 if TYPE_CHECKING:
     from tinysight.boxes.analysis import BoxAnalysis
-    from tinysight.boxes.box_order import OrderDecision
-    from tinysight.boxes.findings import Reading
     from tinysight.boxes.summary import BoxSummary
 
-_FEW_BOXES = 20  # of a class: too few to learn from or to measure by
-_MANY_TIMES = 20  # as many boxes as another class: worth a word
 _LEAST_PAIRED_CLASSES = 3
 _TURNED_NAMES_PX = 50  # about, below a matrix: a page that grows a little is better than a blank
 _LEAST_PER_IMAGE = 0.1  # boxes: of fewer, one digit says too little
@@ -92,9 +79,9 @@ def build_boxes_page(
 
 
 def _sections(analysis: BoxAnalysis, examples: Sequence[ExamplePicture]) -> Iterator[Section]:
-    yield _soundness_section(analysis.reading)
+    yield soundness_section(analysis.reading)
     if analysis.summary.boxes:
-        yield _classes_section(analysis.summary, with_images=analysis.reading.are_images_named)
+        yield classes_section(analysis.summary, with_images=analysis.reading.are_images_named)
         yield _sizes_section(analysis.summary)
         if analysis.reading.are_images_named:
             yield _images_section(analysis.summary)
@@ -121,39 +108,15 @@ def _lead(analysis: BoxAnalysis) -> str:
         largest, *others = summary.classes
         share = percent(largest.boxes / summary.boxes)
         if not others or others[0].boxes < largest.boxes:
-            named = _called(largest.name, before_a_number="of class")
+            named = called(largest.name, before_a_number="of class")
             sentences.append(f"{share} of the boxes are {named}.")
-    sentences.append(_verdict(reading))
+    sentences.append(verdict(reading))
     if analysis.anchors is not None:
         chosen = analysis.anchors.chosen
         sentences.append(
             f"With {counted(chosen.k, 'anchor')} the mean best IoU is {chosen.mean_best_iou:.3f}."
         )
     return " ".join(sentences)
-
-
-def _verdict(reading: Reading) -> str:
-    unread = _what_is_unread(reading)
-    if reading.rejected:
-        used = f"{counted(reading.rejected, 'record')} of {reading.boxes_read:,} could not be used."
-        return f"{unread} {used}".lstrip()
-    if unread:
-        return unread
-    if not reading.boxes_read:
-        return "There are no boxes."
-    if len(reading.findings):
-        return "Every box could be used, though not everything is as it should be."
-    return "Every box is sound."
-
-
-def _what_is_unread(reading: Reading) -> str:
-    counts = {count.kind: count.count for count in reading.findings.by_kind(0)}
-    unread = [
-        counted(counts[f"unreadable_{what}"], what)
-        for what in ("file", "folder")
-        if f"unreadable_{what}" in counts
-    ]
-    return f"{' and '.join(unread)} could not be read." if unread else ""
 
 
 def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
@@ -173,155 +136,6 @@ def _stats(analysis: BoxAnalysis) -> Iterator[Stat]:
     if summary.boxes:
         small = summary.sizes["small"] / summary.boxes
         yield Stat(percent(small), "small boxes", "below 32 × 32 px")
-
-
-def _soundness_section(reading: Reading) -> Section:
-    account = (
-        f"{counted(reading.boxes_read, 'record')} read: {reading.accepted:,} accepted as "
-        f"{'it is' if reading.accepted == 1 else 'they are'}, {reading.repaired:,} repaired, "
-        f"{reading.rejected:,} rejected."
-    )
-    account = f"{account} {_what_is_unread(reading)}".rstrip()
-    severity: Severity = "good"
-    if any(count.action == "rejected" for count in reading.findings.by_kind(0)):
-        severity = "warning"
-    elif len(reading.findings):
-        severity = "note"
-    advice = "" if severity == "good" else "findings.csv lists every one of them by record."
-    blocks: list[Block] = [Callout(severity, account, advice)]
-    if len(reading.findings):
-        rows = tuple(
-            (
-                count.kind.replace("_", " "),
-                count.count,
-                count.action,
-                f"{count.examples[0].record or 'The file'}: {count.examples[0].message}",
-            )
-            for count in reading.findings.by_kind(most_examples=1)
-        )
-        columns = (
-            Column("What"),
-            Column("How often", "number"),
-            Column("What was done"),
-            Column("The first one", "prose"),
-        )
-        blocks.append(Table("findings", "Findings", columns, rows))
-    distinct = dict.fromkeys(_order_in_words(decision) for decision in reading.decisions)
-    facts = tuple(("Box order", words) for words in distinct)
-    blocks.append(Facts("What the four numbers of a box are", facts))
-    return Section("soundness", "Is it sound?", tuple(blocks))
-
-
-def _order_in_words(decision: OrderDecision) -> str:
-    text = f"{decision.order.describe()}; {decision.reason()}"
-    if decision.shares_inside:
-        shares = ", ".join(
-            f"{percent(share)} as {order}" for order, share in decision.shares_inside[:3]
-        )
-        where = "its image" if decision.boxes_tested == 1 else "their images"
-        text += f". Inside {where}: {shares}"
-    return text
-
-
-def _classes_section(summary: BoxSummary, *, with_images: bool) -> Section:
-    classes = [entry for entry in summary.classes if entry.boxes]
-    is_cut = len(summary.class_names) > MOST_CLASS_ROWS
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (
-            entry.name,
-            entry.boxes,
-            entry.boxes / summary.boxes,
-            *([entry.images] if with_images else []),
-            *entry.sizes.values(),
-        )
-        for entry in summary.classes[:MOST_CLASS_ROWS]
-    )
-    columns = (
-        Column("Class"),
-        Column("Boxes", "number"),
-        Column("Of all boxes", "share"),
-        *([Column("Images", "number")] if with_images else []),
-        Column("Small", "number"),
-        Column("Medium", "number"),
-        Column("Large", "number"),
-    )
-    shown = min(len(classes), MOST_CLASSES)
-    what = "Boxes and images" if with_images else "Boxes"
-    title = f"{what} of each class"
-    if shown < len(classes):
-        title = f"{what} of the {shown} largest of {len(classes):,} classes"
-    figure = Figure(
-        name="class-boxes",
-        title=title,
-        chart=class_boxes_chart(classes, with_images=with_images),
-        alt="Bars of boxes a class. "
-        + " ".join(
-            f"{entry.name}: {counted(entry.boxes, 'box', 'boxes')}." for entry in classes[:8]
-        ),
-        keys=(Key("boxes", BLUE), Key("images that hold the class", VERMILLION))
-        if with_images
-        else (),
-        height_px=ROW_PX * shown,
-    )
-    table = Table(
-        "class-table",
-        f"The {MOST_CLASS_ROWS:,} largest of {len(summary.class_names):,} classes"
-        if is_cut
-        else "All classes",
-        columns,
-        rows,
-        caption="Small, medium and large by the limits of COCO, 32 × 32 and 96 × 96 px of the "
-        "source image, measured on boxes."
-        + (" tables/classes.csv has all classes." if is_cut else ""),
-    )
-    return Section(
-        "classes",
-        "Which classes?",
-        (*_imbalance(summary), figure, table),
-        lead=_classes_lead(summary),
-    )
-
-
-def _classes_lead(summary: BoxSummary) -> str:
-    first, *others = (entry for entry in summary.classes if entry.boxes)
-    if not others:
-        return f"One class has boxes: {first.name}."
-    last = others[-1]
-    if last.boxes == first.boxes:
-        which = "class with boxes" if 0 in summary.boxes_by_class else "class"
-        return f"Each {which} has {counted(first.boxes, 'box', 'boxes')}."
-    times = first.boxes / last.boxes
-    return (
-        f"{_called(first.name, before_a_number='Class')} has "
-        f"{counted(first.boxes, 'box', 'boxes')}, "
-        f"{_called(last.name, before_a_number='class')} has {last.boxes:,}: "
-        f"{times:,.{int(times < 10)}f} times as many."
-    )
-
-
-def _called(name: str, *, before_a_number: str) -> str:
-    """Return what a sentence calls a class: its name, and a number with a word before it."""
-    return f"{before_a_number} {name}" if name.isdecimal() else name
-
-
-def _imbalance(summary: BoxSummary) -> Iterator[Block]:
-    rare = [entry for entry in summary.classes if 0 < entry.boxes < _FEW_BOXES]
-    if summary.imbalance and summary.imbalance >= _MANY_TIMES:
-        yield Callout(
-            "note",
-            "The classes are unbalanced.",
-            "Look at the results of each class and not only at their mean; sample rare classes "
-            "more often, or collect more of them.",
-        )
-    if rare:
-        named = ", ".join(entry.name for entry in rare[:5])
-        more = f" and {len(rare) - 5:,} more" if len(rare) > 5 else ""
-        yield Callout(
-            "note",
-            f"{counted(len(rare), 'class', 'classes')} with fewer than {_FEW_BOXES} boxes: "
-            f"{named}{more}.",
-            "A figure measured on so few boxes says little.",
-        )
 
 
 def _say_repeated(summary: BoxSummary) -> str:

@@ -431,3 +431,43 @@ def test_confidence_after_an_outline_is_left_aside(num_points: int, tmp_path: Pa
     reading = read_boxes(tree(tmp_path, {"a": line * 2, "b": line}))
     assert reading.table.xywh_px == pytest.approx(np.array([[20, 20, 60, 40]] * 3))
     assert len(reading.findings) == 0
+
+
+@pytest.mark.parametrize("part", ["labels/train", "labels", "labels/train/a.txt"])
+def test_part_of_a_tree_has_the_names_and_images_of_the_tree(part: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    reading = read_boxes(root / part)
+    assert reading.table.class_names == ("dog", "cat")
+    assert len(reading.findings) == 0
+    names = ("a.png",) if part.endswith(".txt") else ("a.png", "background.png")
+    assert reading.table.image_names == names
+    np.testing.assert_array_equal(reading.table.xywh_px, [[80, 30, 40, 40]])
+
+
+@pytest.mark.parametrize("part", ["train", "train/labels"])
+def test_names_above_a_part_of_a_tree_are_found(part: str, tmp_path: Path) -> None:
+    """As Roboflow lays it out: train/images, train/labels, and data.yaml above both."""
+    for folder in ("images", "labels"):
+        (tmp_path / "train" / folder).mkdir(parents=True)
+    (tmp_path / "train/labels/a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    Image.new("L", (200, 100)).save(tmp_path / "train/images/a.png")
+    (tmp_path / "data.yaml").write_text("names: [dog, cat]\n")
+    (tmp_path / "other.yaml").write_text("names: what?\n")  # not for us
+    reading = read_boxes(tmp_path / part)
+    assert reading.table.class_names == ("dog", "cat")
+    np.testing.assert_array_equal(reading.table.image_wh_px, [[200, 100]])
+
+
+def test_names_in_a_part_of_a_tree_come_before_those_above(tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    (root / "labels/train/classes.txt").write_text("ant\nbee\n")
+    assert read_boxes(root / "labels/train").table.class_names == ("ant", "bee")
+
+
+def test_images_of_label_files_that_are_named_one_by_one_are_found(tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n", "b": "0 0.5 0.5 1 1\n"})
+    Image.new("L", (10, 10)).save(root / "images/train/b.webp")
+    reading = read_boxes([root / "labels/train/a.txt", root / "labels/train/b.txt"])
+    assert reading.table.image_names == ("a.png", "b.png")
+    assert reading.table.image_wh_px.tolist() == [[200, 100], [200, 100]]
+    assert kinds(reading) == {"repeated_image_name": 1}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,10 @@ from numpy.typing import NDArray
 
 from tinysight.boxes.box_order import BoxOrder
 from tinysight.boxes.findings import FindingGroup, whole_file_finding
-from tinysight.boxes.folder_walk import Folder
 from tinysight.boxes.readers.box_numbers import as_number, box_columns
 from tinysight.boxes.readers.file_bytes import read_annotation_bytes
-from tinysight.boxes.readers.yolo_names import (
-    read_class_names,
-    read_keypoint_numbers,
-    read_listed_names,
-    yaml_files,
-)
-from tinysight.boxes.readers.yolo_tree import (
-    images_left_out,
-    images_of,
-    labels_left_out,
-    walk_tree,
-)
+from tinysight.boxes.readers.yolo_sources import find_sources
+from tinysight.boxes.readers.yolo_tree import images_left_out, images_of, labels_left_out
 from tinysight.boxes.records import Mark, RawBoxes, ReadOptions
 from tinysight.errors import DataError
 
@@ -45,7 +33,8 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
 
     In a tree, images without a label file are images without boxes; of images that differ in their
     suffix only, the first counts. Each tree has the class names that it states, or else those of a
-    list beside its labels; classes of the same name are one.
+    list beside its labels; classes of the same name are one. A folder of labels that is part of a
+    tree has the tree's names, and its images are those in ``images`` instead of ``labels``.
 
     Args:
         paths: Label files and roots of trees; a yaml file stands for its folder, of whose yaml
@@ -55,58 +44,19 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
     Raises:
         DataError: There is no label file.
     """
-    named: dict[Path, list[Path]] = {}
-    for path in paths:
-        is_yaml = path.suffix in (".yaml", ".yml")
-        named.setdefault(path.parent if is_yaml else path, []).extend([path] if is_yaml else [])
-    files: list[Path] = []
-    images: dict[str, Path] = {}
-    twins: dict[str, tuple[Path, Path]] = {}
-    name_sets: list[dict[int, str]] = []
-    set_of_file: list[int] = []
-    keypoints_of_file: list[int] = []
-    outside: list[Path] = []
-    unread: list[Folder] = []
-    names_beside = cache(read_listed_names)
-    for root, yamls in named.items():
-        if root.is_dir():
-            tree = walk_tree(root)
-            labels = tree.labels
-            outside += tree.outside
-            images.update(tree.images)
-            twins.update(tree.twins)
-            unread += tree.unread
-        else:
-            labels = [root]
-        files += labels
-        names, num_keypoint_numbers = {}, 0
-        if labels and root.is_dir():
-            yamls = yamls or yaml_files(root)
-            names = read_class_names(root, yamls)
-            num_keypoint_numbers = read_keypoint_numbers(yamls)
-        for label in labels:
-            # Roboflow and LabelImg put a list of names beside the labels of each part.
-            own_names = names or (names_beside(label.parent) if root.is_dir() else names)
-            if own_names not in name_sets:
-                name_sets.append(own_names)
-            set_of_file.append(name_sets.index(own_names))
-        keypoints_of_file += [num_keypoint_numbers for _ in labels]
-    if not files:
-        if unread:
-            raise DataError(f"{unread[0].path}: {unread[0].fault}")
-        raise DataError(
-            f"{paths[0]}: must hold YOLO label files, but no .txt with labels is below it. "
-            f"Name the folder with the labels."
-        )
+    sources = find_sources(paths)
+    files = sources.files
     texts, notes = _read_all(files)
     lines, file_index, positions = _lines_of(texts)
-    keypoint_numbers = np.array(keypoints_of_file, np.int32)[file_index]
+    keypoint_numbers = np.array(sources.keypoint_numbers, np.int32)[file_index]
     numbers, classes, marks, outlines = _parse(lines, keypoint_numbers)
     doubt = _doubt_about(outlines, paths[0])
-    own_set = np.array(set_of_file, np.int32)[file_index]
-    class_index, class_names, category_ids, is_listed = _classes_of(classes, own_set, name_sets)
+    own_set = np.array(sources.set_of_file, np.int32)[file_index]
+    class_index, class_names, category_ids, is_listed = _classes_of(
+        classes, own_set, sources.name_sets
+    )
     marks += _unknown_classes(class_index, is_listed, category_ids)
-    own, image_names, image_paths = images_of(files, images)
+    own, image_names, image_paths = images_of(files, sources.images)
     return RawBoxes(
         format="yolo",
         files=tuple(str(file) for file in files),
@@ -130,9 +80,9 @@ def read_yolo(paths: Sequence[Path], options: ReadOptions) -> RawBoxes:
         notes=(
             *notes,
             *doubt,
-            images_left_out(twins),
-            labels_left_out(outside, files),
-            *(folder.as_finding() for folder in unread),
+            images_left_out(sources.twins),
+            labels_left_out(sources.outside, files),
+            *(folder.as_finding() for folder in sources.unread),
         ),
         image_paths=image_paths,
     )

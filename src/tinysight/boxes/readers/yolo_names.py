@@ -43,7 +43,7 @@ _BLOCK_ITEM = re.compile(
     r"(?:\s+#.*|\s*)"
 )
 
-
+_NAMES_KEY = re.compile(r"^names\s*:", re.MULTILINE)
 _KEYPOINT_SHAPE = re.compile(
     r"^kpt_shape[ \t]*:\s*(?:\[\s*|-\s+)(?P<points>\d{1,4})(?:\s*,\s*|\s+-\s+)(?P<numbers>[23])\b",
     re.MULTILINE,
@@ -62,6 +62,43 @@ def read_keypoint_numbers(yamls: Sequence[Path]) -> int:
         if shape is not None:
             return int(shape["points"]) * int(shape["numbers"])
     return 0
+
+
+def yaml_files_of_tree(part: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that names the classes of a tree or a part of one, and its yaml files.
+
+    That is the folder itself, if something in it names classes; else one above, where a folder in
+    ``labels`` or beside them was named: the one around ``labels``, or around that.
+
+    Args:
+        part: The folder that was named.
+    """
+    above: list[Path] = []
+    around = folder_around_labels(part)
+    if around is not None:
+        above = [around, around.parent]
+    elif (part / "labels").is_dir():
+        above = [part.resolve().parent]
+    for folder in (part, *above):
+        # Above the tree there may be anything: only the usual name is taken for its own.
+        yamls = yaml_files(folder) if folder in (part, around) else [folder / "data.yaml"]
+        yamls = [path for path in yamls if path.is_file()]
+        if any(_NAMES_KEY.search(_text_of(path)) for path in yamls):
+            return folder, yamls
+        if folder in (part, around) and read_listed_names(folder):
+            return folder, yamls
+    return part, yaml_files(part)
+
+
+def folder_around_labels(part: Path) -> Path | None:
+    """Return the folder that the last folder called ``labels`` on a path is in, None without one.
+
+    Args:
+        part: A folder; what it is called may be ``labels`` too.
+    """
+    parts = part.resolve().parts
+    at = max((at for at, name in enumerate(parts) if name == "labels"), default=0)
+    return Path(*parts[:at]) if at else None
 
 
 def read_class_names(folder: Path, yamls: Sequence[Path]) -> dict[int, str]:
@@ -108,7 +145,7 @@ def parse_yaml_names(text: str, path: Path) -> dict[int, str]:
         DataError: There is such a key and its value is none of the three forms.
     """
     lines = text.splitlines()
-    start = next((n for n, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
+    start = next((n for n, line in enumerate(lines) if _NAMES_KEY.match(line)), None)
     if start is None:
         return {}
     value = "\n".join([lines[start].partition(":")[2], *lines[start + 1 :]])

@@ -16,7 +16,7 @@ from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import is_image_name
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.file_bytes import plain_path
-from tinysight.boxes.readers.yolo_names import LISTS
+from tinysight.boxes.readers.yolo_names import LISTS, folder_around_labels
 
 # Texts that stand beside labels. An image may be called so as well: then its lines are of numbers.
 _REMARKS = {"readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
@@ -43,7 +43,8 @@ def walk_tree(root: Path) -> LabelTree:
     """Look for labels and images in a folder and all below it.
 
     Labels are the texts in folders called ``labels``; where there is no such folder, all texts
-    that are neither lists of images nor remarks.
+    that are neither lists of images nor remarks. Images of a folder in ``labels`` are looked for in
+    ``images`` as well.
 
     Args:
         root: The folder.
@@ -52,20 +53,23 @@ def walk_tree(root: Path) -> LabelTree:
     images: dict[str, Path] = {}
     twins: dict[str, tuple[Path, Path]] = {}
     unread: list[Folder] = []
-    for folder in walk_folders(root):
+    beside = _images_beside(root)
+    below = [(folder, True) for folder in walk_folders(root)]
+    below += [(folder, False) for folder in walk_folders(beside)] if beside else []
+    for folder, may_hold_labels in below:
         if folder.fault:
             unread.append(folder)
         real_folder = os.path.realpath(folder.path)
         for name in folder.file_names:
             lower = name.lower()
             path = folder.path / name
-            if lower.endswith(".txt"):
-                if lower not in LISTS and (lower not in _REMARKS or _begins_with_box(path)):
-                    texts.append(path)
-            elif is_image_name(name):
+            if is_image_name(name):
                 first = images.setdefault(os.path.join(real_folder, path.stem), path)
-                if first is not path:
+                if first.name != name:
                     twins[os.path.join(real_folder, name)] = path, first
+            elif may_hold_labels and lower.endswith(".txt") and lower not in LISTS:
+                if lower not in _REMARKS or _begins_with_box(path):
+                    texts.append(path)
     labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
     if not labels:
         labels = [path for path in texts if not _is_image_list(path)]
@@ -74,6 +78,54 @@ def walk_tree(root: Path) -> LabelTree:
     known = set(labels)
     outside = [path for path in texts if path not in known and _holds_box(path)]
     return LabelTree(labels, outside, images, twins, unread)
+
+
+def _images_beside(part: Path) -> Path | None:
+    """Return the folder of images that goes with a folder in ``labels``, None without one."""
+    around = folder_around_labels(part)
+    if around is None:
+        return None
+    _, *inner = part.resolve().relative_to(around).parts
+    images = around.joinpath("images", *inner)
+    return images if images.is_dir() else None
+
+
+def images_of_files(
+    files: Sequence[Path],
+) -> tuple[dict[str, Path], dict[str, tuple[Path, Path]]]:
+    """Find the images of label files that were named one by one.
+
+    Args:
+        files: Label files.
+
+    Returns:
+        Images and those that are left out, as in :class:`LabelTree`.
+    """
+    images: dict[str, Path] = {}
+    twins: dict[str, tuple[Path, Path]] = {}
+    images_in = cache(_images_by_stem)
+    for file in files:
+        for place in _image_stems(file):
+            folder, stem = os.path.split(place)
+            if found := images_in(folder).get(stem):
+                first, *others = found
+                real_folder = os.path.realpath(folder)
+                images[os.path.join(real_folder, stem)] = first
+                twins |= {os.path.join(real_folder, path.name): (path, first) for path in others}
+                break
+    return images, twins
+
+
+def _images_by_stem(folder: str) -> dict[str, list[Path]]:
+    """Return the images in a folder by what their label files are called, those of one by name."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # then nothing is known of their sizes, which is told later
+        return {}
+    images: dict[str, list[Path]] = {}
+    for path in (Path(folder, name) for name in names if is_image_name(name)):
+        images.setdefault(path.stem, []).append(path)
+    return images
 
 
 def images_left_out(twins: Mapping[str, tuple[Path, Path]]) -> FindingGroup:
