@@ -24,7 +24,7 @@ from plain_loop import PlainLoop, write_files
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from tinysight import run_folder
+from tinysight import whole_files
 from tinysight.classify.run import Silence, train_run
 from tinysight.classify.stopping import StopRequest
 from tinysight.classify.store import Store, load_store
@@ -64,7 +64,7 @@ class StopAtTarget(Silence):
         self.stop = stop
         self.found = (0.0, 0, 0.0)
 
-    def on_epoch(self, record: EpochRecord, row: run_folder.Record) -> None:
+    def on_epoch(self, record: EpochRecord, row: whole_files.Record) -> None:
         """Look at the better of the two networks, raw and averaged."""
         accuracy = max(row["test_accuracy"], row.get("ema_test_accuracy", 0.0))
         self.found = (record.seconds, record.epoch + 1, accuracy)

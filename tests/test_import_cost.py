@@ -71,7 +71,7 @@ def test_import_of_the_package_loads_nothing_slow() -> None:
 
 def test_parts_that_need_no_torch_are_usable_without_it() -> None:
     loaded = modules_after(
-        "import tinysight.samples, tinysight.config, tinysight.run_folder, "
+        "import tinysight.samples, tinysight.config, tinysight.run_folder, tinysight.whole_files, "
         "tinysight.report.charts, tinysight.report.pictures, tinysight.classify.download, "
         "tinysight.classify.pack, tinysight.classify.settings, tinysight.classify.sources.opening"
     )

@@ -1,15 +1,13 @@
 import errno
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from tests.report.runs import make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.settings import Recipe
 from tinysight.errors import RunError
 
@@ -25,130 +23,6 @@ EXPLANATION = {
     "label_issues": {"found": 0, "of_images": 3},
     "duplicates": {"identical": 0, "near": 0, "across_split": 0, "two_labels": 0},
 }
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    run_folder.write_text(path, "old")
-    run_folder.write_text(path, "new")
-    assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
-def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        run_folder.write_text(tmp_path / "a.txt", "x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask
-
-
-def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    run_folder.write_text(path, "old")
-
-    def fail(file: IO[bytes]) -> None:
-        file.write(b"half of it")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_folder.replace_file(path, fail)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    run_folder.write_text(path, "old")
-
-    def fill(file: IO[bytes]) -> None:
-        file.write(b"x" * 100)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(
-        RunError,
-        match=r"a\.txt: the disk must have room for the file, but it is full \(No space .*\)\. "
-        r"Nothing was left half-written; make room and run the command again",
-    ):
-        run_folder.replace_file(path, fill)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"b/a\.txt: must be writable, but No such file"):
-        run_folder.write_text(tmp_path / "b" / "a.txt", "x")
-
-
-def test_appending_to_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"b/a\.jsonl: must be writable, but No such file"):
-        run_folder.append_records(tmp_path / "b" / "a.jsonl", [{"a": 1}])
-
-
-def test_a_full_disk_may_leave_half_of_what_is_appended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fill(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fill)
-    with pytest.raises(
-        RunError, match=r"a\.jsonl: the disk must have room .*\)\. Make room and run the command"
-    ):
-        run_folder.append_records(tmp_path / "a.jsonl", [{"a": 1}])
-
-
-def test_records_that_cannot_be_read_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> str:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(
-        RunError, match=r"a\.jsonl: must be a readable file, but Permission denied\. Name a run"
-    ):
-        run_folder.read_records(tmp_path / "a.jsonl")
-
-
-def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    assert run_folder.read_records(path) == []
-    run_folder.append_records(path, [{"a": 1}, {"a": 0.1}])
-    run_folder.append_records(path, [{"a": "ü\n"}])
-    assert run_folder.read_records(path) == [{"a": 1}, {"a": 0.1}, {"a": "ü\n"}]
-
-
-def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"a": 1}\n{"a": 2')
-    assert run_folder.read_records(path) == [{"a": 1}]
-
-
-def test_a_torn_line_in_the_middle_is_a_fault(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
-    with pytest.raises(RunError, match=r"a\.jsonl: line 2 must be JSON"):
-        run_folder.read_records(path)
-
-
-@pytest.mark.parametrize("text", ['{"a": 1}\n3\n', '{"a": 1}\n3'])
-def test_a_line_that_is_no_record_is_a_fault(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_text(text)
-    message = r"a\.jsonl: line 2 must be one JSON object, got int\. Train the run again\.$"
-    with pytest.raises(RunError, match=message):
-        run_folder.read_records(path)
-
-
-def test_lines_that_will_be_written_again_are_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    run_folder.write_records(path, [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}])
-    kept = run_folder.keep_records(path, lambda record: record["epoch"] < 2)
-    assert kept == run_folder.read_records(path) == [{"epoch": 0}, {"epoch": 1}]
 
 
 def test_a_recipe_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -167,12 +41,6 @@ def test_a_damaged_recipe_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "recipe.toml").write_bytes(content)
     with pytest.raises(RunError, match=r"recipe\.toml: must be TOML"):
         run_folder.read_recipe(tmp_path)
-
-
-def test_a_number_that_json_cannot_say_becomes_null(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    run_folder.write_json(path, {"a": [float("nan"), 1.5], "b": {"c": float("inf")}})
-    assert json.loads(path.read_text()) == {"a": [None, 1.5], "b": {"c": None}}
 
 
 def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
@@ -206,7 +74,7 @@ def test_a_run_that_does_not_say_what_it_was_trained_on_is_named(
 ) -> None:
     run = make_run(tmp_path / "run")
     about = run_folder.read_run(run)
-    run_folder.write_json(
+    whole_files.write_json(
         run / run_folder.RUN, {name: about[name] for name in about if name not in names}
     )
     text = (
@@ -230,7 +98,7 @@ def test_a_run_that_was_killed_before_it_began_is_in_nobodys_way(tmp_path: Path)
     settings = Recipe().model_dump()
     assert run_folder.files_in_the_way(tmp_path / "none", settings) == ()
     run_folder.write_recipe(tmp_path, settings)
-    run_folder.write_json(tmp_path / run_folder.ENVIRONMENT, {})
+    whole_files.write_json(tmp_path / run_folder.ENVIRONMENT, {})
     (tmp_path / ".gitignore").touch()
     assert run_folder.files_in_the_way(tmp_path, settings) == ()
     (tmp_path / run_folder.RUN).touch()
@@ -257,7 +125,7 @@ def kill_while_writing(path: Path) -> None:
         (name,) = {each.name for each in path.parent.iterdir()} - before
         path.with_name(f"x{name}").touch()  # the file itself goes when the writing ends
 
-    run_folder.replace_file(path, copy)
+    whole_files.replace_file(path, copy)
     path.unlink()
     for each in path.parent.glob("x.*"):
         each.rename(each.with_name(each.name[1:]))
@@ -284,31 +152,12 @@ def test_the_unfinished_files_of_a_killed_process_are_removed_and_no_others(
     assert sorted(map(str, found)) == sorted(kept)
 
 
-def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
-    run_folder.make_folder(tmp_path / "a" / "b")
-    run_folder.make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"), [("file", "it is a file"), ("file/run", "Not a directory")]
-)
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, name: str, reason: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(
-        RunError,
-        match=rf"{name}: must be a folder that can be written to, but {reason}\. Choose another "
-        r"--out\.$",
-    ):
-        run_folder.make_folder(tmp_path / name)
-
-
 def test_a_name_that_no_folder_can_have_is_told(tmp_path: Path) -> None:
     settings = Recipe().model_dump()
     path = tmp_path / ("a" * 300)
     assert run_folder.files_in_the_way(path, settings) == ()
     with pytest.raises(RunError, match=r"must be a folder that can be written to, but File name"):
-        run_folder.make_folder(path)
+        whole_files.make_folder(path)
 
 
 def test_a_folder_that_cannot_be_looked_into_is_told(
@@ -324,36 +173,9 @@ def test_a_folder_that_cannot_be_looked_into_is_told(
         run_folder.files_in_the_way(tmp_path, Recipe().model_dump())
 
 
-def test_a_file_that_cannot_be_removed_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "gradcam.png"
-    path.touch()
-    run_folder.remove_file(path)
-    run_folder.remove_file(path)
-    assert not path.exists()
-
-    def refuse(path: Path, *, missing_ok: bool) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(RunError, match=r"gradcam\.png: must be writable, but Permission denied\."):
-        run_folder.remove_file(path)
-
-
-def test_a_folder_of_somebody_else_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(
-        RunError, match=r"must be a folder that can be written to, but Permission denied\. Choose"
-    ):
-        run_folder.make_folder(tmp_path)
-
-
 def test_a_run_is_explained_once_its_summary_is_there(tmp_path: Path) -> None:
     assert not run_folder.is_explained(tmp_path)
-    run_folder.write_json(tmp_path / run_folder.EXPLANATION, EXPLANATION)
+    whole_files.write_json(tmp_path / run_folder.EXPLANATION, EXPLANATION)
     assert run_folder.is_explained(tmp_path)
     assert run_folder.read_explanation(tmp_path) == EXPLANATION
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 
 
@@ -65,7 +65,7 @@ def write_run_report(
         else build_comparison_page(results)
     )
     html = writable(render_page(page))
-    run_folder.write_text(out, html)
+    whole_files.write_text(out, html)
     return RunReport(
         path=out,
         bytes=len(html.encode()),

@@ -50,7 +50,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinysight.errors import RunError
-from tinysight.run_folder import FORMAT_VERSION, PREDICTIONS, Record, replace_file
+from tinysight.run_folder import FORMAT_VERSION, PREDICTIONS
+from tinysight.whole_files import Record, replace_file
 
 REASONS = ("mistake", "confident mistake", "unsure hit", "label issue", "duplicate")
 
@@ -130,7 +131,7 @@ def gallery_schema(map_hw: tuple[int, int]) -> pa.Schema:
 def write_table(
     path: Path, columns: Mapping[str, Any], schema: pa.Schema, about: Mapping[str, Any]
 ) -> None:
-    """Replace a file by a table, see :func:`tinysight.run_folder.replace_file`.
+    """Replace a file by a table, see :func:`tinysight.whole_files.replace_file`.
 
     Args:
         path: The file.

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tinysight.errors import RunError
-from tinysight.run_folder import read_json, write_json
+from tinysight.whole_files import read_json, write_json
 
 WRITTEN = "files.json"
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.checkpoint import (
     load_checkpoint,
     load_model_weights,
@@ -87,7 +87,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said(
         RunError,
         match=r"step-00000003\.pt: the disk must have room for the file, but it is full",
     ):
-        run_folder.replace_file(path, lambda _: torch.save(make_state(3), FullDisk(room_bytes)))
+        whole_files.replace_file(path, lambda _: torch.save(make_state(3), FullDisk(room_bytes)))
     assert os.listdir(tmp_path) == []
 
 
@@ -96,7 +96,7 @@ def test_a_fault_that_is_not_the_disks_is_not_called_one(tmp_path: Path) -> None
         raise RuntimeError("no disk")
 
     with pytest.raises(RuntimeError, match=r"^no disk$"):
-        run_folder.replace_file(tmp_path / "a", fail)
+        whole_files.replace_file(tmp_path / "a", fail)
 
 
 def test_a_folder_for_checkpoints_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from tests.classify.conftest import make_recipe, make_store
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify import training
 from tinysight.classify.batches import Batch
 from tinysight.classify.compiling import (
@@ -207,7 +207,7 @@ def test_a_compiled_run_writes_down_where_its_graphs_came_from(
         run = tmp_path / f"compiled-{is_compiled}"
         recipe = make_recipe(train={"epochs": 1, "compile": is_compiled})
         train_run(store, recipe, run, device=torch.device("cpu"))
-        environment = run_folder.read_json(run / run_folder.ENVIRONMENT)
+        environment = whole_files.read_json(run / run_folder.ENVIRONMENT)
         assert environment.get("compiler_cache") == ("warm" if is_compiled else None)
 
 
@@ -247,7 +247,7 @@ def test_a_compiled_run_has_the_losses_of_the_plain_one(
         recipe = growing_recipe(accumulate, is_compiled=is_compiled)
         result = train_run(store, recipe, run, device=torch.device(device))
         assert "ema_test_accuracy" in result.last
-        losses.append([row["loss"] for row in run_folder.read_records(run / run_folder.STEPS)])
+        losses.append([row["loss"] for row in whole_files.read_records(run / run_folder.STEPS)])
     plain, compiled = losses
     # Rounding grows from step to step, so the first ones are the ones that tell.
     assert compiled[:5] == pytest.approx(plain[:5], rel=1e-2)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.builders import encode
 from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import run as train
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify import export
 from tinysight.classify.batches import LabelledImages
 from tinysight.classify.evaluate import predict
@@ -89,7 +89,7 @@ def test_images_with_a_channel_that_never_changes_are_trained_on_predicted_and_e
     store, run = load_store(tmp_path / "store"), tmp_path / "run"
     recipe = make_recipe(augment={"noise_probability": 0.5, "noise_std": 0.1}, train={"epochs": 10})
     train(store, recipe, run)
-    assert run_folder.read_records(run / run_folder.HISTORY)[-1]["test_accuracy"] == 1.0
+    assert whole_files.read_records(run / run_folder.HISTORY)[-1]["test_accuracy"] == 1.0
     evaluate_run(run, store, device=CPU)
     assert json.loads((run / run_folder.METRICS).read_text())["accuracy"] == 1.0
     found = predict_images(run, [tmp_path / "source" / "dark" / "0.png"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.pack import pack_store
 from tinysight.classify.sources.opening import open_source
 from tinysight.samples import draw_samples
@@ -42,11 +42,11 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: 
                 process.kill()
                 kills += 1
         for path in (parts / run_folder.HISTORY, parts / run_folder.STEPS):
-            run_folder.read_records(path)  # never torn in the middle
+            whole_files.read_records(path)  # never torn in the middle
     assert kills >= 5
     ours, theirs = (load_file(tmp_path / name / run_folder.MODEL) for name in ("whole", "parts"))
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     steps = [
-        run_folder.read_records(tmp_path / name / run_folder.STEPS) for name in ("whole", "parts")
+        whole_files.read_records(tmp_path / name / run_folder.STEPS) for name in ("whole", "parts")
     ]
     assert steps[0] == steps[1]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.classify.conftest import make_recipe
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify import explain, muon, picture_predictions, predictions, trained_run
 from tinysight.classify.explain import explain_run
 from tinysight.classify.lr_finder import lr_range_test
@@ -221,10 +221,10 @@ def test_metrics_say_which_format_the_network_looked_in(
     run_folder.write_recipe(run, recipe.model_dump())  # as if it had been trained elsewhere
     processor.has(WITHOUT_UNITS)
     assert evaluate_run(run, store, device=CPU).loss == full.loss
-    assert run_folder.read_json(run / run_folder.METRICS)["number_format"] == "fp32"
+    assert whole_files.read_json(run / run_folder.METRICS)["number_format"] == "fp32"
     processor.has(WITH_UNITS)
     rounded = evaluate_run(run, store, device=CPU)
-    assert run_folder.read_json(run / run_folder.METRICS)["number_format"] == "bf16"
+    assert whole_files.read_json(run / run_folder.METRICS)["number_format"] == "bf16"
     assert rounded.loss == pytest.approx(full.loss, abs=0.05)
     assert rounded.loss != full.loss
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tests.classify.conftest import make_recipe, make_store
 from tests.classify.test_run import StopAtLook
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.models import build_model
 from tinysight.classify.placement import choose_device
 from tinysight.classify.processes import Processes, joined_processes, started_processes
@@ -232,12 +232,14 @@ def test_one_process_asked_to_stop_stops_both_and_they_go_on_as_if_never_stopped
             torch.testing.assert_close(tensor, others[name])
         else:
             assert torch.equal(tensor, others[name]), name
-    rows, other_rows = (run_folder.read_records(run / run_folder.HISTORY) for run in (whole, parts))
+    rows, other_rows = (
+        whole_files.read_records(run / run_folder.HISTORY) for run in (whole, parts)
+    )
     for row, other in zip(rows, other_rows, strict=True):
         for name in ("train_loss", "train_accuracy", "test_accuracy", "ema_test_accuracy"):
             assert row[name] == pytest.approx(other[name], rel=1e-6), name
     losses, other_losses = (
-        [row["loss"] for row in run_folder.read_records(run / run_folder.STEPS)]
+        [row["loss"] for row in whole_files.read_records(run / run_folder.STEPS)]
         for run in (whole, parts)
     )
     assert losses == pytest.approx(other_losses, rel=1e-6)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.classify.conftest import make_recipe, make_store
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify import run as run_module
 from tinysight.classify import training
 from tinysight.classify.checkpoint import load_checkpoint
@@ -109,7 +109,7 @@ def run(
 
 
 def read_without_times(path: Path) -> list[dict[str, Any]]:
-    rows = run_folder.read_records(path / run_folder.HISTORY)
+    rows = whole_files.read_records(path / run_folder.HISTORY)
     for row in rows:
         del row["seconds"], row["images_per_s"]
     return rows
@@ -127,8 +127,8 @@ def assert_same_run(one: Path, other: Path) -> None:
         for name, tensor in last[part].items():
             assert torch.equal(tensor, other_last[part][name]), (part, name)
     assert read_without_times(one) == read_without_times(other)
-    steps = run_folder.read_records(one / run_folder.STEPS)
-    assert steps == run_folder.read_records(other / run_folder.STEPS)
+    steps = whole_files.read_records(one / run_folder.STEPS)
+    assert steps == whole_files.read_records(other / run_folder.STEPS)
 
 
 def test_a_run_learns_and_writes_everything_down(
@@ -145,11 +145,11 @@ def test_a_run_learns_and_writes_everything_down(
     assert listener.starts == [(0, 15)]
     assert [record.step for record in listener.steps] == list(range(1, 16))
 
-    history = run_folder.read_records(folder / run_folder.HISTORY)
+    history = whole_files.read_records(folder / run_folder.HISTORY)
     assert [row["epoch"] for row in history] == [0, 1, 2]
     assert [row["steps"] for row in history] == [5, 10, 15]
     assert history[-1] == result.last
-    steps = run_folder.read_records(folder / run_folder.STEPS)
+    steps = whole_files.read_records(folder / run_folder.STEPS)
     assert [row["step"] for row in steps] == list(range(15))
     assert max(row["lr"] for row in steps) == 0.05
     mean_loss = np.mean([row["loss"] for row in steps[10:]])
@@ -160,7 +160,7 @@ def test_a_run_learns_and_writes_everything_down(
     assert [row["name"] for row in about["classes"]] == ["red", "green", "blue"]
     assert about["mean"] == store.mean.tolist()
     assert Recipe.model_validate(run_folder.read_recipe(folder)) == recipe
-    environment = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    environment = whole_files.read_json(folder / run_folder.ENVIRONMENT)
     assert environment["packages"]["torch"] == torch.__version__
     assert environment["device"] == "cpu"
 
@@ -267,7 +267,7 @@ def test_a_torn_checkpoint_falls_back_on_the_one_before(
     assert said.endswith("Copy it anew from where the run was, or delete it.")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     # The epoch that was done again is shown once, as it came out then.
-    history = run_folder.read_records(tmp_path / "parts" / run_folder.HISTORY)
+    history = whole_files.read_records(tmp_path / "parts" / run_folder.HISTORY)
     assert shown_accuracies(tmp_path / "parts") == {
         row["steps"]: [pytest.approx(row["test_accuracy"])] for row in history
     }
@@ -324,7 +324,7 @@ def test_a_test_loss_that_is_not_finite_stops_with_epoch_and_advice(
         r"rate 1e\+30\. Try a third of schedule\.max_lr \(=1e\+30\)",
     ):
         run(store, recipe, tmp_path / "run")
-    assert not run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+    assert not whole_files.read_records(tmp_path / "run" / run_folder.HISTORY)
 
 
 def test_an_evaluation_that_takes_long_is_followed_by_a_checkpoint(
@@ -377,7 +377,7 @@ def test_test_images_grow_with_those_that_are_learned_from(
 
     monkeypatch.setattr(run_module, "build_model", build_watched)
     run(store, recipe, tmp_path / "run")
-    rows = run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+    rows = whole_files.read_records(tmp_path / "run" / run_folder.HISTORY)
     assert [row["image_px"] for row in rows] == [32, 48, 64]
     assert [row["test_image_px"] for row in rows] == [32, 48, 64]
     assert sorted(set(seen_px)) == [32, 48, 64]
@@ -411,7 +411,7 @@ def test_a_new_run_does_not_write_over_another(
 
 def test_a_new_run_keeps_the_files_of_others(store: Store, recipe: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "run" / run_folder.RECIPE
-    run_folder.make_folder(path.parent)
+    whole_files.make_folder(path.parent)
     path.write_text("[train]\nepochs = 3\n")
     with pytest.raises(RunError, match=r"in an empty folder, but recipe\.toml is in it\."):
         run(store, recipe, path.parent)
@@ -651,7 +651,7 @@ def test_evaluation_can_be_rarer_but_the_last_epoch_is_evaluated(
     store: Store, tmp_path: Path
 ) -> None:
     run(store, make_recipe(train={"evaluate_every": 2}), tmp_path / "run")
-    history = run_folder.read_records(tmp_path / "run" / run_folder.HISTORY)
+    history = whole_files.read_records(tmp_path / "run" / run_folder.HISTORY)
     assert ["test_accuracy" in row for row in history] == [False, True, True]
 
 
@@ -662,7 +662,7 @@ def test_accumulated_parts_have_nearly_the_loss_of_the_whole_batch(
     run(store, make_recipe(train={"accumulate": 1}), tmp_path / "one")
     run(store, make_recipe(train={"accumulate": 2}), tmp_path / "two")
     one, two = (
-        run_folder.read_records(tmp_path / name / run_folder.STEPS) for name in ("one", "two")
+        whole_files.read_records(tmp_path / name / run_folder.STEPS) for name in ("one", "two")
     )
     assert one[0]["loss"] != two[0]["loss"]
     assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.runs import make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.explain import FILES, ExplainResult
 from tinysight.classify.faithfulness import Faithfulness
 from tinysight.classify.mistakes import ConfusedPair
@@ -76,7 +76,7 @@ def test_a_store_that_moved_can_be_named(
     run: Path, packed_shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     about = json.loads((run / run_folder.RUN).read_text())
-    run_folder.write_json(run / run_folder.RUN, about | {"store": "/nowhere/store"})
+    whole_files.write_json(run / run_folder.RUN, about | {"store": "/nowhere/store"})
     assert main(["explain", str(run)]) == 1
     assert "/nowhere/store" in capsys.readouterr().err
     words = ["explain", str(run), "--store", str(packed_shapes), "--limit", "2", "--device", "cpu"]

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from safetensors import safe_open
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.classify.export import export_safetensors
 from tinysight.cli import main
@@ -112,7 +112,7 @@ def test_a_card_needs_no_store_and_onnx_can_be_told_where_it_is(
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     about = run_folder.read_run(run)
-    run_folder.write_json(run / run_folder.RUN, about | {"store": str(tmp_path / "moved")})
+    whole_files.write_json(run / run_folder.RUN, about | {"store": str(tmp_path / "moved")})
     assert main(["export", str(run), "--format", "card", "--out", str(tmp_path / "c.md")]) == 0
     out = str(tmp_path / "m.onnx")
     assert main(["export", str(run), "--out", out]) == 1

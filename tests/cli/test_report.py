@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.runs import explain_run, make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.cli import FAULT, OK, USAGE, main
 from tinysight.errors import RunError
@@ -59,7 +59,7 @@ def test_run_that_is_not_finished_gets_a_page_and_the_command_that_goes_on(
     ) in capsys.readouterr().out
     assert "tinysight evaluate" not in (run / "report.html").read_text(encoding="utf-8")
     about = run_folder.read_run(run) | {"store": str(tmp_path)}
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     assert main(["report", str(run)]) == OK
     assert (
         f"the run is not finished; go on with: tinysight train {tmp_path} --out {run} --resume\n"
@@ -126,7 +126,7 @@ def test_no_word_of_a_run_steers_the_terminal(
 ) -> None:
     run = make_run(tmp_path / "run")
     about = run_folder.read_run(run) | {"store": "/data/\x1b]0;title\x07\nrm -rf x"}
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     (run / run_folder.MODEL).unlink()
     assert main(["report", str(run)]) == OK
     said = capsys.readouterr().out

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import load_file
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.checkpoint import load_model_weights
 from tinysight.classify.predictions import evaluate_run
 from tinysight.classify.processes import Processes
@@ -69,7 +69,7 @@ def test_train_prints_one_json_object_with_the_promised_keys(
     assert result["epochs"] == 2
     assert result["steps"] == NUM_STEPS
     assert result["run"] == str(run)
-    last = run_folder.read_records(run / run_folder.HISTORY)[-1]
+    last = whole_files.read_records(run / run_folder.HISTORY)[-1]
     assert result["test_accuracy"] == last["ema_test_accuracy"]
     assert result["train_accuracy"] == last["train_accuracy"]
     assert {"test_top5", "test_loss", "images_per_s", "seconds"} <= result.keys()
@@ -253,7 +253,7 @@ def test_a_store_in_a_place_that_cannot_be_looked_at_is_named(
     run, store = tmp_path / "run", tmp_path / ("a" * 300)
     shutil.copytree(finished, run)
     about = run_folder.read_run(run)
-    run_folder.write_json(run / run_folder.RUN, about | {"store": str(store)})
+    whole_files.write_json(run / run_folder.RUN, about | {"store": str(store)})
     words = [command, str(run)]
     assert main(words + (["--out", str(tmp_path / "x.onnx")] if command == "export" else [])) == 1
     assert (
@@ -463,7 +463,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     assert main([*words, "--set", "train.accumulate=2"]) == 0
 
     losses = [
-        [row["loss"] for row in run_folder.read_records(run / run_folder.STEPS)]
+        [row["loss"] for row in whole_files.read_records(run / run_folder.STEPS)]
         for run in (one, two)
     ]
     assert len(losses[0]) == NUM_STEPS
@@ -472,7 +472,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     for name, tensor in weights.items():
         if "running" not in name and "num_batches" not in name:
             assert torch.allclose(tensor, others[name], atol=1e-5), name
-    rows = [run_folder.read_records(run / run_folder.HISTORY)[-1] for run in (one, two)]
+    rows = [whole_files.read_records(run / run_folder.HISTORY)[-1] for run in (one, two)]
     assert rows[0]["train_accuracy"] == pytest.approx(rows[1]["train_accuracy"], abs=1e-6)
 
 

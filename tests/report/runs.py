@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.run_tables import (
     DUPLICATES_SCHEMA,
     LABEL_ISSUES_SCHEMA,
@@ -34,7 +34,7 @@ def make_run(folder: Path, *, epochs: int = 5, seed: int = 0, **changes: Any) ->
     """A run that was trained and evaluated; ``train__epochs=9`` changes a setting."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    run_folder.write_json(folder / run_folder.RUN, _about())
+    whole_files.write_json(folder / run_folder.RUN, _about())
     recipe: dict[str, dict[str, Any]] = {
         "model": {"name": "compact"},
         "schedule": {"max_lr": 0.05, "peak_epoch": 1.0},
@@ -46,7 +46,7 @@ def make_run(folder: Path, *, epochs: int = 5, seed: int = 0, **changes: Any) ->
     from tinysight.classify.settings import Recipe
 
     run_folder.write_recipe(folder, Recipe.model_validate(recipe).model_dump())
-    run_folder.write_json(
+    whole_files.write_json(
         folder / run_folder.ENVIRONMENT,
         {
             "started_at": "2026-01-02T03:04:05Z",
@@ -59,14 +59,14 @@ def make_run(folder: Path, *, epochs: int = 5, seed: int = 0, **changes: Any) ->
         },
     )
     history = [_epoch(epoch, seed) for epoch in range(epochs)]
-    run_folder.write_records(folder / run_folder.HISTORY, history)
+    whole_files.write_records(folder / run_folder.HISTORY, history)
     steps = [
         {"step": step, "loss": 2.0, "lr": 0.05 * min(1, step / 10), "momentum": 0.9}
         for step in range(10 * epochs)
     ]
-    run_folder.write_records(folder / run_folder.STEPS, steps)
+    whole_files.write_records(folder / run_folder.STEPS, steps)
     (folder / run_folder.MODEL).write_bytes(b"weights")
-    run_folder.write_json(folder / run_folder.METRICS, _metrics(rng))
+    whole_files.write_json(folder / run_folder.METRICS, _metrics(rng))
     return folder
 
 
@@ -325,7 +325,7 @@ def _write_summary(
             "two_labels": 0,
         },
     }
-    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary)
 
 
 def _picture(rng: np.random.Generator, size_px: int) -> bytes:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.report.runs import MAP_HW, drop_pictures, explain_run, make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.diagnosis import diagnose_run
 from tinysight.report.classify_page import build_run_page
 from tinysight.report.page import (
@@ -162,7 +162,7 @@ def test_surest_images_are_told_with_their_confidence(tmp_path: Path) -> None:
     metrics = run_folder.read_metrics(run)
     assert metrics
     metrics["calibration"][-1] |= {"images": 0, "accuracy": None, "confidence": None}
-    run_folder.write_json(run / run_folder.METRICS, metrics)
+    whole_files.write_json(run / run_folder.METRICS, metrics)
     assert named(page_of(run), "confidence").alt.endswith(
         "Of the 60 images it is surest of, at confidences from 60 % to 80 %, 66.0 % are right."
     )
@@ -259,8 +259,8 @@ def test_suspected_labels_lead_to_their_picture(page: Page) -> None:
 )
 def test_confidence_is_judged_in_a_sentence(tmp_path: Path, accuracy: float, verdict: str) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
-    run_folder.write_json(run / run_folder.METRICS, metrics | {"accuracy": accuracy})
+    metrics = whole_files.read_json(run / run_folder.METRICS)
+    whole_files.write_json(run / run_folder.METRICS, metrics | {"accuracy": accuracy})
     lead = next(s.lead for s in page_of(run).sections if s.name == "calibration")
     assert lead.startswith("On average the network is 50.0 % sure")
     assert lead.endswith(verdict)
@@ -289,9 +289,9 @@ def bins_of(*groups: tuple[int, float, float]) -> dict[str, Any]:
 
 def test_errors_of_confidence_that_cancel_out_are_no_good_sign(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
     uneven = bins_of((500, 0.2, 0.5), (500, 0.8, 0.5))
-    run_folder.write_json(run / run_folder.METRICS, metrics | uneven)
+    whole_files.write_json(run / run_folder.METRICS, metrics | uneven)
     page = build_run_page(load_run_results(run), diagnose_run(run))
     assert next(s.lead for s in page.sections if s.name == "calibration") == (
         "On average the network is 50.0 % sure and right in 50.0 % of the cases: its errors cancel "
@@ -304,8 +304,8 @@ def test_errors_of_confidence_that_cancel_out_are_no_good_sign(tmp_path: Path) -
 @pytest.mark.parametrize("sure", [0.5, 0.52, 0.549, 0.551, 0.449])
 def test_diagnosis_and_page_judge_confidence_alike(tmp_path: Path, sure: float) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
-    run_folder.write_json(run / run_folder.METRICS, metrics | bins_of((33_000, sure, 0.5)))
+    metrics = whole_files.read_json(run / run_folder.METRICS)
+    whole_files.write_json(run / run_folder.METRICS, metrics | bins_of((33_000, sure, 0.5)))
     page = build_run_page(load_run_results(run), diagnose_run(run))
     lead = next(s.lead for s in page.sections if s.name == "calibration")
     callouts = [block.text for block in page.blocks() if isinstance(block, Callout)]
@@ -354,7 +354,7 @@ def test_run_without_mistakes_and_findings_has_its_page(tmp_path: Path) -> None:
     run = explain_run(make_run(tmp_path / "run"), images=1, label_issues=0, duplicates=0)
     summary = run_folder.read_explanation(run)
     summary["confused_pairs"] = []
-    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary)
     page = page_of(run)
     leads = {section.name: section.lead for section in page.sections}
     assert leads["confusions"] == "Nothing: every test image is recognised."
@@ -425,10 +425,10 @@ def test_run_that_is_not_finished_names_the_command_that_goes_on(tmp_path: Path)
 def change_history(run: Path, *changes: dict[str, Any]) -> Path:
     """Change the first epochs of a run without predictions, and leave no others."""
     (run / run_folder.METRICS).unlink()
-    history = run_folder.read_records(run / run_folder.HISTORY)
+    history = whole_files.read_records(run / run_folder.HISTORY)
     rows = [dict(row) | change for row, change in zip(history, changes, strict=False)]
     kept = [{key: value for key, value in row.items() if value is not None} for row in rows]
-    run_folder.write_records(run / run_folder.HISTORY, kept)
+    whole_files.write_records(run / run_folder.HISTORY, kept)
     return run
 
 
@@ -458,9 +458,9 @@ def test_run_that_was_tuned_did_not_look_at_the_test_part(tmp_path: Path) -> Non
 def test_run_measured_on_training_alone_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (run / run_folder.METRICS).unlink()
-    history = run_folder.read_records(run / run_folder.HISTORY)
+    history = whole_files.read_records(run / run_folder.HISTORY)
     kept = [{key: value for key, value in row.items() if "test" not in key} for row in history]
-    run_folder.write_records(run / run_folder.HISTORY, kept)
+    whole_files.write_records(run / run_folder.HISTORY, kept)
     page = page_of(run)
     assert page.headline == "60.0 % of the training images recognised"
     assert page.lead == "After 5 epochs. The test part was not evaluated yet."
@@ -520,8 +520,8 @@ def test_the_command_can_be_typed_as_it_stands_or_says_what_is_left_out(
     tmp_path: Path, typed: list[str], facts: dict[str, str]
 ) -> None:
     run = make_run(tmp_path / "run")
-    environment = run_folder.read_json(run / run_folder.ENVIRONMENT)
-    run_folder.write_json(run / run_folder.ENVIRONMENT, environment | {"command": typed})
+    environment = whole_files.read_json(run / run_folder.ENVIRONMENT)
+    whole_files.write_json(run / run_folder.ENVIRONMENT, environment | {"command": typed})
     found = {
         key: value
         for block in page_of(run).blocks()
@@ -535,7 +535,7 @@ def test_the_command_can_be_typed_as_it_stands_or_says_what_is_left_out(
 def test_a_recipe_from_a_file_is_named_without_its_folders(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     about = run_folder.read_run(run) | {"recipe_name": "/home/me/recipes/long.toml"}
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     html = render_page(page_of(run))
     assert "long.toml" in html
     assert "/home/me" not in html
@@ -544,7 +544,7 @@ def test_a_recipe_from_a_file_is_named_without_its_folders(tmp_path: Path) -> No
 def test_folders_of_another_system_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     about = run_folder.read_run(run) | {"store": r"C:\Users\bob\secret project\store"}
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     page = page_of(run)
     (data,) = [each for each in page.blocks() if isinstance(each, Facts) and each.title == "Data"]
     assert dict(data.items)["Store"] == "store"
@@ -561,10 +561,10 @@ def test_same_run_gives_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
 
 def test_classes_without_test_images_do_not_break_the_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
     metrics["classes"][0] |= {"images": 0, "accuracy": None, "precision": None, "guesses": 0}
     metrics["calibration"][0] |= {"images": 0, "accuracy": None, "confidence": None}
-    run_folder.write_json(run / run_folder.METRICS, metrics)
+    whole_files.write_json(run / run_folder.METRICS, metrics)
     html = render_page(page_of(run))
     rows = json.loads(html.split('id="class-accuracy-chart">')[1].split("</script>")[0])
     (drawn,) = rows["datasets"].values()
@@ -572,18 +572,18 @@ def test_classes_without_test_images_do_not_break_the_page(tmp_path: Path) -> No
 
 
 def change_accuracies(run: Path, *accuracies: float) -> Path:
-    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
     classes = [
         metrics["classes"][0] | {"index": index, "name": f"class {index}", "accuracy": accuracy}
         for index, accuracy in enumerate(accuracies)
     ]
-    run_folder.write_json(run / run_folder.METRICS, metrics | {"classes": classes})
-    about = run_folder.read_json(run / run_folder.RUN)
+    whole_files.write_json(run / run_folder.METRICS, metrics | {"classes": classes})
+    about = whole_files.read_json(run / run_folder.RUN)
     named = [
         {"index": index, "wnid": f"n{index}", "name": entry["name"]}
         for index, entry in enumerate(classes)
     ]
-    run_folder.write_json(run / run_folder.RUN, about | {"classes": named})
+    whole_files.write_json(run / run_folder.RUN, about | {"classes": named})
     return run
 
 
@@ -634,7 +634,7 @@ def test_few_confused_pairs_are_counted_in_words(
     counts = [[pair["target"], pair["predicted"], 1] for pair in every]
     confusion = summary["confusion"] | {"counts": counts}
     kept = {"confused_pairs": every[:pairs], "confusion": confusion}
-    run_folder.write_json(run / run_folder.EXPLANATION, summary | kept)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary | kept)
     page = page_of(run)
     assert named(page, "pairs").caption == caption
     cells = {(target, predicted): images for target, predicted, images in counts}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.runs import make_run
 from tests.report.test_classify_page import named
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 from tinysight.report.compare_page import build_comparison_page, run_names
 from tinysight.report.page import Callout, Figure, Page, Text
@@ -24,8 +24,8 @@ def page_of(*runs: Path) -> Page:
 
 
 def change_metrics(run: Path, **changes: Any) -> Path:
-    metrics = run_folder.read_json(run / run_folder.METRICS)
-    run_folder.write_json(run / run_folder.METRICS, metrics | changes)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
+    whole_files.write_json(run / run_folder.METRICS, metrics | changes)
     return run
 
 
@@ -52,9 +52,9 @@ def test_small_leads_are_counted_in_images(tmp_path: Path) -> None:
 
 def tune(run: Path) -> Path:
     """Make a run one that was measured on a tuning part."""
-    rows = run_folder.read_records(run / run_folder.HISTORY)
+    rows = whole_files.read_records(run / run_folder.HISTORY)
     tuned = [{key.replace("test_", "tuning_"): value for key, value in row.items()} for row in rows]
-    run_folder.write_records(run / run_folder.HISTORY, tuned)
+    whole_files.write_records(run / run_folder.HISTORY, tuned)
     return run
 
 
@@ -62,11 +62,11 @@ def make_tuned(run: Path, *, accuracy: float, images: int = 200) -> Path:
     """A run that was trained with a tuning part and not evaluated."""
     tune(make_run(run, train__tuning_fraction=0.1))
     (run / run_folder.METRICS).unlink()
-    about = run_folder.read_json(run / run_folder.RUN)
-    run_folder.write_json(run / run_folder.RUN, about | {"tuning_images": images})
-    rows = run_folder.read_records(run / run_folder.HISTORY)
+    about = whole_files.read_json(run / run_folder.RUN)
+    whole_files.write_json(run / run_folder.RUN, about | {"tuning_images": images})
+    rows = whole_files.read_records(run / run_folder.HISTORY)
     last = rows[-1] | {"tuning_accuracy": accuracy, "tuning_loss": 1.5}
-    run_folder.write_records(run / run_folder.HISTORY, [*rows[:-1], last])
+    whole_files.write_records(run / run_folder.HISTORY, [*rows[:-1], last])
     return run
 
 
@@ -135,9 +135,9 @@ def test_curves_are_named_after_the_part_that_was_measured(tmp_path: Path) -> No
 def test_runs_whose_images_grew_say_so(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, epochs=2) for name in "abc"]
     for run in runs[:2]:
-        rows = run_folder.read_records(run / run_folder.HISTORY)
+        rows = whole_files.read_records(run / run_folder.HISTORY)
         sizes = [row | {"image_px": px} for row, px in zip(rows, (48, 64), strict=True)]
-        run_folder.write_records(run / run_folder.HISTORY, sizes)
+        whole_files.write_records(run / run_folder.HISTORY, sizes)
     texts = [block.text for block in page_of(*runs).blocks() if isinstance(block, Text)]
     assert [text for text in texts if "grew" in text] == [
         "a, b: The training images grew: 48 px up to epoch 1, then 64 px."
@@ -184,10 +184,10 @@ def test_settings_that_differ_in_their_last_digits_do_differ(tmp_path: Path) -> 
 
 def test_what_speed_depends_on_stands_beside_it(tmp_path: Path) -> None:
     other = make_run(tmp_path / "b")
-    environment = run_folder.read_json(other / run_folder.ENVIRONMENT) | {"device": "Some GPU"}
-    run_folder.write_json(other / run_folder.ENVIRONMENT, environment)
-    about = run_folder.read_json(other / run_folder.RUN)
-    run_folder.write_json(other / run_folder.RUN, about | {"size_px": 64})
+    environment = whole_files.read_json(other / run_folder.ENVIRONMENT) | {"device": "Some GPU"}
+    whole_files.write_json(other / run_folder.ENVIRONMENT, environment)
+    about = whole_files.read_json(other / run_folder.RUN)
+    whole_files.write_json(other / run_folder.RUN, about | {"size_px": 64})
     rows = {
         row[0]: row[1:] for row in named(page_of(make_run(tmp_path / "a"), other), "metrics").rows
     }
@@ -214,8 +214,8 @@ def test_curves_of_every_run_share_their_axes(tmp_path: Path) -> None:
 
 def test_averaged_weights_count_where_there_are_any(tmp_path: Path) -> None:
     averaged = make_run(tmp_path / "b")
-    rows = run_folder.read_records(averaged / run_folder.HISTORY)
-    run_folder.write_records(
+    rows = whole_files.read_records(averaged / run_folder.HISTORY)
+    whole_files.write_records(
         averaged / run_folder.HISTORY, [row | {"ema_test_accuracy": 0.777} for row in rows]
     )
     page = page_of(make_run(tmp_path / "a"), averaged)
@@ -228,7 +228,7 @@ def test_change_of_each_class_is_from_the_first_run_to_the_last(tmp_path: Path) 
     table = named(page, "class-table")
     changes = [abs(row[-1]) for row in table.rows]
     assert changes == sorted(changes, reverse=True)
-    metrics = [run_folder.read_json(run / run_folder.METRICS)["classes"] for run in runs]
+    metrics = [whole_files.read_json(run / run_folder.METRICS)["classes"] for run in runs]
     first = next(row for row in table.rows if row[0] == "goldfish")
     expected = 100 * (metrics[1][0]["accuracy"] - metrics[0][0]["accuracy"])
     assert first[-1] == pytest.approx(expected)
@@ -236,7 +236,7 @@ def test_change_of_each_class_is_from_the_first_run_to_the_last(tmp_path: Path) 
 
 def test_a_single_class_or_setting_is_spoken_of_as_such(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", train__epochs=9)]
-    classes = run_folder.read_json(runs[1] / run_folder.METRICS)["classes"]
+    classes = whole_files.read_json(runs[1] / run_folder.METRICS)["classes"]
     classes[0]["accuracy"] += 0.05
     page = page_of(runs[0], change_metrics(runs[1], classes=classes))
     leads = {section.name: section.lead for section in page.sections}
@@ -324,8 +324,8 @@ def test_runs_without_predictions_have_intervals_alone(tmp_path: Path) -> None:
 
 def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
     other = make_run(tmp_path / "b")
-    about = run_folder.read_json(other / run_folder.RUN)
-    run_folder.write_json(other / run_folder.RUN, about | {"split_digest": "another"})
+    about = whole_files.read_json(other / run_folder.RUN)
+    whole_files.write_json(other / run_folder.RUN, about | {"split_digest": "another"})
     page = page_of(make_run(tmp_path / "a"), other)
     (callout,) = [block for block in page.blocks() if isinstance(block, Callout)]
     assert callout.text.startswith("These runs were tested on different images")
@@ -337,9 +337,9 @@ def test_other_test_images_are_warned_of(tmp_path: Path) -> None:
 
 def test_runs_of_other_classes_are_not_compared_class_by_class(tmp_path: Path) -> None:
     other = make_run(tmp_path / "b")
-    about = run_folder.read_json(other / run_folder.RUN)
+    about = whole_files.read_json(other / run_folder.RUN)
     about["classes"][0]["name"] = "another"
-    run_folder.write_json(other / run_folder.RUN, about)
+    whole_files.write_json(other / run_folder.RUN, about)
     page = page_of(make_run(tmp_path / "a"), other)
     assert "classes" not in [section.name for section in page.sections]
 

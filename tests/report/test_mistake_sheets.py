@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.report.runs import explain_run, make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 from tinysight.report.mistake_sheets import save_mistake_sheets
 from tinysight.report.pictures import contact_sheet
@@ -29,7 +29,7 @@ def name_mistakes(run: Path, count: int) -> None:
     wrong.sort(key=lambda row: -row["predicted_prob"])
     summary = run_folder.read_explanation(run)
     summary["confident_mistakes"] = [row["sample_id"] for row in wrong[:count]]
-    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def test_one_mistake_has_a_title_that_says_one_and_is_whole(
     save_mistake_sheets(run, most=1)
     save_mistake_sheets(run, most=2)
     limited = run_folder.read_explanation(run) | {"images": 5}
-    run_folder.write_json(run / run_folder.EXPLANATION, limited)
+    whole_files.write_json(run / run_folder.EXPLANATION, limited)
     save_mistake_sheets(run, most=2)
     assert titles == [
         "The mistake it was surest of: right class, guess, confidence",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 from tinysight.report.model_card import escape_markdown, render_model_card
 
@@ -27,7 +27,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
     classes = [
         {"index": index, "wnid": f"n{index}", "name": name} for index, name in enumerate(names)
     ]
-    run_folder.write_json(
+    whole_files.write_json(
         folder / run_folder.RUN,
         {
             "format_version": 1,
@@ -45,7 +45,7 @@ def make_run(folder: Path, **changes: Any) -> Path:
             "classes": classes,
         },
     )
-    run_folder.write_json(
+    whole_files.write_json(
         folder / run_folder.ENVIRONMENT,
         {
             "started_at": "2026-11-21T08:34:44Z",
@@ -70,11 +70,11 @@ def make_run(folder: Path, **changes: Any) -> Path:
     row |= {"train_accuracy": 0.9}
     if changes.get("tuning"):
         row |= {"tuning_accuracy": 0.5, "ema_tuning_accuracy": 0.625}
-    run_folder.write_records(folder / run_folder.HISTORY, [row])
+    whole_files.write_records(folder / run_folder.HISTORY, [row])
     if changes.get("weights", True):
         (folder / run_folder.MODEL).write_bytes(b"weights")
     if changes.get("metrics", True):
-        run_folder.write_json(
+        whole_files.write_json(
             folder / run_folder.METRICS,
             {
                 "images": 600,
@@ -106,9 +106,9 @@ def make_run(folder: Path, **changes: Any) -> Path:
 
 def test_five_guesses_are_a_figure_where_there_are_more_classes(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
     metrics |= {"top5": 0.9, "classes": 2 * metrics["classes"]}
-    run_folder.write_json(run / run_folder.METRICS, metrics)
+    whole_files.write_json(run / run_folder.METRICS, metrics)
     assert "| right class among the first five | 90.0 % (87.3 % to 92.2 %) |" in render_model_card(
         run
     )
@@ -116,8 +116,8 @@ def test_five_guesses_are_a_figure_where_there_are_more_classes(tmp_path: Path) 
 
 def test_no_accuracy_is_certain(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
-    run_folder.write_json(run / run_folder.METRICS, metrics | {"accuracy": 1.0, "images": 27})
+    metrics = whole_files.read_json(run / run_folder.METRICS)
+    whole_files.write_json(run / run_folder.METRICS, metrics | {"accuracy": 1.0, "images": 27})
     assert "| test accuracy | 100.0 % (87.5 % to 100.0 %) |" in render_model_card(run)
 
 
@@ -195,7 +195,7 @@ def test_folders_of_another_system_are_left_out(tmp_path: Path) -> None:
         "store": r"C:\Users\bob\secret project\pets",
         "recipe_name": r"C:\Users\bob\mine.toml",
     }
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     card = render_model_card(run)
     assert "| store | pets |" in card
     assert "| recipe | mine.toml |" in card
@@ -235,12 +235,12 @@ def test_a_single_class_is_spoken_of_as_such(tmp_path: Path) -> None:
 
 def test_many_classes_are_shown_from_both_ends(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    metrics = run_folder.read_json(run / run_folder.METRICS)
+    metrics = whole_files.read_json(run / run_folder.METRICS)
     metrics["classes"] = [
         metrics["classes"][0] | {"index": index, "name": f"class {index}", "accuracy": index / 100}
         for index in range(40)
     ]
-    run_folder.write_json(run / run_folder.METRICS, metrics)
+    whole_files.write_json(run / run_folder.METRICS, metrics)
     names = re.findall(r"^\| class (\d+) \|", render_model_card(run), re.MULTILINE)
     assert names == [str(index) for index in [*range(10), *range(39, 29, -1)]]
 

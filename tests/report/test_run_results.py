@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.runs import explain_run, make_run
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 from tinysight.report.run_results import load_run_results
 
@@ -44,10 +44,10 @@ def test_weights_that_changed_make_an_explanation_stale(tmp_path: Path) -> None:
 
 def test_classes_without_wordnet_ids_are_addressed_by_number(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    about = run_folder.read_json(run / run_folder.RUN)
+    about = whole_files.read_json(run / run_folder.RUN)
     for entry in about["classes"]:
         entry["wnid"] = "same"
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.RUN, about)
     assert load_run_results(run).class_anchors == ("0", "1", "2", "3", "4", "5")
 
 

@@ -34,7 +34,7 @@ from tinysight.boxes.export_yolo import (
 from tinysight.boxes.leveled_anchors import LeveledAnchors
 from tinysight.boxes.strides import STRIDES_PX, Rule, assign_strides, too_large_anchors
 from tinysight.errors import DataError
-from tinysight.run_folder import write_text
+from tinysight.whole_files import write_text
 
 if TYPE_CHECKING:
     from tinysight.boxes.anchors import AnchorSet

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinysight.numerals import images_in_words
-from tinysight.run_folder import replace_file
+from tinysight.whole_files import replace_file
 from tinysight.writable_names import writable
 
 if TYPE_CHECKING:

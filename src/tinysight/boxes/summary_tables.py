@@ -25,7 +25,7 @@ from tinysight.boxes.distributions import (
 from tinysight.boxes.near_duplicates import NearDuplicates
 from tinysight.boxes.summary import BoxSummary
 from tinysight.errors import RunError
-from tinysight.run_folder import write_text
+from tinysight.whole_files import write_text
 
 if TYPE_CHECKING:
     from tinysight.boxes.table import BoxTable

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 
 CHECKPOINTS_KEPT = 2
@@ -38,10 +38,10 @@ def save_checkpoint(run: Path, state: State) -> Path:
             there.
     """
     path = run_folder.checkpoint_file(run, state["step"])
-    run_folder.make_folder(path.parent)
-    run_folder.replace_file(path, lambda file: torch.save(state, file))
+    whole_files.make_folder(path.parent)
+    whole_files.replace_file(path, lambda file: torch.save(state, file))
     for old in run_folder.checkpoint_files(run)[CHECKPOINTS_KEPT:]:
-        run_folder.remove_file(old)
+        whole_files.remove_file(old)
     return path
 
 
@@ -127,7 +127,7 @@ def save_model(run: Path, model: nn.Module, about: Mapping[str, Any]) -> Path:
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     content = weights_file(weights, about)
-    run_folder.replace_file(path, lambda file: file.write(content))
+    whole_files.replace_file(path, lambda file: file.write(content))
     return path
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinysight.run_folder import make_folder
+from tinysight.whole_files import make_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.cam import Method
 from tinysight.classify.device_memory import enough_memory_to_look
 from tinysight.classify.explanation_tables import (
@@ -154,10 +154,10 @@ def explain_run(
     )
     summary = _summarize(found, store, maps, faithfulness)
     # An earlier explanation must not vouch for files that are now replaced one by one.
-    run_folder.remove_file(run / run_folder.EXPLANATION)
+    whole_files.remove_file(run / run_folder.EXPLANATION)
     write_maps(run, maps)
     _write_tables(run, found, store, maps, samples["file"].to_pylist())
-    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary)
     num_predictions = len(found.predictions.targets)
     return ExplainResult(
         run=run,
@@ -226,7 +226,7 @@ def _search(
 
 def _summarize(
     found: _Findings, store: Store, maps: RunMaps, faithfulness: Sequence[Faithfulness]
-) -> run_folder.Record:
+) -> whole_files.Record:
     """Return the content of ``explanation.json``."""
     return {
         "format_version": run_folder.FORMAT_VERSION,

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.checkpoint import load_model_weights, weights_file
 from tinysight.classify.maps import spread_evenly
 from tinysight.classify.store import Store
@@ -123,7 +123,7 @@ def export_onnx(
             f"{MAX_DIFFERENCE:g} on {len(images)} test images, they differ by {difference:.3g}. "
             f"Nothing was written; try another version of onnxruntime or torch."
         )
-    run_folder.replace_file(out, lambda file: file.write(content))
+    whole_files.replace_file(out, lambda file: file.write(content))
     return OnnxExport(out, OPSET, len(images), difference, len(content))
 
 
@@ -152,7 +152,7 @@ def export_safetensors(run: str | Path, out: str | Path) -> Path:
         "output": _OUTPUT.format(classes=len(about["classes"])),
     }
     content = weights_file(weights, facts)
-    run_folder.replace_file(out, lambda file: file.write(content))
+    whole_files.replace_file(out, lambda file: file.write(content))
     return out
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.device_memory import enough_memory_to_look
 from tinysight.classify.evaluate import TOP_K, Predictions, predict
 from tinysight.classify.metrics import (
@@ -120,7 +120,7 @@ def _write_predictions(run: Path, sample_ids: list[str], predictions: Prediction
     }
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
-    run_folder.replace_file(
+    whole_files.replace_file(
         run / run_folder.PREDICTIONS, lambda file: file.write(buffer.getbuffer())
     )
 
@@ -136,4 +136,4 @@ def _write_metrics(
     content["classes"] = [
         {**names, **numbers} for names, numbers in zip(classes, content["classes"], strict=True)
     ]
-    run_folder.write_json(run / run_folder.METRICS, content)
+    whole_files.write_json(run / run_folder.METRICS, content)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import tinysight
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.batches import require_equal_parts
 from tinysight.classify.checkpoint import load_checkpoint
 from tinysight.classify.compiling import compiler_cache, working_compiler
@@ -52,7 +52,7 @@ class Listener(Protocol):
     def on_step(self, record: StepRecord) -> None:
         """A step was looked at."""
 
-    def on_epoch(self, record: EpochRecord, row: run_folder.Record) -> None:
+    def on_epoch(self, record: EpochRecord, row: whole_files.Record) -> None:
         """An epoch is finished; ``row`` is its line in the history."""
 
 
@@ -68,7 +68,7 @@ class Silence:
     def on_step(self, record: StepRecord) -> None:
         """A step was looked at."""
 
-    def on_epoch(self, record: EpochRecord, row: run_folder.Record) -> None:
+    def on_epoch(self, record: EpochRecord, row: whole_files.Record) -> None:
         """An epoch is finished."""
 
 
@@ -90,7 +90,7 @@ class RunResult:
     epochs: int
     steps: int
     new_steps: int
-    last: run_folder.Record
+    last: whole_files.Record
     seconds: float
     run: Path
 
@@ -255,10 +255,10 @@ def _require_empty_folder(run: Path, recipe: Recipe) -> None:
             f"{run_folder.RUN if is_run else in_the_way[0]} is in it. "
             f"Choose another --out{', or go on with --resume' if is_run else ''}."
         )
-    run_folder.make_folder(run)
+    whole_files.make_folder(run)
 
 
-def _describe_run(store: Store, recipe_name: str, num_tuning_images: int) -> run_folder.Record:
+def _describe_run(store: Store, recipe_name: str, num_tuning_images: int) -> whole_files.Record:
     """Return the content of ``run.json``."""
     tests_by_class = np.bincount(store.targets[~store.is_train], minlength=len(store.wnids))
     return {
@@ -284,7 +284,7 @@ def _describe_run(store: Store, recipe_name: str, num_tuning_images: int) -> run
 
 
 def _begin_run(
-    about: run_folder.Record,
+    about: whole_files.Record,
     recipe: Recipe,
     run: Path,
     device: torch.device,
@@ -297,18 +297,18 @@ def _begin_run(
     if resume:
         before = run_folder.read_run(run)
         if before["store"] != about["store"]:  # the same images in another place
-            run_folder.write_json(run / run_folder.RUN, before | {"store": about["store"]})
+            whole_files.write_json(run / run_folder.RUN, before | {"store": about["store"]})
         return
     run_folder.write_recipe(run, recipe.model_dump())
-    run_folder.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
-    run_folder.write_json(run / run_folder.RUN, about)
+    whole_files.write_json(run / run_folder.ENVIRONMENT, describe_environment(device, processes))
+    whole_files.write_json(run / run_folder.RUN, about)
 
 
 def _note_compiler_cache(run: Path, steps_before: int) -> None:
     """Write down whether the graphs were in torch's cache; of a resumed run that says nothing."""
     path = run / run_folder.ENVIRONMENT
     cache = "mixed" if steps_before else compiler_cache()
-    run_folder.write_json(path, run_folder.read_json(path) | {"compiler_cache": cache})
+    whole_files.write_json(path, whole_files.read_json(path) | {"compiler_cache": cache})
 
 
 def _require_same_run(store: Store, recipe: Recipe, run: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.checkpoint import save_checkpoint, save_model
 from tinysight.classify.events import EventWriter, open_event_writer
 from tinysight.classify.processes import Processes
@@ -46,7 +46,7 @@ class RunWriter:
         processes: Processes,
         is_tuning: bool,
     ) -> None:
-        self.history: list[run_folder.Record] = []
+        self.history: list[whole_files.Record] = []
         self._run = run
         self._recipe = recipe
         self._processes = processes
@@ -58,7 +58,7 @@ class RunWriter:
     def _begin(self, state: TrainingState) -> None:
         self.history = _history_of(state, self._run)
         steps_done = self.history[-1]["steps"] if self.history else 0
-        run_folder.keep_records(self._run / run_folder.STEPS, lambda row: row["step"] < steps_done)
+        whole_files.keep_records(self._run / run_folder.STEPS, lambda row: row["step"] < steps_done)
         self._events = open_event_writer(self._run / run_folder.EVENTS, steps_done=steps_done)
 
     def __enter__(self) -> Self:
@@ -79,15 +79,15 @@ class RunWriter:
             lambda: save_checkpoint(self._run, state.state_dict()), self._device
         )
 
-    def write_epoch(self, record: EpochRecord) -> run_folder.Record:
+    def write_epoch(self, record: EpochRecord) -> whole_files.Record:
         """Write what is known of a finished epoch, and return its line in the history."""
         row = history_row(record, is_tuning=self._is_tuning)
 
         def write() -> None:
             self.history.append(row)
             steps = step_rows(record, self._recipe)
-            run_folder.append_records(self._run / run_folder.STEPS, steps)
-            run_folder.write_records(self._run / run_folder.HISTORY, self.history)
+            whole_files.append_records(self._run / run_folder.STEPS, steps)
+            whole_files.write_records(self._run / run_folder.HISTORY, self.history)
             if self._events:
                 self._events.write(row)
 
@@ -111,9 +111,9 @@ class RunWriter:
         )
 
 
-def history_row(record: EpochRecord, *, is_tuning: bool) -> run_folder.Record:
+def history_row(record: EpochRecord, *, is_tuning: bool) -> whole_files.Record:
     """Return the line of an epoch in ``history.jsonl``."""
-    row: run_folder.Record = {
+    row: whole_files.Record = {
         "epoch": record.epoch,
         "steps": record.steps,
         "train_loss": record.train_loss,
@@ -134,7 +134,7 @@ def history_row(record: EpochRecord, *, is_tuning: bool) -> run_folder.Record:
     return row
 
 
-def step_rows(record: EpochRecord, recipe: Recipe) -> list[run_folder.Record]:
+def step_rows(record: EpochRecord, recipe: Recipe) -> list[whole_files.Record]:
     """Return the lines of an epoch in ``steps.jsonl``."""
     num_steps = len(record.step_losses)
     rows = []
@@ -146,10 +146,10 @@ def step_rows(record: EpochRecord, recipe: Recipe) -> list[run_folder.Record]:
     return rows
 
 
-def _history_of(state: TrainingState, run: Path) -> list[run_folder.Record]:
+def _history_of(state: TrainingState, run: Path) -> list[whole_files.Record]:
     """Return the lines of the epochs that a state has behind it, and drop the others."""
     path = run / run_folder.HISTORY
-    history = run_folder.keep_records(path, lambda row: row["epoch"] < state.recorded_epochs)
+    history = whole_files.keep_records(path, lambda row: row["epoch"] < state.recorded_epochs)
     if len(history) != state.recorded_epochs:
         raise RunError(
             f"{path}: must have a line for each of the {state.recorded_epochs} epochs that the "

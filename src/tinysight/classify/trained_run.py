@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.batches import LabelledImages, place_images
 from tinysight.classify.checkpoint import load_model_weights, load_weights
 from tinysight.classify.models import build_model
@@ -45,7 +45,7 @@ class TrainedRun:
     """
 
     folder: Path
-    about: run_folder.Record
+    about: whole_files.Record
     device: torch.device
     model: nn.Module
     settings: TrainSettings

@@ -97,7 +97,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     from tinysight.boxes.geometry import sizes_at_input
     from tinysight.boxes.leveled_anchors import LeveledAnchors
     from tinysight.overwriting import require_other_file
-    from tinysight.run_folder import write_text
+    from tinysight.whole_files import write_text
 
     check_format(arguments.to)
     if arguments.out is not None:

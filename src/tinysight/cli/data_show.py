@@ -65,7 +65,7 @@ def _draw(store: Store, out: Path) -> None:
     import numpy as np
 
     from tinysight.report.pictures import contact_sheet
-    from tinysight.run_folder import replace_file
+    from tinysight.whole_files import replace_file
 
     total = len(store.class_names)
     num_classes = min(total, _MOST_DRAWN_CLASSES)

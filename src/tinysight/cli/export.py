@@ -97,7 +97,7 @@ def _write_safetensors(run: Path, out: Path, _: Path | None) -> tuple[dict[str, 
 def _write_card(run: Path, out: Path, _: Path | None) -> tuple[dict[str, Any], str]:
     from tinysight.classify.diagnosis import diagnose_run
     from tinysight.report.model_card import render_model_card
-    from tinysight.run_folder import write_text
+    from tinysight.whole_files import write_text
 
     findings = [each.sentence for each in diagnose_run(run) if each.severity == "warning"]
     write_text(out, render_model_card(run, findings=findings))

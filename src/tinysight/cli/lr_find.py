@@ -55,7 +55,7 @@ def run_lr_find(arguments: argparse.Namespace) -> int:
     from tinysight.cli.progress import progress_bar
     from tinysight.config import load_recipe
     from tinysight.report.charts import lr_range_chart, save_png
-    from tinysight.run_folder import make_folder, write_json
+    from tinysight.whole_files import make_folder, write_json
 
     recipe = load_recipe(arguments.recipe or DEFAULT_RECIPE, arguments.set)
     store = load_store(arguments.store)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tinysight.errors import RunError
-from tinysight.run_folder import finite_or_null
+from tinysight.whole_files import finite_or_null
 from tinysight.writable_folders import why_not_writable
 
 

@@ -136,7 +136,7 @@ def _draw(found: PicturePredictions, out: Path, run: Path) -> None:
     """Draw each picture as the network saw it and, beside it, what spoke for its first guess."""
     from tinysight.report.heat_maps import overlay_heat_map
     from tinysight.report.pictures import contact_sheet
-    from tinysight.run_folder import replace_file
+    from tinysight.whole_files import replace_file
 
     scale = max(1, round(_PICTURE_PX / len(found.predictions[0].pixels_u8)))
     images, captions = [], []

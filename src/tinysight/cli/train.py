@@ -124,7 +124,8 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Predict the test images of a run and print what they add up to."""
-    from tinysight.run_folder import HISTORY, read_records
+    from tinysight.run_folder import HISTORY
+    from tinysight.whole_files import read_records
 
     run: Path = arguments.run_folder
     metrics = _evaluate(run, arguments.store, arguments.device, flip=arguments.flip)
@@ -225,7 +226,8 @@ def _say_how_to_go_on(arguments: argparse.Namespace, step: int, processes: Proce
 
 def _draw_curves(run: Path) -> None:
     from tinysight.report.charts import save_png, training_chart
-    from tinysight.run_folder import CURVES, HISTORY, read_records
+    from tinysight.run_folder import CURVES, HISTORY
+    from tinysight.whole_files import read_records
 
     save_png(training_chart(read_records(run / HISTORY)), run / CURVES)
 

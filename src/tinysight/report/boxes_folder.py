@@ -12,7 +12,7 @@ from tinysight.boxes.findings import save_findings
 from tinysight.boxes.summary_tables import TABLE_NAMES, save_tables, tables_of
 from tinysight.errors import DataError, RunError
 from tinysight.overwriting import require_other_file
-from tinysight.run_folder import make_folder, write_json, write_text
+from tinysight.whole_files import make_folder, write_json, write_text
 from tinysight.writable_names import writable
 from tinysight.written_files import WRITTEN, replacing, require_own
 

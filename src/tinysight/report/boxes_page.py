@@ -21,6 +21,7 @@ from tinysight.report.boxes_charts import (
     side_shares_chart,
 )
 from tinysight.report.chart_style import VERMILLION
+from tinysight.report.findings_section import soundness_section, verdict
 from tinysight.report.page import (
     Block,
     Callout,
@@ -35,7 +36,6 @@ from tinysight.report.page import (
     Stat,
     Text,
 )
-from tinysight.report.soundness_section import soundness_section, verdict
 
 if TYPE_CHECKING:
     from tinysight.boxes.analysis import BoxAnalysis

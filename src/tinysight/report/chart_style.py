@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tinysight.run_folder import replace_file
+from tinysight.whole_files import replace_file
 
 if TYPE_CHECKING:
     import altair as alt

@@ -23,7 +23,7 @@ from tinysight.report.page import (
 )
 from tinysight.report.run_results import Explanation, RunResults
 from tinysight.run_facts import Calibration, read_calibration
-from tinysight.run_folder import Record
+from tinysight.whole_files import Record
 
 _RANKED = 10
 

@@ -33,7 +33,7 @@ from tinysight.report.run_results import RunResults
 from tinysight.report.training_charts import measured_accuracy, measured_part
 from tinysight.report.training_section import build_training_section
 from tinysight.run_facts import read_guessing, read_training_parts, without_folders
-from tinysight.run_folder import Record
+from tinysight.whole_files import Record
 
 _COMMANDS_THAT_TRAIN = ("train", "demo")
 

@@ -14,7 +14,7 @@ from tinysight.report.heat_maps import heat_ramp
 from tinysight.report.page import Block, Callout, Column, Fold, Section, Table, Text, Widget
 from tinysight.report.picture_shelf import PictureShelf
 from tinysight.report.run_results import Explanation, RunResults
-from tinysight.run_folder import Record
+from tinysight.whole_files import Record
 
 _MOST_MAP_SIDE = 16  # a picture of 64 pixels shows no finer map
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.numerals import counted, percent
 from tinysight.report.heat_maps import overlay_heat_map
 from tinysight.report.pictures import contact_sheet
@@ -56,7 +56,7 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
     paths = (run / run_folder.MISTAKES_SHEET, run / run_folder.MAPS_SHEET)
     if not mistakes:
         for path in paths:
-            run_folder.remove_file(path)
+            whole_files.remove_file(path)
         return ()
     title = f"{_surest(len(mistakes))}{_among(summary)}"
     sheets = (_draw_mistakes(mistakes, title), _draw_maps(mistakes, title, summary["method"]))
@@ -65,7 +65,7 @@ def save_mistake_sheets(run: Path, most: int = MOST_SHOWN) -> tuple[Path, ...]:
     return paths
 
 
-def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], run_folder.Record]:
+def _load_mistakes(run: Path, most: int) -> tuple[list[_Mistake], whole_files.Record]:
     summary = run_folder.read_explanation(run)
     names = short_class_names(run_folder.read_run(run)["classes"])
     gallery, about = read_table(run / run_folder.GALLERY, gallery_schema((1, 1)).names)
@@ -137,7 +137,7 @@ def _surest(count: int) -> str:
     return f"The {f'{count} mistakes' if count > 1 else 'mistake'} it was surest of"
 
 
-def _among(summary: run_folder.Record) -> str:
+def _among(summary: whole_files.Record) -> str:
     """Say how many images were looked at where a limit left others out."""
     images = summary["images"]
     if images == summary["of_images"]:
@@ -150,4 +150,4 @@ def _scale(mistakes: list[_Mistake], wanted_px: int) -> int:
 
 
 def _save_png(sheet: Image.Image, path: Path) -> None:
-    run_folder.replace_file(path, lambda file: sheet.save(file, format="PNG"))
+    whole_files.replace_file(path, lambda file: sheet.save(file, format="PNG"))

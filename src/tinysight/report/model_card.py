@@ -16,7 +16,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.errors import RunError
 from tinysight.numerals import counted, duration, percent
 from tinysight.report.chance import accuracy_interval
@@ -54,8 +54,8 @@ def render_model_card(run: str | Path, *, findings: Sequence[str] = ()) -> str:
     run = Path(run)
     about = run_folder.read_run(run)
     recipe = run_folder.read_recipe(run)
-    environment = run_folder.read_json(run / run_folder.ENVIRONMENT)
-    history = run_folder.read_records(run / run_folder.HISTORY)
+    environment = whole_files.read_json(run / run_folder.ENVIRONMENT)
+    history = whole_files.read_records(run / run_folder.HISTORY)
     weights = run / run_folder.MODEL
     if not weights.exists():
         raise RunError(

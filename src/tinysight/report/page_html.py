@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinysight.report.chart_style import page_colour, page_spec
 from tinysight.report.page import Figure, Page, Widget
-from tinysight.run_folder import finite_or_null
+from tinysight.whole_files import finite_or_null
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.run_facts import short_class_names
-from tinysight.run_folder import Record
+from tinysight.whole_files import Record
 from tinysight.writable_names import writable
 
 
@@ -111,8 +111,8 @@ def load_run_results(run: Path, *, with_hits: bool = False) -> RunResults:
         about=about,
         recipe=run_folder.read_recipe(run),
         environment=_read_if_there(run / run_folder.ENVIRONMENT) or {},
-        history=run_folder.read_records(run / run_folder.HISTORY),
-        steps=run_folder.read_records(run / run_folder.STEPS),
+        history=whole_files.read_records(run / run_folder.HISTORY),
+        steps=whole_files.read_records(run / run_folder.STEPS),
         metrics=run_folder.read_metrics(run),
         explanation=_load_explanation(run) if run_folder.is_explained(run) else None,
         has_weights=(run / run_folder.MODEL).exists(),
@@ -121,7 +121,7 @@ def load_run_results(run: Path, *, with_hits: bool = False) -> RunResults:
 
 
 def _read_if_there(path: Path) -> Record | None:
-    return run_folder.read_json(path) if path.exists() else None
+    return whole_files.read_json(path) if path.exists() else None
 
 
 def _load_hits(run: Path) -> dict[str, bool] | None:

@@ -21,7 +21,7 @@ from tinysight.report.training_charts import (
     step_chart,
     step_points,
 )
-from tinysight.run_folder import Record
+from tinysight.whole_files import Record
 
 _EPOCH_COLUMNS = (
     ("train_loss", "Train loss", "number", 3),

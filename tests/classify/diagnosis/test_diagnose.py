@@ -16,7 +16,7 @@ from tests.classify.diagnosis.conftest import (
     make_metrics,
     make_recipe,
 )
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.classify.diagnosis import diagnose, diagnose_run
 from tinysight.config import override_recipe
 from tinysight.errors import RunError
@@ -171,11 +171,11 @@ def write_run(folder: Path, **files: Any) -> Path:
     folder.mkdir()
     others = ("tinysight", "recipe_name", "store", "split", "split_seed", "split_digest")
     not_looked_at = dict.fromkeys((*others, "mean", "std"), "")
-    run_folder.write_json(folder / run_folder.RUN, ABOUT | {"format_version": 1, **not_looked_at})
+    whole_files.write_json(folder / run_folder.RUN, ABOUT | {"format_version": 1, **not_looked_at})
     run_folder.write_recipe(folder, make_recipe(3).model_dump())
-    run_folder.write_records(folder / run_folder.HISTORY, make_history([0.3, 0.5, 0.6]))
+    whole_files.write_records(folder / run_folder.HISTORY, make_history([0.3, 0.5, 0.6]))
     for name, content in files.items():
-        run_folder.write_json(folder / f"{name}.json", content)
+        whole_files.write_json(folder / f"{name}.json", content)
     return folder
 
 

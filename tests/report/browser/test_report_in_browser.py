@@ -23,7 +23,7 @@ from tests.report.runs import (
     explain_run,
     make_run,
 )
-from tinysight import run_folder
+from tinysight import run_folder, whole_files
 from tinysight.numerals import percent
 from tinysight.run_report import write_run_report
 
@@ -663,7 +663,7 @@ def test_numbers_in_the_matrix_can_be_read_on_any_share(
     summary = run_folder.read_explanation(run)
     cells = [[index, index, 1000] for index in range(6)]
     summary["confusion"]["counts"] = [*cells, [2, 3, 111]]
-    run_folder.write_json(run / run_folder.EXPLANATION, summary)
+    whole_files.write_json(run / run_folder.EXPLANATION, summary)
     assert main(["report", str(run)]) == 0
     seen = visit(run / "report.html", "#confusions", scheme=scheme)
     canvas = seen.page.locator("canvas[data-state=drawn]")
