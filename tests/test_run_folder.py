@@ -1,6 +1,7 @@
 import errno
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -10,6 +11,8 @@ from tests.report.runs import make_run
 from tinysight import run_folder, whole_files
 from tinysight.classify.settings import Recipe
 from tinysight.errors import RunError
+from tinysight.required_keys import EPOCH, STEP
+from tinysight.whole_files import Record
 
 EXPLANATION = {
     "format_version": 1,
@@ -83,6 +86,35 @@ def test_a_run_that_does_not_say_what_it_was_trained_on_is_named(
     )
     with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
         run_folder.read_run(run)
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "what", "whole"),
+    [
+        (run_folder.read_history, "history.jsonl", "epoch", EPOCH),
+        (run_folder.read_steps, "steps.jsonl", "step", STEP),
+    ],
+)
+def test_a_line_that_lacks_what_every_line_has_is_named(
+    tmp_path: Path,
+    read: Callable[[Path], list[Record]],
+    name: str,
+    what: str,
+    whole: tuple[str, ...],
+) -> None:
+    assert read(tmp_path) == []
+    row = dict.fromkeys(whole, 0.5)
+    whole_files.write_records(tmp_path / name, [row, row])
+    assert read(tmp_path) == [row, row]
+    for key in whole:
+        lacking = {other: value for other, value in row.items() if other != key}
+        whole_files.write_records(tmp_path / name, [row, lacking])
+        text = (
+            f"{tmp_path / name}: line 2 must say how its {what} went, but {key} is missing. Copy "
+            f"the file anew from where the run was trained, or train the run again."
+        )
+        with pytest.raises(RunError, match=f"^{re.escape(text)}$"):
+            read(tmp_path)
 
 
 def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:

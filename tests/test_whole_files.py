@@ -128,13 +128,6 @@ def test_a_line_that_is_no_record_is_a_fault(tmp_path: Path, text: str) -> None:
         whole_files.read_records(path)
 
 
-def test_lines_that_will_be_written_again_are_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    whole_files.write_records(path, [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}])
-    kept = whole_files.keep_records(path, lambda record: record["epoch"] < 2)
-    assert kept == whole_files.read_records(path) == [{"epoch": 0}, {"epoch": 1}]
-
-
 def test_a_number_that_json_cannot_say_becomes_null(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     whole_files.write_json(path, {"a": [float("nan"), 1.5], "b": {"c": float("inf")}})

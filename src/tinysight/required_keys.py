@@ -18,6 +18,10 @@ FACTS = (
 
 SETTINGS = ("augment", "model.name", "train.epochs", "train.seed")
 
+EPOCH = ("epoch", "steps", "train_loss", "train_accuracy", "lr", "seconds", "images_per_s")
+
+STEP = ("step", "loss", "lr")
+
 RESULTS = (
     *("accuracy", "calibration", "calibration_error", "classes", "images", "loss", "top5"),
     "weights",
@@ -32,24 +36,32 @@ FINDINGS = (
 
 
 def require_keys(
-    path: Path, found: Mapping[str, Any], names: Sequence[str], what: str, advice: str
+    path: Path,
+    found: Mapping[str, Any],
+    names: Sequence[str],
+    what: str,
+    advice: str,
+    *,
+    line: int | None = None,
 ) -> None:
     """Refuse a file that lacks a key, or has null there.
 
     Args:
         path: The file.
-        found: What is in it.
+        found: What is in it, or in a line of it.
         names: The keys.
-        what: What the file must do, behind "must".
+        what: What the file or line must do, behind "must".
         advice: What to do about one that does not; a sentence.
+        line: Number of the line, from 1; None where the whole file is one object.
 
     Raises:
         RunError: A key is missing.
     """
     missing = [name for name in names if not _has(found, name)]
     if missing:
+        which = "" if line is None else f"line {line} "
         raise RunError(
-            f"{path}: must {what}, but {', '.join(missing)} "
+            f"{path}: {which}must {what}, but {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing. {advice}"
         )
 

@@ -44,8 +44,23 @@ from typing import Any
 
 from tinysight.errors import RunError
 from tinysight.overwriting import require_other_file
-from tinysight.required_keys import FACTS, FINDINGS, RESULTS, SETTINGS, require_keys
-from tinysight.whole_files import UNFINISHED, Record, cannot_read, read_json, write_text
+from tinysight.required_keys import (
+    EPOCH,
+    FACTS,
+    FINDINGS,
+    RESULTS,
+    SETTINGS,
+    STEP,
+    require_keys,
+)
+from tinysight.whole_files import (
+    UNFINISHED,
+    Record,
+    cannot_read,
+    read_json,
+    read_records,
+    write_text,
+)
 from tinysight.writable_folders import why_not_writable
 
 FORMAT_VERSION = 1
@@ -184,6 +199,32 @@ def read_metrics(run: Path) -> Record | None:
     found = read_json(path, advice=again)
     require_keys(path, found, RESULTS, "hold the results on the test images", again)
     return found
+
+
+def read_history(run: Path) -> list[Record]:
+    """Read what is known of each epoch, in order; of a run without any, nothing.
+
+    Raises:
+        RunError: The file is damaged, or a line lacks what every epoch has.
+    """
+    return _read_lines(run / HISTORY, EPOCH, "say how its epoch went")
+
+
+def read_steps(run: Path) -> list[Record]:
+    """Read what is known of each optimizer step, in order; of a run without any, nothing.
+
+    Raises:
+        RunError: The file is damaged, or a line lacks what every step has.
+    """
+    return _read_lines(run / STEPS, STEP, "say how its step went")
+
+
+def _read_lines(path: Path, keys: Sequence[str], what: str) -> list[Record]:
+    advice = "Copy the file anew from where the run was trained, or train the run again."
+    records = read_records(path)
+    for number, record in enumerate(records, 1):
+        require_keys(path, record, keys, what, advice, line=number)
+    return records
 
 
 def write_recipe(run: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:

@@ -166,13 +166,6 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-def keep_records(path: Path, is_kept: Callable[[Record], bool]) -> list[Record]:
-    """Drop the lines that a resumed run will write again, and return the others."""
-    kept = [record for record in read_records(path) if is_kept(record)]
-    write_records(path, kept)
-    return kept
-
-
 def make_folder(path: Path) -> None:
     """Make sure that there is a folder to write into, with all folders above it.
 

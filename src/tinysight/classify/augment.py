@@ -257,7 +257,7 @@ def _noise(
 def _windows(bank: torch.Tensor, start: torch.Tensor, length: int) -> torch.Tensor:
     """Copy (B, length): that many numbers of the bank from each of the (B,) starts on."""
     if bank.device.type == "cpu":
-        # Three to six times as fast here as what follows.
+        # Several times as fast here as what follows.
         return bank.unfold(0, length, 1).index_select(0, start)
     # A device may first copy a view that is not contiguous, as MPS does: all windows are 50 GB.
     return bank[start[:, None] + torch.arange(length, device=bank.device)]

@@ -58,7 +58,9 @@ class RunWriter:
     def _begin(self, state: TrainingState) -> None:
         self.history = _history_of(state, self._run)
         steps_done = self.history[-1]["steps"] if self.history else 0
-        whole_files.keep_records(self._run / run_folder.STEPS, lambda row: row["step"] < steps_done)
+        # What is left out is done again.
+        steps = [row for row in run_folder.read_steps(self._run) if row["step"] < steps_done]
+        whole_files.write_records(self._run / run_folder.STEPS, steps)
         self._events = open_event_writer(self._run / run_folder.EVENTS, steps_done=steps_done)
 
     def __enter__(self) -> Self:
@@ -149,11 +151,12 @@ def step_rows(record: EpochRecord, recipe: Recipe) -> list[whole_files.Record]:
 def _history_of(state: TrainingState, run: Path) -> list[whole_files.Record]:
     """Return the lines of the epochs that a state has behind it, and drop the others."""
     path = run / run_folder.HISTORY
-    history = whole_files.keep_records(path, lambda row: row["epoch"] < state.recorded_epochs)
+    history = [row for row in run_folder.read_history(run) if row["epoch"] < state.recorded_epochs]
     if len(history) != state.recorded_epochs:
         raise RunError(
             f"{path}: must have a line for each of the {state.recorded_epochs} epochs that the "
             f"newest checkpoint has behind it, but has {len(history)}. Copy the file anew from "
             f"where the run was, or choose another --out and train again."
         )
+    whole_files.write_records(path, history)
     return history

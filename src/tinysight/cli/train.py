@@ -124,12 +124,11 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Predict the test images of a run and print what they add up to."""
-    from tinysight.run_folder import HISTORY
-    from tinysight.whole_files import read_records
+    from tinysight.run_folder import read_history
 
     run: Path = arguments.run_folder
     metrics = _evaluate(run, arguments.store, arguments.device, flip=arguments.flip)
-    history = read_records(run / HISTORY)
+    history = read_history(run)
     last = history[-1] if history else {}
     result = {
         "epochs": len(history),
@@ -226,10 +225,9 @@ def _say_how_to_go_on(arguments: argparse.Namespace, step: int, processes: Proce
 
 def _draw_curves(run: Path) -> None:
     from tinysight.report.charts import save_png, training_chart
-    from tinysight.run_folder import CURVES, HISTORY
-    from tinysight.whole_files import read_records
+    from tinysight.run_folder import CURVES, read_history
 
-    save_png(training_chart(read_records(run / HISTORY)), run / CURVES)
+    save_png(training_chart(read_history(run)), run / CURVES)
 
 
 def _evaluate(run: Path, store_path: Path | None, device_name: str, *, flip: bool = False) -> Any:

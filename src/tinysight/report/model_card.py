@@ -55,7 +55,7 @@ def render_model_card(run: str | Path, *, findings: Sequence[str] = ()) -> str:
     about = run_folder.read_run(run)
     recipe = run_folder.read_recipe(run)
     environment = whole_files.read_json(run / run_folder.ENVIRONMENT)
-    history = whole_files.read_records(run / run_folder.HISTORY)
+    history = run_folder.read_history(run)
     weights = run / run_folder.MODEL
     if not weights.exists():
         raise RunError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinysight import run_folder, whole_files
+from tinysight import run_folder
 from tinysight.classify.diagnosis.fit import judge_fit
 from tinysight.classify.diagnosis.learning_curve import has_learned, read_curve
 from tinysight.classify.diagnosis.observation import Observation
@@ -73,7 +73,7 @@ def diagnose_run(run: str | Path) -> tuple[Observation, ...]:
     run = Path(run)
     is_explained = run_folder.is_explained(run)
     return diagnose(
-        whole_files.read_records(run / run_folder.HISTORY),
+        run_folder.read_history(run),
         run_folder.read_metrics(run),
         read_settings(run),
         about=run_folder.read_run(run),
