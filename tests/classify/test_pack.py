@@ -4,8 +4,11 @@ import csv
 import errno
 import io
 import os
+import re
+import shutil
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -302,6 +305,28 @@ def test_a_full_disk_gives_one_message_and_leaves_nothing(
     ):
         packed(tmp_path, image_folder_files())
     assert names_in(tmp_path) == ["source"]
+
+
+def test_pixels_that_no_disk_holds_are_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(total=10**12, free=2_500_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    text = (
+        f"{tmp_path / 'store'}: the disk must have room for the pixels of 20 images of "
+        f"20,000,000x20,000,000 px, 24,000,000.0 GB, but 2.5 GB are free. Free some space, pass a "
+        f"smaller --size or choose another --out."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        packed(tmp_path, image_folder_files(), size_px=20_000_000)
+    assert names_in(tmp_path) == ["source"]
+
+
+def test_a_drive_that_states_no_size_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    assert load_store(packed(tmp_path, image_folder_files()).store).images_u8.shape[0] == 20
 
 
 def test_a_file_system_that_cannot_reserve_room_is_no_fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ from tinysight.classify.split import (
 )
 from tinysight.classify.store import DuplicateFiles, duplicates_among
 from tinysight.errors import DataError
+from tinysight.numerals import counted
 
 MAX_REJECTED_FRACTION = 0.01
 _NUM_NAMED = 3  # rejected images that a message names
@@ -125,6 +127,7 @@ def pack_store(
     row_of_image[images] = np.arange(len(images))
 
     with whole_or_nothing(out, replace=replace) as folder:
+        _require_room(out, folder, len(images), size_px)
         create_rows_file(folder / IMAGES, len(images), size_px)
         outcomes = decode_into_rows(
             index,
@@ -277,6 +280,19 @@ def _class_entries(
         ClassEntry(wnid=wnid, name=name, train=train[number], test=test[number])
         for number, (wnid, name) in enumerate(zip(index.wnids, index.class_names, strict=True))
     )
+
+
+def _require_room(out: Path, folder: Path, num_images: int, size_px: int) -> None:
+    """Refuse sizes whose pixels the disk cannot hold, before a file of that length is made."""
+    disk = shutil.disk_usage(folder)
+    num_bytes = num_images * size_px**2 * 3
+    if disk.total and num_bytes > disk.free:  # some network drives state no size at all
+        raise DataError(
+            f"{out}: the disk must have room for the pixels of "
+            f"{counted(num_images, 'image')} of {size_px:,}x{size_px:,} px, "
+            f"{num_bytes / 1e9:,.1f} GB, but {disk.free / 1e9:,.1f} GB are free. Free some space, "
+            f"pass a smaller --size or choose another --out."
+        )
 
 
 def _pixel_statistics(path: Path, is_train: NDArray[np.bool_], size_px: int) -> PixelsEntry:
