@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinysight import run_folder, whole_files
+from tinysight import run_folder
 
 RECORD_SEEDS = 3
 """Rule 5 of docs/speedrun.md."""
@@ -84,7 +84,7 @@ def read_entry(run: Path) -> Entry:
     """Read a run folder and refuse what the protocol does not allow."""
     about = run_folder.read_run(run)
     recipe = run_folder.read_recipe(run)
-    history = whole_files.read_records(run / run_folder.HISTORY)
+    history = run_folder.read_history(run)
     if len(history) < recipe["train"]["epochs"]:
         sys.exit(f"{run}: the run must be finished")
     if any("test_accuracy" in row for row in history[:-1]):

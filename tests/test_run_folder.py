@@ -108,9 +108,9 @@ def test_a_line_that_lacks_what_every_line_has_is_named(
     assert read(tmp_path) == [row, row]
     for key in whole:
         lacking = {other: value for other, value in row.items() if other != key}
-        whole_files.write_records(tmp_path / name, [row, lacking])
+        (tmp_path / name).write_text(f"{json.dumps(row)}\n\n{json.dumps(lacking)}\n")
         text = (
-            f"{tmp_path / name}: line 2 must say how its {what} went, but {key} is missing. Copy "
+            f"{tmp_path / name}: line 3 must say how its {what} went, but {key} is missing. Copy "
             f"the file anew from where the run was trained, or train the run again."
         )
         with pytest.raises(RunError, match=f"^{re.escape(text)}$"):

@@ -57,8 +57,8 @@ from tinysight.whole_files import (
     UNFINISHED,
     Record,
     cannot_read,
+    numbered_records,
     read_json,
-    read_records,
     write_text,
 )
 from tinysight.writable_folders import why_not_writable
@@ -221,9 +221,10 @@ def read_steps(run: Path) -> list[Record]:
 
 def _read_lines(path: Path, keys: Sequence[str], what: str) -> list[Record]:
     advice = "Copy the file anew from where the run was trained, or train the run again."
-    records = read_records(path)
-    for number, record in enumerate(records, 1):
+    records = []
+    for number, record in numbered_records(path):
         require_keys(path, record, keys, what, advice, line=number)
+        records.append(record)
     return records
 
 

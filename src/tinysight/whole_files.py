@@ -11,7 +11,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,13 +139,17 @@ def read_records(path: Path) -> list[Record]:
         RunError: The file cannot be read, or a line is no JSON object, other than a last one that
             is torn.
     """
+    return [record for _, record in numbered_records(path)]
+
+
+def numbered_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield what :func:`read_records` returns with the number of each line, from 1."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return
     except OSError as error:
         raise RunError(cannot_read(path, error)) from error
-    records = []
     for number, line in enumerate(lines, 1):
         if not line:
             continue
@@ -162,8 +166,7 @@ def read_records(path: Path) -> list[Record]:
                 f"{path}: line {number} must be one JSON object, got {type(record).__name__}. "
                 f"Train the run again."
             )
-        records.append(record)
-    return records
+        yield number, record
 
 
 def make_folder(path: Path) -> None:

@@ -314,8 +314,8 @@ def test_pixels_that_no_disk_holds_are_told_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     text = (
         f"{tmp_path / 'store'}: the disk must have room for the pixels of 20 images of "
-        f"20,000,000x20,000,000 px, 24,000,000.0 GB, but 2.5 GB are free. Free some space, pass a "
-        f"smaller --size or choose another --out."
+        f"20,000,000x20,000,000 px, 24,000,000,000.0 MB, but 2,500.0 MB are free. Free some space, "
+        f"pass a smaller --size or choose another --out."
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
         packed(tmp_path, image_folder_files(), size_px=20_000_000)
@@ -327,6 +327,8 @@ def test_a_drive_that_states_no_size_is_no_fault(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, free=0))
     assert load_store(packed(tmp_path, image_folder_files()).store).images_u8.shape[0] == 20
+    with pytest.raises(DataError, match=r"the store must be written whole, File too large\. Free"):
+        packed(tmp_path, image_folder_files(), size_px=10**9, replace=True)
 
 
 def test_a_file_system_that_cannot_reserve_room_is_no_fault(

@@ -118,9 +118,13 @@ def test_processes_are_not_taken_apart_after_a_fault(monkeypatch: pytest.MonkeyP
     with pytest.raises(RunError, match=r"full"), joined_processes("gloo"):
         raise RunError("the disk is full.")
     assert not taken_apart
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     with joined_processes("gloo") as processes:
         assert processes == Processes(rank=0, count=2)
     assert taken_apart
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    with joined_processes("gloo") as processes:
+        assert processes == Processes(rank=0, count=2, are_on_one_machine=False)
 
 
 def test_processes_that_found_other_checkpoints_are_refused(

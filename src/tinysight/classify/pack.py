@@ -290,7 +290,7 @@ def _require_room(out: Path, folder: Path, num_images: int, size_px: int) -> Non
         raise DataError(
             f"{out}: the disk must have room for the pixels of "
             f"{counted(num_images, 'image')} of {size_px:,}x{size_px:,} px, "
-            f"{num_bytes / 1e9:,.1f} GB, but {disk.free / 1e9:,.1f} GB are free. Free some space, "
+            f"{num_bytes / 1e6:,.1f} MB, but {disk.free / 1e6:,.1f} MB are free. Free some space, "
             f"pass a smaller --size or choose another --out."
         )
 

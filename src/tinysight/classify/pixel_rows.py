@@ -142,11 +142,14 @@ def create_rows_file(path: Path, num_rows: int, size_px: int) -> None:
     """Create ``images.npy`` at its full length, so that a full disk is found before the work.
 
     Raises:
-        OSError: There is no room.
+        OSError: There is no room, or no file can be as long.
     """
     num_bytes = HEADER_BYTES + num_rows * size_px * size_px * 3
     with open(path, "xb", buffering=0) as file:
-        file.truncate(num_bytes)
+        try:
+            file.truncate(num_bytes)
+        except OverflowError as error:  # more than a system can count
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error
         if hasattr(os, "posix_fallocate"):  # macOS and Windows have none
             try:
                 os.posix_fallocate(file.fileno(), 0, num_bytes)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -329,7 +332,7 @@ def test_the_yaml_that_is_named_is_the_one_that_is_read(tmp_path: Path) -> None:
     assert read_boxes(root / "hyp.yaml").table.class_names == ("0",)
     text = (
         f"{root}: must have one yaml file with class names, but `names` of coco.yaml and data.yaml "
-        f"differ. Name the one that counts: {root / 'data.yaml'}."
+        f"differ. Name the one that counts as well: {root / 'data.yaml'}."
     )
     with pytest.raises(DataError, match=re.escape(text)):
         read_boxes(root)
@@ -433,10 +436,11 @@ def test_confidence_after_an_outline_is_left_aside(num_points: int, tmp_path: Pa
     assert len(reading.findings) == 0
 
 
-@pytest.mark.parametrize("part", ["labels/train", "labels", "labels/train/a.txt"])
-def test_part_of_a_tree_has_the_names_and_images_of_the_tree(part: str, tmp_path: Path) -> None:
-    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
-    reading = read_boxes(root / part)
+PARTS = ("labels/train", "labels", "labels/train/a.txt")
+
+
+def check_part(reading: Reading, part: str) -> None:
+    """Class 1 is the cat; a.png is the image of the box, and background.png is beside it."""
     assert reading.table.class_names == ("dog", "cat")
     assert len(reading.findings) == 0
     names = ("a.png",) if part.endswith(".txt") else ("a.png", "background.png")
@@ -444,7 +448,39 @@ def test_part_of_a_tree_has_the_names_and_images_of_the_tree(part: str, tmp_path
     np.testing.assert_array_equal(reading.table.xywh_px, [[80, 30, 40, 40]])
 
 
-@pytest.mark.parametrize("part", ["train", "train/labels"])
+@pytest.mark.parametrize("part", PARTS)
+def test_part_of_a_tree_has_the_names_and_images_of_the_tree(part: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    check_part(read_boxes(root / part), part)
+
+
+@pytest.mark.parametrize(
+    ("place", "part"), [("labels/train", "."), ("labels", "train"), ("labels/train", "a.txt")]
+)
+def test_part_of_a_tree_may_be_named_from_inside(
+    place: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    monkeypatch.chdir(root / place)
+    check_part(read_boxes(part), part)
+
+
+def test_part_of_a_tree_may_be_named_by_a_link(tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    (tmp_path / "mine").symlink_to(root / "labels/train")
+    check_part(read_boxes(tmp_path / "mine"), "mine")
+    check_part(read_boxes(tmp_path / "mine/a.txt"), "a.txt")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_labels_of_a_tree_may_be_a_link(part: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    (root / "labels").rename(tmp_path / "annotations")
+    (root / "labels").symlink_to(tmp_path / "annotations")
+    check_part(read_boxes(root / part), part)
+
+
+@pytest.mark.parametrize("part", ["train", "train/labels", "train/labels/a.txt"])
 def test_names_above_a_part_of_a_tree_are_found(part: str, tmp_path: Path) -> None:
     """As Roboflow lays it out: train/images, train/labels, and data.yaml above both."""
     for folder in ("images", "labels"):
@@ -458,10 +494,81 @@ def test_names_above_a_part_of_a_tree_are_found(part: str, tmp_path: Path) -> No
     np.testing.assert_array_equal(reading.table.image_wh_px, [[200, 100]])
 
 
-def test_names_in_a_part_of_a_tree_come_before_those_above(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_names_beside_the_labels_come_before_those_of_the_tree(part: str, tmp_path: Path) -> None:
     root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
     (root / "labels/train/classes.txt").write_text("ant\nbee\n")
-    assert read_boxes(root / "labels/train").table.class_names == ("ant", "bee")
+    assert read_boxes(root / part).table.class_names == ("ant", "bee")
+
+
+def test_keypoints_of_the_tree_count_where_names_are_beside_the_labels(tmp_path: Path) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4 0.1 0.1\n"})
+    (root / "data.yaml").write_text("names: [dog, cat]\nkpt_shape: [1, 2]\n")
+    (root / "labels/train/classes.txt").write_text("ant\nbee\n")
+    for part in (".", *PARTS):
+        np.testing.assert_array_equal(read_boxes(root / part).table.xywh_px, [[80, 30, 40, 40]])
+
+
+@pytest.mark.parametrize("place", ["mine", "labels/mine", "train"])
+def test_whole_tree_asks_nothing_above_it_that_is_not_its_own(place: str, tmp_path: Path) -> None:
+    """Only the folder of a part, such as train, has its names above it."""
+    root = tree(tmp_path / place, {"a": "1 0.5 0.5 0.2 0.4\n"}, names="")
+    for above in root.parents[: len(Path(place).parts)]:
+        (above / "data.yaml").write_text("names: [wrong, other]\n")
+    (tmp_path / "images/mine").mkdir(parents=True)
+    Image.new("L", (9, 9)).save(tmp_path / "images/mine/stranger.png")
+    table = read_boxes(root).table
+    assert table.class_names == (("wrong", "other") if place == "train" else ("1",))
+    assert table.image_names == ("a.png", "background.png")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_of_two_yaml_files_of_a_tree_the_named_one_counts_for_a_part(
+    part: str, tmp_path: Path
+) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    (root / "old.yaml").write_text("names: [old, older]\n")
+    text = (
+        f"{root}: must have one yaml file with class names, but `names` of data.yaml and old.yaml "
+        f"differ. Name the one that counts as well: {root / 'old.yaml'}."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        read_boxes(root / part)
+    reading = read_boxes([root / part, root / "old.yaml"])
+    assert reading.table.class_names == ("old", "older")
+    assert len(reading.table.xywh_px) == 1
+    check_part(read_boxes([root / "data.yaml", root / part]), part)
+
+
+def test_yaml_files_beside_a_single_label_file_are_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(f"names: [{name}, b]\n")
+    path = tmp_path / "a.txt"
+    assert read_boxes(path, image_size_wh=(10, 10)).table.class_names == ("1",)
+    named = read_boxes([path, tmp_path / "two.yaml"], image_size_wh=(10, 10))
+    assert named.table.class_names == ("two", "b")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_what_cannot_be_read_around_a_part_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "set", {"a": "1 0.5 0.5 0.2 0.4\n"})
+    scan, access = Path.iterdir, os.access
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path == root:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        assert read_boxes(root / "labels/train").table.class_names == ("1",)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path).suffix != ".yaml" and access(path, mode)
+    )
+    assert read_boxes(root / "labels/train").table.class_names == ("1",)
 
 
 def test_images_of_label_files_that_are_named_one_by_one_are_found(tmp_path: Path) -> None:

@@ -7,12 +7,16 @@ flow or block; ``kpt_shape`` is two numbers. That needs no parser of all of yaml
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinysight.boxes.readers.file_bytes import read_head
 from tinysight.errors import DataError
+
+PARTS = ("train", "valid", "val", "test")
+"""What the folders of the parts of a data set are called."""
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels", "predefined_classes.txt")
 
@@ -64,41 +68,67 @@ def read_keypoint_numbers(yamls: Sequence[Path]) -> int:
     return 0
 
 
-def yaml_files_of_tree(part: Path) -> tuple[Path, list[Path]]:
-    """Return the folder that names the classes of a tree or a part of one, and its yaml files.
-
-    That is the folder itself, if something in it names classes; else one above, where a folder in
-    ``labels`` or beside them was named: the one around ``labels``, or around that.
+def read_names_around(part: Path, *, is_whole: bool) -> dict[int, str]:
+    """Return the class names that the tree around a part of it states; empty where it has none.
 
     Args:
-        part: The folder that was named.
+        part: A folder that was named, or that of a file.
+        is_whole: Whether there are folders called ``labels`` below it.
+
+    Raises:
+        DataError: As :func:`read_class_names`.
     """
-    above: list[Path] = []
-    around = folder_around_labels(part)
-    if around is not None:
-        above = [around, around.parent]
-    elif (part / "labels").is_dir():
-        above = [part.resolve().parent]
-    for folder in (part, *above):
-        # Above the tree there may be anything: only the usual name is taken for its own.
-        yamls = yaml_files(folder) if folder in (part, around) else [folder / "data.yaml"]
-        yamls = [path for path in yamls if path.is_file()]
-        if any(_NAMES_KEY.search(_text_of(path)) for path in yamls):
-            return folder, yamls
-        if folder in (part, around) and read_listed_names(folder):
-            return folder, yamls
-    return part, yaml_files(part)
+    for folder, yamls in _yamls_around(part, is_whole=is_whole):
+        try:
+            listed = read_listed_names(folder)
+        except DataError:  # what nobody named and nobody can read says nothing
+            listed = {}
+        names = read_class_names(folder, yamls) if yamls else listed
+        if names or listed:
+            return names or listed
+    return {}
 
 
-def folder_around_labels(part: Path) -> Path | None:
-    """Return the folder that the last folder called ``labels`` on a path is in, None without one.
+def read_keypoint_numbers_around(part: Path, *, is_whole: bool) -> int:
+    """Return :func:`read_keypoint_numbers` of the tree around a part of it."""
+    for _, yamls in _yamls_around(part, is_whole=is_whole):
+        if found := read_keypoint_numbers(yamls):
+            return found
+    return 0
 
-    Args:
-        part: A folder; what it is called may be ``labels`` too.
+
+def _yamls_around(part: Path, *, is_whole: bool) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield the folders around a part of a tree that may speak of it, with their yaml files."""
+    around = Path(os.path.abspath(part))
+    if not is_whole:
+        labels = folder_of_labels(part)
+        if labels is None:
+            return
+        around = labels.parent
+        try:
+            yamls = yaml_files(around)
+        except OSError:
+            yamls = []
+        yield around, [path for path in yamls if _is_readable(path)]
+    # Roboflow has a folder with images and labels for each part, and one yaml above them all.
+    if around.name in PARTS and _is_readable(above := around.parent / "data.yaml"):
+        yield around.parent, [above]
+
+
+def folder_of_labels(part: Path) -> Path | None:
+    """Return the last folder called ``labels`` on a path, the folder itself included.
+
+    On the path as it is written, or else without the links in it; None without one.
     """
-    parts = part.resolve().parts
-    at = max((at for at, name in enumerate(parts) if name == "labels"), default=0)
-    return Path(*parts[:at]) if at else None
+    for path in dict.fromkeys((Path(os.path.abspath(part)), Path(os.path.realpath(part)))):
+        for folder in (path, *path.parents):
+            if folder.name == "labels":
+                return folder
+    return None
+
+
+def _is_readable(path: Path) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 def read_class_names(folder: Path, yamls: Sequence[Path]) -> dict[int, str]:
@@ -120,7 +150,7 @@ def read_class_names(folder: Path, yamls: Sequence[Path]) -> dict[int, str]:
             if others != names:
                 raise DataError(
                     f"{folder}: must have one yaml file with class names, but `names` of "
-                    f"{first.name} and {other.name} differ. Name the one that counts: "
+                    f"{first.name} and {other.name} differ. Name the one that counts as well: "
                     f"{folder / other.name}."
                 )
         return names

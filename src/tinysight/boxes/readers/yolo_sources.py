@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,8 +12,10 @@ from tinysight.boxes.folder_walk import Folder
 from tinysight.boxes.readers.yolo_names import (
     read_class_names,
     read_keypoint_numbers,
+    read_keypoint_numbers_around,
     read_listed_names,
-    yaml_files_of_tree,
+    read_names_around,
+    yaml_files,
 )
 from tinysight.boxes.readers.yolo_tree import LabelTree, images_of_files, walk_tree
 from tinysight.errors import DataError
@@ -62,33 +65,38 @@ def find_sources(paths: Sequence[Path]) -> LabelSources:
     """Find all label files below some paths.
 
     Args:
-        paths: Label files and roots of trees; a yaml file stands for its folder, of whose yaml
-            files it is then the only one that counts.
+        paths: Label files and roots of trees. A yaml file is the only one that counts for what is
+            named in its folder, and stands for the whole folder where nothing in it is named.
 
     Raises:
         DataError: There is no label file, or names of classes are written in a way that is not
             understood.
     """
-    named: dict[Path, list[Path]] = {}
-    for path in paths:
-        is_yaml = path.suffix in (".yaml", ".yml")
-        named.setdefault(path.parent if is_yaml else path, []).extend([path] if is_yaml else [])
     sources = LabelSources()
     alone: list[Path] = []
     names_beside = cache(read_listed_names)
-    facts_of_tree = cache(_names_and_keypoints)
-    for root, yamls in named.items():
+    names_around = cache(read_names_around)
+    keypoints_around = cache(read_keypoint_numbers_around)
+    for root, yamls in _with_their_yamls(paths).items():
         if root.is_dir():
             tree = walk_tree(root)
             sources.add_tree(tree)
-            folder, labels = root, tree.labels
+            folder, labels, is_whole = root, tree.labels, tree.is_whole
+            own_yamls = yamls or (yaml_files(root) if labels else [])
         else:
             alone.append(root)
-            folder, labels = root.parent, [root]
-        names, num_keypoint_numbers = facts_of_tree(folder, tuple(yamls)) if labels else ({}, 0)
+            folder, labels, is_whole, own_yamls = root.parent, [root], False, yamls
+        if not labels:
+            continue
+        own_names = read_class_names(root, own_yamls) if root.is_dir() or yamls else {}
+        num_keypoint_numbers = read_keypoint_numbers(own_yamls) or keypoints_around(
+            folder, is_whole=is_whole
+        )
         for label in labels:
             # Roboflow and LabelImg put a list of names beside the labels of each part.
-            sources.add_file(label, names or names_beside(label.parent), num_keypoint_numbers)
+            names = own_names or names_beside(label.parent)
+            names = names or names_around(folder, is_whole=is_whole)
+            sources.add_file(label, names, num_keypoint_numbers)
     images, twins = images_of_files(alone)
     sources.images.update(images)
     sources.twins.update(twins)
@@ -102,12 +110,17 @@ def find_sources(paths: Sequence[Path]) -> LabelSources:
     return sources
 
 
-def _names_and_keypoints(folder: Path, yamls: tuple[Path, ...]) -> tuple[dict[int, str], int]:
-    """Return the class names of a tree and how many numbers of keypoints follow each box.
+def _with_their_yamls(paths: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Return what to read, in order, each with the yaml files that were named for it.
 
-    Args:
-        folder: The tree, or a folder of labels that is part of it.
-        yamls: The yaml files that were named; without any, those of the tree count.
+    A yaml file stands for its folder, unless something in that folder was named as well.
     """
-    holder, found = (folder, list(yamls)) if yamls else yaml_files_of_tree(folder)
-    return read_class_names(holder, found), read_keypoint_numbers(found)
+    yamls = [path for path in paths if path.suffix in (".yaml", ".yml")]
+    named: dict[Path, list[Path]] = {path: [] for path in paths if path not in yamls}
+    others = {path: Path(os.path.abspath(path)) for path in named}
+    for yaml in yamls:
+        holder = Path(os.path.abspath(yaml.parent))
+        parts = [path for path, place in others.items() if place.is_relative_to(holder)]
+        for path in parts or [yaml.parent]:
+            named.setdefault(path, []).append(yaml)
+    return named

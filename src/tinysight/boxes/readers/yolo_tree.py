@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from tinysight.boxes.folder_walk import Folder, walk_folders
 from tinysight.boxes.image_sizes import is_image_name
 from tinysight.boxes.readers.box_numbers import as_number
 from tinysight.boxes.readers.file_bytes import plain_path
-from tinysight.boxes.readers.yolo_names import LISTS, folder_around_labels
+from tinysight.boxes.readers.yolo_names import LISTS, folder_of_labels
 
 # Texts that stand beside labels. An image may be called so as well: then its lines are of numbers.
 _REMARKS = {"readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "notes.txt"}
@@ -37,6 +37,8 @@ class LabelTree(NamedTuple):
     twins: dict[str, tuple[Path, Path]]
     """Images that are left out, named with their suffix, and those that count instead."""
     unread: list[Folder]
+    is_whole: bool = False
+    """Whether there are folders called ``labels`` in it."""
 
 
 def walk_tree(root: Path) -> LabelTree:
@@ -49,45 +51,49 @@ def walk_tree(root: Path) -> LabelTree:
     Args:
         root: The folder.
     """
+    tree = LabelTree([], [], {}, {}, [])
     texts: list[Path] = []
-    images: dict[str, Path] = {}
-    twins: dict[str, tuple[Path, Path]] = {}
-    unread: list[Folder] = []
-    beside = _images_beside(root)
-    below = [(folder, True) for folder in walk_folders(root)]
-    below += [(folder, False) for folder in walk_folders(beside)] if beside else []
-    for folder, may_hold_labels in below:
-        if folder.fault:
-            unread.append(folder)
-        real_folder = os.path.realpath(folder.path)
+    for folder in walk_folders(root):
+        _add_images(tree, folder)
         for name in folder.file_names:
             lower = name.lower()
             path = folder.path / name
-            if is_image_name(name):
-                first = images.setdefault(os.path.join(real_folder, path.stem), path)
-                if first.name != name:
-                    twins[os.path.join(real_folder, name)] = path, first
-            elif may_hold_labels and lower.endswith(".txt") and lower not in LISTS:
+            if lower.endswith(".txt") and lower not in LISTS:
                 if lower not in _REMARKS or _begins_with_box(path):
                     texts.append(path)
     labels = [path for path in texts if "labels" in path.relative_to(root).parts[:-1]]
     if not labels:
         labels = [path for path in texts if not _is_image_list(path)]
-        return LabelTree(labels, [], images, twins, unread)
+        for folder in walk_folders(beside) if (beside := _images_beside(root)) else ():
+            _add_images(tree, folder)
+        return tree._replace(labels=labels)
     # Beside labels, texts of boxes may be copies of them or of another set: nothing tells which.
     known = set(labels)
     outside = [path for path in texts if path not in known and _holds_box(path)]
-    return LabelTree(labels, outside, images, twins, unread)
+    return tree._replace(labels=labels, outside=outside, is_whole=True)
+
+
+def _add_images(tree: LabelTree, folder: Folder) -> None:
+    """Add the images in a folder to those of a tree."""
+    if folder.fault:
+        tree.unread.append(folder)
+    real_folder = os.path.realpath(folder.path)
+    for path in (folder.path / name for name in folder.file_names if is_image_name(name)):
+        first = tree.images.setdefault(os.path.join(real_folder, path.stem), path)
+        if first.name != path.name:
+            tree.twins[os.path.join(real_folder, path.name)] = path, first
 
 
 def _images_beside(part: Path) -> Path | None:
     """Return the folder of images that goes with a folder in ``labels``, None without one."""
-    around = folder_around_labels(part)
-    if around is None:
+    labels = folder_of_labels(part)
+    if labels is None:
         return None
-    _, *inner = part.resolve().relative_to(around).parts
-    images = around.joinpath("images", *inner)
-    return images if images.is_dir() else None
+    for path in (os.path.abspath(part), os.path.realpath(part)):
+        if Path(path).is_relative_to(labels):
+            images = labels.parent / "images" / Path(path).relative_to(labels)
+            return images if os.path.isdir(images) else None
+    return None
 
 
 def images_of_files(
@@ -221,7 +227,7 @@ def images_of(
     names: list[str] = []
     for file in files:
         path = None
-        for stem in _image_stems(file):
+        for stem in _image_stems(file, real):
             folder, name = os.path.split(stem)
             key = os.path.join(real(folder), name)
             path = images.get(key)
@@ -238,11 +244,17 @@ def images_of(
     return own, tuple(names), tuple(paths)
 
 
-def _image_stems(file: Path) -> Iterator[str]:
-    """Where the image of a label file may be: in ``images`` for ``labels``, or beside it."""
-    plain = plain_path(file).with_suffix("")
-    parts = list(plain.parts)
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at] == "labels":
-            yield str(Path(*parts[:at], "images", *parts[at + 1 :]))
-    yield str(plain)
+def _image_stems(file: Path, real: Callable[[str], str] = os.path.realpath) -> Iterator[str]:
+    """Where the image of a label file may be: in ``images`` for ``labels``, or beside it.
+
+    Args:
+        file: The label file, whose path counts as it is written and without links.
+        real: Returns the path of a folder without links.
+    """
+    folder, name = os.path.split(os.path.abspath(plain_path(file).with_suffix("")))
+    for place in dict.fromkeys((folder, real(folder))):
+        parts = list(Path(place).parts)
+        for at in range(len(parts) - 1, -1, -1):
+            if parts[at] == "labels":
+                yield os.path.join(*parts[:at], "images", *parts[at + 1 :], name)
+    yield os.path.join(folder, name)
