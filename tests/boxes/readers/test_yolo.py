@@ -550,7 +550,6 @@ def test_yaml_files_beside_a_single_label_file_are_not_its_own(tmp_path: Path) -
     assert named.table.class_names == ("two", "b")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_what_cannot_be_read_around_a_part_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
